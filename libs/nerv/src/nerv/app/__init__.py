@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A NERV app: the one object in which a team declares what the five services then host."""
+
+from nerv.app.declare import App
+from nerv.app.find import find_app
+from nerv.app.specs import (
+    DeciderSpec,
+    EventSpec,
+    PerspectiveSpec,
+    ProjectionSpec,
+    ReactionSpec,
+    SourceSpec,
+    TaskSpec,
+    TopicSpec,
+    WorkflowSpec,
+)
+
+__all__ = [
+    "App",
+    "DeciderSpec",
+    "EventSpec",
+    "PerspectiveSpec",
+    "ProjectionSpec",
+    "ReactionSpec",
+    "SourceSpec",
+    "TaskSpec",
+    "TopicSpec",
+    "WorkflowSpec",
+    "find_app",
+]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decorators of an app. Each records a spec and returns what it decorates unchanged, so that a test calls it plainly."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from nerv.app.specs import (
+    DeciderSpec,
+    EventSpec,
+    Fold,
+    KeyRule,
+    PerspectiveSpec,
+    ProjectionSpec,
+    Reaction,
+    ReactionSpec,
+    SourceSpec,
+    TaskSpec,
+    TopicSpec,
+    WorkflowSpec,
+)
+from nerv.errors import Misconfigured, SchemaMismatch
+from nerv.model import EventModel
+from nerv.topics import DEFAULT_PARTITIONS
+from nerv.types import Event, check_id
+
+F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=type[EventModel])
+C = TypeVar("C", bound=type[Any])
+
+
+class App:
+    """The registry of one NERV app. Names are unique in their kind; a second one is refused at import."""
+
+    def __init__(self, name: str) -> None:
+        self.name = check_id(name, "app name")
+        self.events: dict[str, EventSpec] = {}
+        self.topics: dict[str, TopicSpec] = {}
+        self.reactions: dict[str, ReactionSpec] = {}
+        self.projections: dict[str, ProjectionSpec] = {}
+        self.perspectives: dict[tuple[str, str], PerspectiveSpec] = {}
+        self.deciders: dict[str, DeciderSpec] = {}
+        self.tasks: dict[str, TaskSpec] = {}
+        self.workflows: dict[str, WorkflowSpec] = {}
+        self.sources: dict[str, SourceSpec] = {}
+        self._types: dict[type[EventModel], str] = {}
+
+    def topic(
+        self, name: str, *, partitions: int = DEFAULT_PARTITIONS, config: Mapping[str, str] | None = None
+    ) -> None:
+        """Declare a topic with other than the default partitions or configuration."""
+        self._add(self.topics, name, TopicSpec(name, partitions, dict(config or {})), "topic")
+
+    def event(self, type: str, *, topic: str | None = None, key: str | None = None) -> Callable[[M], M]:  # noqa: A002 - CloudEvents' word
+        """Declare an event type. `key` names the field that keys it on its topic (empty values fall back to the subject)."""
+
+        def register(model: M) -> M:
+            if key is not None and key not in getattr(model, "model_fields"):  # noqa: B009 - mypy sees a type variable
+                raise Misconfigured(f"event {type}: key {key!r} is not a field of {model.__name__}")
+            self._add(self.events, type, EventSpec(model, type, topic, key), "event type")
+            self._types[model] = type
+            return model
+
+        return register
+
+    def on(self, event_type: str, *, name: str | None = None) -> Callable[[F], F]:
+        """Declare a reaction: a pure function from an event to effects."""
+
+        def register(function: F) -> F:
+            spec = self.events.get(event_type)
+            if spec is None or spec.topic is None:
+                raise Misconfigured(f"reaction {function.__name__}: declare event {event_type} with a topic before it")
+            label = name or function.__name__
+            reaction: Reaction = function
+            self._add(self.reactions, label, ReactionSpec(label, event_type, spec.topic, reaction), "reaction")
+            return function
+
+        return register
+
+    def projection(
+        self,
+        name: str,
+        *,
+        on: Sequence[str] = (),
+        key: KeyRule = None,
+        category: str | None = None,
+        state: Any = dict,
+    ) -> Callable[[F], F]:
+        """Declare a projection: a pure fold `(state, event) -> state`; the state before the first event is None.
+
+        `on` lists the event types; without it all of the app's are folded.
+        `state` is the type of the state (a pydantic model, a frozen dataclass, or dict).
+        """
+
+        def register(function: F) -> F:
+            fold: Fold = function
+            spec = ProjectionSpec(name, tuple(on), key, category or (name if key is None else None), state, fold)
+            self._add(self.projections, name, spec, "projection")
+            return function
+
+        return register
+
+    def perspective(self, projection: str, name: str) -> Callable[[C], C]:
+        """Declare a view of a projection's state for one kind of reader: a `nerv.Perspective` model."""
+
+        def register(model: C) -> C:
+            self._add(self.perspectives, (projection, name), PerspectiveSpec(projection, name, model), "perspective")
+            return model
+
+        return register
+
+    def decider(self, name: str) -> Callable[[F], F]:
+        """Declare a decider: `(state, command)` to events or a refusal."""
+
+        def register(function: F) -> F:
+            self._add(self.deciders, name, DeciderSpec(name, function), "decider")
+            return function
+
+        return register
+
+    def task(self, *, name: str | None = None, retries: int = 0, timeout: float = 300.0) -> Callable[[F], F]:
+        """Declare a task; `retries` after the first attempt, `timeout` seconds an attempt."""
+
+        def register(function: F) -> F:
+            label = name or function.__name__
+            self._add(self.tasks, label, TaskSpec(label, function, retries, timeout), "task")
+            return function
+
+        return register
+
+    def workflow(self, name: str) -> Callable[[F], F]:
+        """Declare a workflow: a function that draws a DAG of tasks."""
+
+        def register(function: F) -> F:
+            self._add(self.workflows, name, WorkflowSpec(name, function), "workflow")
+            return function
+
+        return register
+
+    def source(self, name: str) -> Callable[[C], C]:
+        """Declare a source of `sync`."""
+
+        def register(factory: C) -> C:
+            self._add(self.sources, name, SourceSpec(name, factory), "source")
+            return factory
+
+        return register
+
+    def type_of(self, event: EventModel) -> str:
+        """The declared type of an event. Raises Misconfigured for a model of another app."""
+        found = self._types.get(type(event))
+        if found is None:
+            raise Misconfigured(
+                f"{type(event).__name__} is not an event of app {self.name}; declare it with @app.event"
+            )
+        return found
+
+    def folded(self, projection: ProjectionSpec) -> tuple[str, ...]:
+        """The event types that a projection folds."""
+        return projection.types or tuple(self.events)
+
+    def decode(self, event: Event[bytes]) -> EventModel:
+        """The app's model of an event as it came over the wire.
+
+        Raises SchemaMismatch with the path of each fault, or for a type that the app does not declare.
+        """
+        spec = self.events.get(event.type)
+        if spec is None:
+            raise SchemaMismatch(f"app {self.name} declares no event type {event.type!r}")
+        try:
+            decoded = spec.model.model_validate_json(event.data)
+        except ValidationError as error:
+            raise schema_mismatch(event, error) from None
+        decoded._meta = event
+        return decoded
+
+    def all_topics(self) -> dict[str, TopicSpec]:
+        """Every topic that the app's events name, declared or by default."""
+        found = dict(self.topics)
+        for spec in self.events.values():
+            if spec.topic is not None:
+                found.setdefault(spec.topic, TopicSpec(spec.topic, DEFAULT_PARTITIONS))
+        return found
+
+    def check(self) -> None:
+        """Find what names something that is not declared. Raises Misconfigured."""
+        for projection in self.projections.values():
+            missing = [t for t in projection.types if t not in self.events]
+            if missing:
+                raise Misconfigured(f"projection {projection.name} folds undeclared events: {', '.join(missing)}")
+        for owner, name in self.perspectives:
+            if owner not in self.projections:
+                raise Misconfigured(f"perspective {name} names projection {owner}, which is not declared")
+
+    def _add(self, registry: dict[Any, Any], name: Any, spec: Any, kind: str) -> None:
+        if name in registry:
+            raise Misconfigured(f"app {self.name} declares {kind} {name!r} twice")
+        registry[name] = spec
+
+
+def schema_mismatch(event: Event[bytes], error: ValidationError) -> SchemaMismatch:
+    """The refusal of an event whose data its model refuses, with the path of each fault."""
+    faults = [
+        {"path": "/" + "/".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+    first = faults[0]
+    return SchemaMismatch(
+        f"event {event.id} does not fit {event.type}: {first['path']}: {first['detail']}", errors=faults
+    )

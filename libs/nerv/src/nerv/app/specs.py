@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an app declares, as plain data: services, documents and the command line read these and nothing else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nerv.effects import Effect
+from nerv.model import EventModel
+
+KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
+
+Fold = Callable[[Any, Any], Any]
+Reaction = Callable[[Any], Effect | Sequence[Effect] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """A declared event type."""
+
+    model: type[EventModel]
+    type: str
+    topic: str | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic of the app's own events."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionSpec:
+    """Event in, effects out; run in the broker adapter's consumer group."""
+
+    name: str
+    event_type: str
+    topic: str
+    function: Reaction
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionSpec:
+    """A pure fold over history into one state for each key.
+
+    `types` are the event types it folds (none: all of the app); others are passed over. Without `key` the key is
+    the entity of the stream, of streams whose category is `category`; with `key` the events are rekeyed first.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    key: KeyRule
+    category: str | None
+    state: Any
+    function: Fold
+
+
+@dataclass(frozen=True, slots=True)
+class PerspectiveSpec:
+    """A view of a projection's state for one kind of reader."""
+
+    projection: str
+    name: str
+    model: type[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeciderSpec:
+    """(state, command) to events or a refusal."""
+
+    name: str
+    function: Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A task by its registered name. `timeout` is seconds for one attempt."""
+
+    name: str
+    function: Callable[..., Any]
+    retries: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSpec:
+    """A function that draws a DAG of tasks."""
+
+    name: str
+    function: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A diffsync source that `sync` keeps equal to the streams of a category."""
+
+    name: str
+    factory: type[Any]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`nerv.Client`: the mesh from asyncio, by what the HTTP paths are called."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from nerv.client.streams import Streams
+from nerv.client.syncs import Syncs
+from nerv.client.topics import Topics
+from nerv.client.transport import Transport
+from nerv.client.views import Views
+from nerv.client.workflows import Workflows
+from nerv.errors import Misconfigured
+
+CONTEXT = Path(".nerv") / "context.json"
+SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
+
+
+class Client:
+    """All five services behind one object. Use as `async with`.
+
+    `urls` maps services to base URLs; one URL under `*` serves all (an ingress that routes by path). Without `urls` the
+    environment decides: NERV_URL, NERV_SERVICES__*, or what `nerv dev` wrote in this folder.
+    """
+
+    def __init__(self, urls: Mapping[str, str] | None = None, *, token: str | None = None) -> None:
+        self.transport = Transport(_expand(urls) if urls is not None else find_urls(), token)
+        self.topics = Topics(self.transport)
+        self.streams = Streams(self.transport)
+        self.views = Views(self.transport)
+        self.syncs = Syncs(self.transport)
+        self.workflows = Workflows(self.transport)
+
+    async def __aenter__(self) -> Self:
+        await self.transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.transport.close()
+
+    async def describe(self, service: str) -> dict[str, Any]:
+        """What a service says of itself (`/.well-known/nerv`)."""
+        answer = await self.transport.request(service, "GET", "/.well-known/nerv", seconds=5.0)
+        document: dict[str, Any] = answer.json()
+        return document
+
+
+def _expand(urls: Mapping[str, str]) -> dict[str, str]:
+    return dict.fromkeys(SERVICES, urls["*"]) if "*" in urls else dict(urls)
+
+
+def find_urls(context: Path = CONTEXT) -> dict[str, str]:
+    """Where the services are: NERV_URL, else NERV_SERVICES__*, else the context file of `nerv dev`.
+
+    Raises Misconfigured.
+    """
+    if url := os.environ.get("NERV_URL"):
+        return _expand({"*": url})
+    named = {s: os.environ[v] for s in SERVICES if (v := f"NERV_SERVICES__{s.upper()}") in os.environ}
+    if named:
+        return named
+    try:
+        document = orjson.loads(context.read_bytes())
+    except FileNotFoundError:
+        raise Misconfigured(
+            "no mesh is running here: start one with `nerv dev`, or set NERV_URL to the URL of one"
+        ) from None
+    return {service: entry["url"] for service, entry in document["services"].items()}

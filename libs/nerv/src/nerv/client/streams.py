@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams of history, over HTTP: the port `History`, and states as of any version or instant."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from nerv.api.event.v1 import event_pb2
+from nerv.api.history.v1 import history_pb2
+from nerv.client.transport import DEADLINE_SECONDS, Transport
+from nerv.cloudevents import from_proto, to_proto
+from nerv.cloudevents.proto_format import from_us
+from nerv.errors import NervError, from_problem
+from nerv.protocols.history import Appended, AppendOutcome, AppendRequest, Expect, ReadQuery
+from nerv.types import Event, format_instant
+
+PROTOBUF = "application/x-protobuf"
+PAGE = 1000  # events a request
+BATCH = 500  # requests a message
+
+_EXPECT = {
+    Expect.ANY: history_pb2.EXPECT_ANY,
+    Expect.NONE: history_pb2.EXPECT_NONE,
+    Expect.EXISTS: history_pb2.EXPECT_EXISTS,
+    Expect.EXACT: history_pb2.EXPECT_EXACT,
+}
+
+
+class Streams:
+    """Implements `nerv.protocols.History` by calling *temporal*."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def append(
+        self, requests: Sequence[AppendRequest], *, seconds: float = DEADLINE_SECONDS
+    ) -> list[AppendOutcome]:
+        """Append to many streams, each request for itself; outcomes in order (see `History.append`)."""
+        outcomes: list[AppendOutcome] = []
+        for start in range(0, len(requests), BATCH):
+            part = requests[start : start + BATCH]
+            message = history_pb2.AppendBatch(requests=[append_message(request) for request in part])
+            answer = await self._transport.request(
+                "temporal",
+                "POST",
+                "/v1/streams",
+                body=message.SerializeToString(),
+                headers={"content-type": PROTOBUF},
+                seconds=seconds,
+            )
+            reply = history_pb2.AppendBatchReply.FromString(answer.body)
+            outcomes += [outcome_of(one) for one in reply.replies]
+        return outcomes
+
+    async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of one stream, fetched page by page."""
+        path = f"/v1/streams/{quote(stream, safe='')}/events"
+        left = query.limit
+        cursor: int | None = None
+        while left is None or left > 0:
+            params = query_params(query) | {"limit": PAGE if left is None else min(PAGE, left), "cursor": cursor}
+            answer = await self._transport.request("temporal", "GET", path, query=params, headers={"accept": PROTOBUF})
+            events = event_pb2.EventBatch.FromString(answer.body).events
+            for message in events:
+                yield from_proto(message)
+            if "nerv-next" not in answer.headers:
+                return
+            cursor = int(answer.headers["nerv-next"])
+            left = None if left is None else left - len(events)
+
+    async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of all streams of a category, stream by stream, fetched page by page."""
+        after: str | None = None
+        left = query.limit
+        while left is None or left > 0:
+            params = query_params(query) | {
+                "limit": PAGE if left is None else min(PAGE, left),
+                "category": category,
+                "after": after,
+            }
+            answer = await self._transport.request(
+                "temporal", "GET", "/v1/streams", query=params, headers={"accept": PROTOBUF}
+            )
+            events = event_pb2.EventBatch.FromString(answer.body).events
+            for message in events:
+                yield from_proto(message)
+            after = answer.headers.get("nerv-next")
+            if after is None:
+                return
+            left = None if left is None else left - len(events)
+
+    async def state(
+        self,
+        stream: str,
+        *,
+        projection: str | None = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> dict[str, Any]:
+        """The state of a stream as a projection of the app folds it: `{stream, projection, version, state, ...}`."""
+        answer = await self._transport.request(
+            "temporal",
+            "GET",
+            f"/v1/streams/{quote(stream, safe='')}/state",
+            query={
+                "projection": projection,
+                "version": version,
+                "as_of": format_instant(as_of) if as_of else None,
+                "known_at": format_instant(known_at) if known_at else None,
+            },
+        )
+        document: dict[str, Any] = answer.json()
+        return document
+
+
+def query_params(query: ReadQuery) -> dict[str, str | int | None]:
+    """A read query as parameters of an HTTP request."""
+    return {
+        "from": query.from_version if query.from_version != 1 else None,
+        "to": query.to_version,
+        "direction": "backward" if query.backward else None,
+        "types": ",".join(sorted(query.types)) or None,
+        "as_of": format_instant(query.as_of) if query.as_of else None,
+        "known_at": format_instant(query.known_at) if query.known_at else None,
+    }
+
+
+def append_message(request: AppendRequest) -> history_pb2.AppendRequest:
+    """The message of an append request."""
+    return history_pb2.AppendRequest(
+        stream=request.stream,
+        expect=_EXPECT[request.expected.kind],
+        expected_version=request.expected.version,
+        events=[to_proto(event) for event in request.events],
+    )
+
+
+def outcome_of(reply: history_pb2.AppendReply) -> AppendOutcome:
+    """The outcome that a reply stands for."""
+    if reply.HasField("appended"):
+        done = reply.appended
+        return Appended(
+            done.first_version,
+            done.last_version,
+            done.position.partition,
+            done.position.offset,
+            from_us(done.recorded_time_us),
+            done.duplicate,
+        )
+    return _error(reply.refused if reply.HasField("refused") else reply.failed)
+
+
+def _error(problem: history_pb2.Problem) -> NervError:
+    document = {"type": problem.type, "title": problem.title, "detail": problem.detail}
+    return from_problem(document, problem.status, problem.retry_after_seconds or None)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events between services and in indexes: `nerv.api.event.v1.Event`."""
+
+from datetime import UTC, datetime, timedelta
+
+from nerv.api.event.v1 import event_pb2
+from nerv.types import Event
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(instant: datetime) -> int:
+    """Microseconds since 1970, exactly (a float would round)."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_us(microseconds: int) -> datetime:
+    """The instant that many microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def to_proto(event: Event[bytes]) -> event_pb2.Event:
+    """The message of an event; what is None stays at its default."""
+    message = event_pb2.Event(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        time_us=to_us(event.time),
+        data=event.data,
+        content_type=event.content_type,
+        subject=event.subject or "",
+        sequence=event.sequence or 0,
+        correlation_id=event.correlation_id or "",
+        causation_id=event.causation_id or "",
+        dataschema=event.dataschema or "",
+        partition_key=event.partition_key or "",
+        traceparent=event.traceparent or "",
+        tracestate=event.tracestate or "",
+    )
+    if event.recorded_time is not None:
+        message.recorded_time_us = to_us(event.recorded_time)
+    return message
+
+
+def from_proto(message: event_pb2.Event) -> Event[bytes]:
+    """The event of a message."""
+    return Event(
+        id=message.id,
+        source=message.source,
+        type=message.type,
+        time=from_us(message.time_us),
+        data=message.data,
+        subject=message.subject or None,
+        recorded_time=from_us(message.recorded_time_us) if message.HasField("recorded_time_us") else None,
+        sequence=message.sequence or None,
+        correlation_id=message.correlation_id or None,
+        causation_id=message.causation_id or None,
+        dataschema=message.dataschema or None,
+        content_type=message.content_type,
+        partition_key=message.partition_key or None,
+        traceparent=message.traceparent or None,
+        tracestate=message.tracestate or None,
+    )

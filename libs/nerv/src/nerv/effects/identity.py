@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The identity of an effect: the same event gives the same ids, so that a redelivery repeats nothing."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+
+from nerv.effects.kinds import Effect
+from nerv.types import Event
+
+
+def effect_ids(app: str, reaction: str, event: Event[bytes], effects: Iterable[Effect]) -> list[str]:
+    """One id for each effect: a hash of app, reaction, source and id of the event, kind, target, and the ordinal among
+    the effects of that kind on that target. 32 hexadecimal digits.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    ids = []
+    for effect in effects:
+        ordinal = seen[effect.kind, effect.target]
+        seen[effect.kind, effect.target] += 1
+        # Each part is preceded by its length, so that no two lists of parts make the same text.
+        parts = (app, reaction, event.source, event.id, effect.kind, effect.target, str(ordinal))
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        ids.append(hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
+    return ids

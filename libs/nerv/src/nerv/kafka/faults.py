@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error of confluent-kafka, mapped into our tree: done, refused, or unknown (rule 1)."""
+
+from confluent_kafka import KafkaError, KafkaException
+
+from nerv.errors import Invalid, Misconfigured, NervError, NotFound, TooLarge, Unavailable, UnknownOutcome
+
+# Kafka refused before anything was written.
+_REFUSED: dict[int, type[NervError]] = {
+    KafkaError.MSG_SIZE_TOO_LARGE: TooLarge,
+    KafkaError.INVALID_MSG: Invalid,
+    KafkaError.INVALID_MSG_SIZE: TooLarge,
+    KafkaError.RECORD_LIST_TOO_LARGE: TooLarge,
+    KafkaError.INVALID_RECORD: Invalid,
+    KafkaError.TOPIC_EXCEPTION: NotFound,
+    KafkaError._UNKNOWN_TOPIC: NotFound,
+    KafkaError.UNKNOWN_TOPIC_OR_PART: NotFound,
+    KafkaError._UNKNOWN_PARTITION: NotFound,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: Misconfigured,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: Misconfigured,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Misconfigured,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: Misconfigured,
+    KafkaError.SASL_AUTHENTICATION_FAILED: Misconfigured,
+    KafkaError._AUTHENTICATION: Misconfigured,
+}
+
+
+def delivery_error(error: KafkaError) -> NervError:
+    """What a failed delivery report means. Whatever is not surely refused is unknown."""
+    code = error.code()
+    if code in _REFUSED:
+        return _REFUSED[code](f"Kafka refused the record: {error.str()}")
+    if code == KafkaError._PURGE_QUEUE:
+        return Unavailable("the record was never sent; send it again", retry_after=1.0)
+    return UnknownOutcome(f"Kafka did not say whether it wrote the record ({error.str()}); repeat it with the same id")
+
+
+def request_error(error: KafkaError | KafkaException) -> NervError:
+    """What a failed read, admin or group request means: these change nothing."""
+    inner = error.args[0] if isinstance(error, KafkaException) else error
+    code = inner.code()
+    if code in _REFUSED:
+        return _REFUSED[code](f"Kafka refused: {inner.str()}")
+    return Unavailable(f"Kafka does not answer as it should: {inner.str()}", retry_after=1.0)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records on their way into Kafka, out of it, and what became of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from nerv.errors import NervError
+
+BY_KEY = -1
+
+
+class Outgoing(NamedTuple):
+    """A record to produce. `partition` BY_KEY leaves the choice to the key (murmur2, as Java does)."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int = BY_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+Delivery = Position | NervError
+"""What became of one record: it stands somewhere, it was refused, or nobody knows (UnknownOutcome)."""
+
+
+class Received(Protocol):
+    """A record as confluent-kafka hands it over; its accessors are native and cheap."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> list[tuple[str, bytes]] | None: ...
+    def timestamp(self) -> tuple[int, int]: ...

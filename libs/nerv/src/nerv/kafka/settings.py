@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How to reach Kafka, and the settings of every client that do not differ between them."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+ClientConfig = dict[str, str | int | float | bool]
+
+# What no client of ours may differ in; each was measured or is a rule (design, known traps).
+TRANSACTION_TIMEOUT_MS = 10_000  # readers stall at most this long behind a writer that died in mid-transaction
+SESSION_TIMEOUT_MS = 6_000  # a killed owner's partitions move in 5.6-6.0 s
+HEARTBEAT_MS = 1_000
+
+
+class KafkaSettings(BaseModel):
+    """`NERV_KAFKA__BOOTSTRAP_SERVERS` and its kin. Secrets come from files."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password_file: Path | None = None
+    ssl_ca_file: Path | None = None
+    ssl_certificate_file: Path | None = None
+    ssl_key_file: Path | None = None
+
+    def client(self, client_id: str) -> ClientConfig:
+        """librdkafka's configuration that all clients share."""
+        config: ClientConfig = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": client_id,
+            "security.protocol": self.security_protocol,
+            # Quick to come back when a broker restarts; the defaults wait up to 10 s.
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "allow.auto.create.topics": False,
+            "log.connection.close": False,
+        }
+        if self.security_protocol.startswith("SASL"):
+            config["sasl.mechanism"] = self.sasl_mechanism
+            config["sasl.username"] = self.sasl_username or ""
+            if self.sasl_password_file is not None:
+                config["sasl.password"] = self.sasl_password_file.read_text(encoding="utf-8").strip()
+        for option, path in (
+            ("ssl.ca.location", self.ssl_ca_file),
+            ("ssl.certificate.location", self.ssl_certificate_file),
+            ("ssl.key.location", self.ssl_key_file),
+        ):
+            if path is not None:
+                config[option] = str(path)
+        return config
+
+    def producer(self, client_id: str) -> ClientConfig:
+        """An idempotent producer that partitions as Java clients do and acknowledges what all replicas have."""
+        return self.client(client_id) | {
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+        }
+
+    def consumer(self, client_id: str, group: str) -> ClientConfig:
+        """A consumer that commits nothing by itself and sees only committed records."""
+        return self.client(client_id) | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            "group.protocol": "classic",
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
+            "heartbeat.interval.ms": HEARTBEAT_MS,
+            "fetch.wait.max.ms": 100,
+        }

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Consume, produce and commit in one transaction: what was made of a batch stands if, and only if, the batch is done."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Producer as NativeProducer
+
+from nerv.kafka.consumer import BatchConsumer
+from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed
+from nerv.kafka.records import Outgoing
+from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
+
+LINGER_MS = 5  # a commit flushes at once; until then records gather in batches
+
+NextOffsets = Mapping[tuple[str, int], int]
+
+
+class TransactionalProducer:
+    """One transactional producer. After any failure it is void: make a new one (never reuse one after a time-out).
+
+    With `consumer`, offsets are fenced by the group's generation (KIP-447); without one, by the transactional id alone.
+    """
+
+    def __init__(self, settings: KafkaSettings, transactional_id: str, client_id: str) -> None:
+        self._native = NativeProducer(
+            settings.producer(client_id)
+            | {
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                "linger.ms": LINGER_MS,
+            }
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=transactional_id)
+
+    async def start(self) -> None:
+        """Shut out an earlier producer of the same id and end its transaction. Raises CommitFailed."""
+        await self._run(self._native.init_transactions, INIT_SECONDS)
+
+    async def commit(
+        self, records: Sequence[Outgoing], offsets: NextOffsets, consumer: BatchConsumer | None = None, group: str = ""
+    ) -> None:
+        """Write `records` and move the group to `offsets` (the next offset to read of each topic and partition), both or
+        neither. Name the group by its `consumer`, or by `group` where partitions are not assigned by that group.
+
+        Raises CommitFailed: then nobody knows, and the group's committed offsets tell.
+        """
+        await self._run(self._commit, records, offsets, consumer, group)
+
+    async def close(self) -> None:
+        """Let the producer go; an open transaction is ended by the next owner of its id."""
+        self._native.purge()
+        self._thread.shutdown(wait=False)
+
+    def _commit(
+        self, records: Sequence[Outgoing], offsets: NextOffsets, consumer: BatchConsumer | None, group: str
+    ) -> None:
+        native = self._native
+        native.begin_transaction()
+        for topic, value, key, headers, partition in records:
+            native.produce(topic, value, key, partition, headers=list(headers))
+        if offsets:
+            metadata = consumer.group_metadata() if consumer else BatchConsumer.foreign_group(group)
+            positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+            native.send_offsets_to_transaction(positions, metadata, COMMIT_SECONDS)
+        native.commit_transaction(COMMIT_SECONDS)
+
+    async def _run(self, function: object, *args: object) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, function, *args)  # type: ignore[arg-type]  # any callable
+        except (KafkaException, BufferError, RuntimeError) as error:
+            raise CommitFailed(f"the transaction did not surely commit: {error}", retry_after=1.0) from error

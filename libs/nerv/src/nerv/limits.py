@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bounds that are checked before anything is parsed (rule 14). Sizes are bytes."""
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from nerv.errors import Invalid, TooLarge
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Limits(BaseModel):
+    """Every bound is a setting: `NERV_LIMITS__BODY=2097152`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    body: PositiveInt = MIB
+    event: PositiveInt = 256 * KIB
+    batch: PositiveInt = 500
+    headers: PositiveInt = 64
+    header: PositiveInt = 8 * KIB
+    json_depth: PositiveInt = 32
+
+
+def check_json_depth(body: bytes, limit: int) -> None:
+    """Refuse JSON nested deeper than `limit`, by counting brackets outside strings, before parsing it.
+
+    The parser is native and recursive; the cheap test keeps the scan off the path of ordinary bodies.
+    """
+    if body.count(b"{") + body.count(b"[") <= limit:
+        return
+    depth = 0
+    for run in _outside_strings(body):
+        for byte in run:
+            if byte in b"{[":
+                depth += 1
+                if depth > limit:
+                    raise TooLarge(f"JSON is nested deeper than {limit} levels")
+            elif byte in b"}]":
+                depth -= 1
+
+
+def _outside_strings(body: bytes) -> list[bytes]:
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return [run.translate(None, _NOT_BRACKETS) for run in body.split(b'"')[::2]]
+
+
+_NOT_BRACKETS = bytes(b for b in range(256) if b not in b"{}[]")
+
+
+def check_event_size(size: int, limits: Limits) -> None:
+    """Refuse one event's data over the limit."""
+    if size > limits.event:
+        raise TooLarge(f"an event's data has {size} bytes; the limit is {limits.event} (NERV_LIMITS__EVENT)")
+
+
+def check_batch(count: int, limits: Limits) -> None:
+    """Refuse an empty batch, or one of more events than the limit."""
+    if count == 0:
+        raise Invalid("the batch is empty; send at least one event")
+    if count > limits.batch:
+        raise TooLarge(f"the batch has {count} events; the limit is {limits.batch} (NERV_LIMITS__BATCH)")

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base class of an app's events: what happened, as a pydantic model. The envelope comes with it as `meta`."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from nerv.types import Event
+
+
+class EventModel(BaseModel):
+    """An event of an app (`nerv.Event`): its data, frozen. Unknown fields are ignored, so that writers may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    _meta: Event[Any] | None = PrivateAttr(default=None)
+
+    @property
+    def meta(self) -> Event[Any]:
+        """Id, source, times, stream and version of the event this was decoded from.
+
+        Raises ValueError on an event that was made in code and has not been recorded yet.
+        """
+        if self._meta is None:
+            raise ValueError(f"this {type(self).__name__} was made in code; only received events have an envelope")
+        return self._meta

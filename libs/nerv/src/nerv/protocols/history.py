@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log port: append with an expected version, read back, exactly."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from nerv.errors import Invalid, NervError
+from nerv.types import Event
+
+
+class Expect(StrEnum):
+    """What the writer expects of the stream."""
+
+    ANY = "any"
+    NONE = "none"  # it does not exist
+    EXISTS = "exists"
+    EXACT = "exact"  # it is at `version`
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An expected version; `version` counts only with EXACT, and 0 there means that the stream does not exist."""
+
+    kind: Expect = Expect.ANY
+    version: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Expected":
+        """`any`, `none`, `exists` or a whole number. Raises Invalid."""
+        if text.isdigit() and len(text) <= 19 and int(text) < 2**63:
+            return cls(Expect.EXACT, int(text))
+        if text in (Expect.ANY, Expect.NONE, Expect.EXISTS):
+            return cls(Expect(text))
+        raise Invalid(f"expected_version must be any, none, exists or a whole number, not {text[:40]!r}")
+
+    def __str__(self) -> str:
+        return str(self.version) if self.kind is Expect.EXACT else self.kind.value
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRequest:
+    """Append these events to one stream, all or none. Their ids make a repeat harmless, for the life of the stream."""
+
+    stream: str
+    events: Sequence[Event[bytes]]
+    expected: Expected = field(default=Expected())
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Done. Versions count from 1. `partition` and `offset` are the position token of the last event."""
+
+    first_version: int
+    last_version: int
+    partition: int
+    offset: int
+    recorded_time: datetime
+    duplicate: bool = False
+
+
+AppendOutcome = Appended | NervError
+"""Done; or an error whose class says refused (Refused), not done (Unavailable) or unknown (UnknownOutcome)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadQuery:
+    """Which events to read. All bounds hold together; None does not bound.
+
+    `as_of` bounds `time` (valid time), `known_at` bounds `recorded_time` (system time), both inclusive, UTC.
+    """
+
+    from_version: int = 1
+    to_version: int | None = None
+    limit: int | None = None
+    backward: bool = False
+    types: frozenset[str] = frozenset()
+    as_of: datetime | None = None
+    known_at: datetime | None = None
+
+
+class History(Protocol):
+    """Append-only streams of events, each with versions 1, 2, 3, ... without a gap.
+
+    Linearizable for one stream. Implemented by the memory store of `nerv.testing` and by the client of *temporal*.
+    """
+
+    async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
+        """Append to many streams; each request stands for itself and gets its own outcome, in order.
+
+        An id that the stream has with the same content gives the first answer again (`duplicate`), before the version is
+        looked at; with other content IdConflict. A wrong version gives VersionConflict.
+        """
+        ...
+
+    def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of one stream in order of version. A stream that does not exist gives NotFound."""
+        ...
+
+    def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of all streams of a category (None: of all), stream by stream, each in order of version."""
+        ...

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lua scripts, each in a file of its own beside the code that calls it; loaded once, run by digest."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from nerv.redis.connection import Redis, mapped
+
+
+class Scripts:
+    """The scripts of one package folder, by file name: `Scripts(client, "nerv_projector.views")("apply", keys, args)`.
+
+    redis-py runs them by EVALSHA and loads them again after a SCRIPT FLUSH.
+    """
+
+    def __init__(self, client: Redis, package: str) -> None:
+        found = [entry for entry in files(package).iterdir() if entry.name.endswith(".lua")]
+        self._scripts = {
+            entry.name.removesuffix(".lua"): client.register_script(entry.read_text(encoding="utf-8"))
+            for entry in found
+        }
+
+    async def __call__(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> Any:
+        """Run one script. Raises Unavailable, UnknownOutcome or Invalid."""
+        with mapped(name):
+            return await self._scripts[name](keys=list(keys), args=list(args))

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Health on its own port: `/livez` without dependencies, `/readyz` by the parts' own checks, both with `?verbose`."""
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from nerv.service.http import respond
+
+Check = Callable[[], str | None]
+"""None when ready; else one line that says why not."""
+
+
+class Health:
+    """Who is ready. Parts register a check; a service that is going down is not ready, whatever they say."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+        self._phase = "starting"
+
+    def register(self, name: str, check: Check) -> None:
+        """Have `check` asked at every `/readyz`. It must answer at once."""
+        self._checks[name] = check
+
+    def started(self) -> None:
+        """Every part has started; from here on the checks decide."""
+        self._phase = "running"
+
+    def stopping(self) -> None:
+        """No new work from now on."""
+        self._phase = "stopping"
+
+    def report(self) -> dict[str, str]:
+        """The faults by name; empty when ready."""
+        if self._phase != "running":
+            return {"service": self._phase}
+        return {name: fault for name, check in self._checks.items() if (fault := check()) is not None}
+
+    def app(self) -> Starlette:
+        """The ASGI app of the health port."""
+
+        async def livez(request: Request) -> Response:
+            return respond({"status": "ok", "phase": self._phase}) if "verbose" in request.query_params else _OK
+
+        async def readyz(request: Request) -> Response:
+            faults = self.report()
+            status = 503 if faults else 200
+            if "verbose" in request.query_params:
+                checks = {name: faults.get(name, "ok") for name in self._checks} | faults
+                return respond({"status": "not ready" if faults else "ok", "checks": checks}, status)
+            return PlainTextResponse("not ready" if faults else "ok", status)
+
+        return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
+
+
+_OK = PlainTextResponse("ok")

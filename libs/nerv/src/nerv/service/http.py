@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One way in: every route authenticates, bounds its body, gets its span, and answers errors as problem+json."""
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import orjson
+import structlog
+from opentelemetry.trace import SpanKind
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+
+from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable
+from nerv.limits import Limits
+from nerv.service.auth import Authenticator, Principal
+from nerv.telemetry import Carrier, span
+from nerv.telemetry import names as n
+
+log = structlog.get_logger(__name__)
+
+D = TypeVar("D")
+
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[D]):
+    """A request that has passed the door. `deps` is what the service's wiring gives its handlers."""
+
+    deps: D
+    principal: Principal
+    body: bytes
+    http: StarletteRequest
+
+    def path(self, name: str) -> str:
+        """A parameter of the path."""
+        value: str = self.http.path_params[name]
+        return value
+
+    def query(self, name: str) -> str | None:
+        """A parameter of the query, or None. One that is given twice is refused."""
+        values = self.http.query_params.getlist(name)
+        if len(values) > 1:
+            raise Invalid(f"query parameter {name} is given {len(values)} times; give it once")
+        return values[0] if values else None
+
+    def number(self, name: str, default: int, *, low: int, high: int) -> int:
+        """A whole number of the query within bounds. Raises Invalid."""
+        text = self.query(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or len(text) > 19 or not low <= int(text) <= high:
+            raise Invalid(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
+        return int(text)
+
+    def header(self, name: str) -> str | None:
+        """A header by its name, or None."""
+        value: str | None = self.http.headers.get(name)
+        return value
+
+
+Handler = Callable[[Request[Any]], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of a service's table of routes: what is asked, who may, and who answers."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: str
+
+
+def respond(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    body = orjson.dumps(document, option=orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status, headers, "application/json")
+
+
+def problem(error: NervError, instance: str) -> Response:
+    """An error as RFC 9457 problem details."""
+    headers = {}
+    if isinstance(error, Unavailable) or error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after or 1)))
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return Response(orjson.dumps(error.problem(instance), default=str), error.status, headers, PROBLEM)
+
+
+def application(routes: Sequence[Route], deps: Any, authenticator: Authenticator, limits: Limits) -> Starlette:
+    """The ASGI app of a service's API. There is no other way to a handler than through the door made here."""
+    made = [
+        StarletteRoute(route.path, _door(route, deps, authenticator, limits), methods=[route.method])
+        for route in routes
+    ]
+    return Starlette(routes=made, exception_handlers={HTTPException: _not_routed})
+
+
+async def _not_routed(request: StarletteRequest, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        mapped: NervError = MethodNotAllowed(f"{request.method} is not allowed on {request.url.path}")
+    else:
+        mapped = NotFound(f"there is no {request.url.path}; see /.well-known/nerv")
+    return problem(mapped, request.url.path)
+
+
+class MethodNotAllowed(Refused):
+    """The path is right, the method is not."""
+
+    status = 405
+    title = "Method not allowed"
+
+
+def _door(
+    route: Route, deps: Any, authenticator: Authenticator, limits: Limits
+) -> Callable[[StarletteRequest], Awaitable[Response]]:
+    name = f"{route.method} {route.path}"
+
+    async def endpoint(request: StarletteRequest) -> Response:
+        carrier = Carrier(request.headers.get("traceparent"), request.headers.get("tracestate"))
+        attributes = {n.HTTP_METHOD: route.method, n.HTTP_ROUTE: route.path}
+        with span(name, SpanKind.SERVER, parent=carrier, attributes=attributes) as current:
+            try:
+                principal = await authenticator.principal(request.headers.get("authorization"))
+                principal.require(route.scope)
+                body = await _body(request, limits.body)
+                answer = await route.handler(Request(deps, principal, body, request))
+            except NervError as error:
+                current.set_attribute(n.ERROR_TYPE, type(error).__name__)
+                answer = problem(error, request.url.path)
+            except ClientDisconnect:
+                return Response(status_code=499)
+            except Exception as error:
+                log.exception("request.failed", route=name)
+                current.set_attribute(n.ERROR_TYPE, type(error).__name__)
+                answer = problem(
+                    Internal("something went wrong on our side; the log has the details"), request.url.path
+                )
+            current.set_attribute(n.HTTP_STATUS, answer.status_code)
+            return answer
+
+    return endpoint
+
+
+async def _body(request: StarletteRequest, limit: int) -> bytes:
+    """The body, read only as far as the limit."""
+    if request.method in ("GET", "HEAD", "DELETE"):
+        return b""
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > limit:
+        raise TooLarge(f"the body has {length} bytes; the limit is {limit} (NERV_LIMITS__BODY)")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Invalid("send the body without content-encoding")
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"the body has more than {limit} bytes (NERV_LIMITS__BODY)")
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a service: start its parts in order, serve, and on SIGTERM go down in the order that loses nothing (rule 16)."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from nerv.errors import Misconfigured, NervError
+from nerv.service.auth import Authenticator
+from nerv.service.health import Health
+from nerv.service.http import Route, application
+from nerv.service.settings import ServiceSettings
+from nerv.telemetry import configure_logs, telemetry
+
+log = structlog.get_logger(__name__)
+
+S = TypeVar("S", bound=ServiceSettings)
+
+# Of the 10 s that a service has to end: requests in flight get these, the parts (drain, commit, leave) the rest.
+REQUEST_DRAIN_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the wiring of a service gives the chassis.
+
+    `parts` are entered in order before the door opens and left in reverse after it has shut; `crashed`, set by a part
+    that cannot go on, brings the service down with an error (its supervisor starts it anew).
+    """
+
+    name: str
+    routes: Sequence[Route]
+    deps: Any
+    health: Health
+    parts: Sequence[AbstractAsyncContextManager[Any]] = ()
+    crashed: asyncio.Future[None] | None = field(default=None)
+
+
+def run(name: str, settings_type: type[S], build: Callable[[S], Service]) -> None:
+    """The entry point of a service: `python -m nerv_<name>`. Exits 2 when it is not set up right, 1 when it fails."""
+    try:
+        settings = settings_type.load()
+        assert isinstance(settings, settings_type)  # noqa: S101 - load() is a classmethod; this tells mypy
+        configure_logs(name, settings.instance, settings.log_level)
+        with telemetry(name, settings.instance):
+            uvloop.run(_serve(name, settings, build))
+    except Misconfigured as error:
+        sys.stderr.write(f"nerv {name} cannot start: {error}\n")
+        sys.exit(2)
+    except NervError as error:
+        sys.stderr.write(f"nerv {name} failed: {error}\n")
+        sys.exit(1)
+
+
+async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
+    authenticator = Authenticator(settings.auth, insecure=settings.insecure_dev)
+    if settings.insecure_dev:
+        log.warning("insecure", detail="NERV_INSECURE_DEV=1: anyone who reaches this port may do everything")
+    service = build(settings)
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_listening(service.health.app(), settings.health.host, settings.health.port, 0))
+        for part in service.parts:
+            if stop.is_set():
+                return
+            await stack.enter_async_context(part)
+        api = application(service.routes, service.deps, authenticator, settings.limits)
+        await stack.enter_async_context(_listening(api, settings.http.host, settings.http.port, REQUEST_DRAIN_SECONDS))
+        service.health.started()
+        log.info("started", url=settings.http.url, health_port=settings.health.port, mesh=settings.mesh)
+        await _until(stop, service.crashed)
+        service.health.stopping()
+        log.info("stopping")
+    log.info("stopped", service=name)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _until(stop: asyncio.Event, crashed: asyncio.Future[None] | None) -> None:
+    """Until a signal comes; raises what a part crashed with."""
+    waiting = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({waiting} | ({crashed} if crashed is not None else set()), return_when="FIRST_COMPLETED")
+    waiting.cancel()
+    if crashed is not None and crashed.done():
+        crashed.result()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: the chassis decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+@asynccontextmanager
+async def _listening(app: ASGIApp, host: str, port: int, drain_seconds: int) -> AsyncIterator[None]:
+    try:
+        listener = socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot listen on {host}:{port}: {error.strerror}; free the port or set another"
+        ) from error
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=drain_seconds,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.wait({serving})
+        listener.close()

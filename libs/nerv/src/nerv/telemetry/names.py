@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every attribute, span and metric name of the mesh (OpenTelemetry semantic conventions for messaging and databases)."""
+
+from typing import Final
+
+SYSTEM: Final = "messaging.system"
+OPERATION_NAME: Final = "messaging.operation.name"
+OPERATION_TYPE: Final = "messaging.operation.type"
+DESTINATION: Final = "messaging.destination.name"
+PARTITION: Final = "messaging.destination.partition.id"
+GROUP: Final = "messaging.consumer.group.name"
+CLIENT_ID: Final = "messaging.client.id"
+BATCH_COUNT: Final = "messaging.batch.message_count"
+OFFSET: Final = "messaging.kafka.offset"
+KEY: Final = "messaging.kafka.message.key"
+ERROR_TYPE: Final = "error.type"
+DB_SYSTEM: Final = "db.system.name"
+DB_OPERATION: Final = "db.operation.name"
+HTTP_METHOD: Final = "http.request.method"
+HTTP_ROUTE: Final = "http.route"
+HTTP_STATUS: Final = "http.response.status_code"
+URL_PATH: Final = "url.path"
+
+STREAM: Final = "nerv.stream"
+VERSION: Final = "nerv.version"
+PROJECTION: Final = "nerv.projection"
+REACTION: Final = "nerv.reaction"
+SYNC: Final = "nerv.sync"
+WORKFLOW: Final = "nerv.workflow"
+RUN: Final = "nerv.run"
+TASK: Final = "nerv.task"
+ATTEMPT: Final = "nerv.attempt"
+
+KAFKA: Final = "kafka"
+REDIS: Final = "redis"

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The topics of a mesh, read from `topics.yaml`, and those an app declares. Plain data: `nerv.kafka.admin` makes them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from nerv.errors import Misconfigured
+
+DEFAULT_PARTITIONS = 4  # of keyed topics in `nerv dev`: more partitions mean smaller commit batches
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as it must exist in Kafka."""
+
+    name: str
+    partitions: int
+    holds: str = ""
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def _document() -> dict[str, Any]:
+    text = files("nerv").joinpath("topics.yaml").read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+def name(mesh: str, topic: str, *, projection: str = "") -> str:
+    """The full name of one of the mesh's own topics: `name("nerv", "history.v1")`.
+
+    Raises Misconfigured for a topic that is not in the list.
+    """
+    template = "{mesh}." + topic
+    listed = [entry["name"] for part in ("topics", "per_projection") for entry in _document()[part]]
+    if template not in listed:
+        raise Misconfigured(f"{template} is not in topics.yaml; it has {', '.join(listed)}")
+    return template.format(mesh=mesh, projection=projection)
+
+
+def of_mesh(mesh: str, *, partitions: int = DEFAULT_PARTITIONS, projections: Iterable[str] = ()) -> tuple[Topic, ...]:
+    """Every topic of the mesh itself; `partitions` is the count of keyed topics."""
+    document = _document()
+    found = [_topic(entry, mesh, "", partitions) for entry in document["topics"]]
+    for projection in projections:
+        found += [_topic(entry, mesh, projection, partitions) for entry in document["per_projection"]]
+    return tuple(found)
+
+
+def _topic(entry: Mapping[str, Any], mesh: str, projection: str, keyed: int) -> Topic:
+    count = keyed if entry["partitions"] == "keyed" else int(entry["partitions"])
+    return Topic(entry["name"].format(mesh=mesh, projection=projection), count, entry["holds"], dict(entry["config"]))

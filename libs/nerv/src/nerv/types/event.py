@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event as it travels: CloudEvents 1.0 with the extensions of the mesh."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """One fact and its envelope. On the wire `data` is bytes; decoded it is the app's model.
+
+    `time` is when it happened (valid time), `recorded_time` when history recorded it (system time), both UTC.
+    `sequence` is its version in `subject`'s stream, from 1, once it is in history.
+    """
+
+    id: str
+    source: str
+    type: str
+    time: datetime
+    data: T
+    subject: str | None = None
+    recorded_time: datetime | None = None
+    sequence: int | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    dataschema: str | None = None
+    content_type: str = JSON
+    partition_key: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def stream(self) -> str:
+        """The stream this event is in; only events of history have one."""
+        if self.subject is None:
+            raise ValueError(f"event {self.id} has no subject, so it is in no stream")
+        return self.subject

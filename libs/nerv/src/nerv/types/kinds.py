@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mesh's own kinds. What users name stays a string."""
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """Types of the events that the mesh itself records."""
+
+    FENCE = "nerv.history.fence.v1"
+    CLOSING = "nerv.history.closing.v1"
+    RUN_SUBMITTED = "nerv.run.submitted.v1"
+    TASK_COMPLETED = "nerv.task.completed.v1"
+    TASK_FAILED = "nerv.task.failed.v1"
+    EFFECTS_DONE = "nerv.task.effects-done.v1"
+    RUN_COMPLETED = "nerv.run.completed.v1"
+    RUN_FAILED = "nerv.run.failed.v1"
+    SYNC_STARTED = "nerv.sync.started.v1"
+    SYNC_APPLIED = "nerv.sync.applied.v1"
+    SYNC_FINISHED = "nerv.sync.finished.v1"
+
+
+class EffectType(StrEnum):
+    """What an effect asks the mesh to do."""
+
+    APPEND = "append"
+    PUBLISH = "publish"
+    RUN = "run"
+    HTTP = "http"
+
+
+class LifecycleState(StrEnum):
+    """Where a managed resource is in its life."""
+
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
