@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decision on one append, pure: the memory store and the temporal service ask the same function."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from nerv.cloudevents.proto_format import to_us
+from nerv.errors import IdConflict, NervError, VersionConflict
+from nerv.protocols.history import AppendRequest, Expect
+from nerv.types import Event
+
+
+class Known(NamedTuple):
+    """What a stream remembers of an event id, for ever: its version, and a digest of the content."""
+
+    version: int
+    digest: bytes
+
+
+class StreamView(Protocol):
+    """What the decision needs to know of the streams."""
+
+    def version(self, stream: str) -> int:
+        """The stream's version; 0 when it does not exist."""
+        ...
+
+    def known(self, stream: str, event_id: str) -> Known | None:
+        """The event of this id in the stream, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Append; the events get versions from `first_version` on."""
+
+    first_version: int
+    digests: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """All of it was appended before, at these versions: the first answer holds."""
+
+    first_version: int
+    last_version: int
+
+
+Verdict = Accept | Duplicate | NervError
+
+
+def content_digest(event: Event[bytes]) -> bytes:
+    """16 bytes of BLAKE2b over what makes the content of an event: source, type, time, data and its kind.
+
+    Trace context and what history adds are left out: a retry comes with another trace.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    parts = (
+        event.source,
+        event.type,
+        str(to_us(event.time)),
+        event.content_type,
+        event.dataschema or "",
+        event.correlation_id or "",
+        event.causation_id or "",
+    )
+    digest.update("\x00".join(parts).encode())
+    digest.update(b"\x00")
+    digest.update(event.data)
+    return digest.digest()
+
+
+def judge(request: AppendRequest, view: StreamView) -> Verdict:
+    """What becomes of a request. The ids are looked at before the version, so that a repeat gets its first answer.
+
+    All ids known, with the same content and one after the other: Duplicate. Any id known otherwise, or twice in the
+    request: IdConflict. Wrong version: VersionConflict.
+    """
+    digests = tuple(content_digest(event) for event in request.events)
+    found = [view.known(request.stream, event.id) for event in request.events]
+    if any(found):
+        return _repeated(request, found, digests)
+    if len({event.id for event in request.events}) < len(request.events):
+        return IdConflict(f"the request names an event id twice; each event of {request.stream} needs its own")
+    version = view.version(request.stream)
+    refusal = _expectation(request, version)
+    return refusal or Accept(version + 1, digests)
+
+
+def _repeated(request: AppendRequest, found: list[Known | None], digests: tuple[bytes, ...]) -> Verdict:
+    for event, known, digest in zip(request.events, found, digests, strict=True):
+        if known is None:
+            return IdConflict(
+                f"only a part of these events is in {request.stream} already ({event.id} is not); "
+                "repeat the whole request as it was, or use new ids"
+            )
+        if known.digest != digest:
+            return IdConflict(f"{request.stream} has event {event.id} with other content, at version {known.version}")
+    versions = [known.version for known in found if known is not None]
+    if versions != list(range(versions[0], versions[0] + len(versions))):
+        return IdConflict(f"these events are in {request.stream} already, but not one after the other")
+    return Duplicate(versions[0], versions[-1])
+
+
+def _expectation(request: AppendRequest, version: int) -> VersionConflict | None:
+    expected = request.expected
+    met = {
+        Expect.ANY: True,
+        Expect.NONE: version == 0,
+        Expect.EXISTS: version > 0,
+        Expect.EXACT: version == expected.version,
+    }[expected.kind]
+    if met:
+        return None
+    return VersionConflict(
+        f"{request.stream} is at version {version}, not {expected}; read it again and decide anew",
+        errors=[{"stream": request.stream, "version": version, "expected": str(expected)}],
+    )

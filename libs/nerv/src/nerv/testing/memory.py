@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ports in memory: complete, for tests and for trying things out. Nothing survives the process."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from nerv.clock import SystemClock
+from nerv.errors import NotFound
+from nerv.history import Accept, Duplicate, Known, judge, matches
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, ReadQuery
+from nerv.types import Event, category_of
+
+
+class MemoryHistory:
+    """`nerv.protocols.History` over dictionaries."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._streams: dict[str, list[Event[bytes]]] = {}
+        self._ids: dict[tuple[str, str], Known] = {}
+        self._offset = -1
+        self._last: datetime | None = None
+
+    def version(self, stream: str) -> int:
+        """The stream's version; 0 when it does not exist."""
+        return len(self._streams.get(stream, ()))
+
+    def known(self, stream: str, event_id: str) -> Known | None:
+        """The event of this id in the stream, or None."""
+        return self._ids.get((stream, event_id))
+
+    async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
+        """Append to many streams, each request for itself (see `History.append`)."""
+        return [self._append(request) for request in requests]
+
+    def _append(self, request: AppendRequest) -> AppendOutcome:
+        verdict = judge(request, self)
+        if isinstance(verdict, Duplicate):
+            last = self._streams[request.stream][verdict.last_version - 1]
+            recorded = last.recorded_time or last.time
+            return Appended(verdict.first_version, verdict.last_version, 0, self._offset, recorded, duplicate=True)
+        if not isinstance(verdict, Accept):
+            return verdict
+        recorded = self._recorded_time()
+        stream = self._streams.setdefault(request.stream, [])
+        for event, digest in zip(request.events, verdict.digests, strict=True):
+            version = len(stream) + 1
+            stream.append(replace(event, subject=request.stream, sequence=version, recorded_time=recorded))
+            self._ids[request.stream, event.id] = Known(version, digest)
+            self._offset += 1
+        return Appended(verdict.first_version, len(stream), 0, self._offset, recorded)
+
+    def _recorded_time(self) -> datetime:
+        now = self._clock.now()
+        if self._last is not None:
+            now = max(now, self._last + timedelta(microseconds=1))
+        self._last = now
+        return now
+
+    async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of one stream (see `History.read`)."""
+        if stream not in self._streams:
+            raise NotFound(f"there is no stream {stream}")
+        for event in _selected(self._streams[stream], query):
+            yield event
+
+    async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of all streams of a category (see `History.read_category`)."""
+        names = sorted(name for name in self._streams if category is None or category_of(name) == category)
+        found = [event for name in names for event in self._streams[name] if matches(event, query)]
+        for event in found[: query.limit]:
+            yield event
+
+
+def _selected(events: list[Event[bytes]], query: ReadQuery) -> list[Event[bytes]]:
+    found = [event for event in events if matches(event, query)]
+    if query.backward:
+        found.reverse()
+    return found[: query.limit]
