@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams of history, over HTTP: the port `History`, and states as of any version or instant."""
 
+import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -8,10 +11,10 @@ from urllib.parse import quote
 
 from nerv.api.event.v1 import event_pb2
 from nerv.api.history.v1 import history_pb2
-from nerv.client.transport import DEADLINE_SECONDS, Transport
+from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Transport
 from nerv.cloudevents import from_proto, to_proto
 from nerv.cloudevents.proto_format import from_us
-from nerv.errors import NervError, from_problem
+from nerv.errors import NervError, Retry, Unavailable, UnknownOutcome, from_problem
 from nerv.protocols.history import Appended, AppendOutcome, AppendRequest, Expect, ReadQuery
 from nerv.types import Event, format_instant
 
@@ -37,21 +40,43 @@ class Streams:
         self, requests: Sequence[AppendRequest], *, seconds: float = DEADLINE_SECONDS
     ) -> list[AppendOutcome]:
         """Append to many streams, each request for itself; outcomes in order (see `History.append`)."""
+        deadline = time.monotonic() + seconds
         outcomes: list[AppendOutcome] = []
         for start in range(0, len(requests), BATCH):
-            part = requests[start : start + BATCH]
-            message = history_pb2.AppendBatch(requests=[append_message(request) for request in part])
-            answer = await self._transport.request(
-                "temporal",
-                "POST",
-                "/v1/streams",
-                body=message.SerializeToString(),
-                headers={"content-type": PROTOBUF},
-                seconds=seconds,
-            )
-            reply = history_pb2.AppendBatchReply.FromString(answer.body)
-            outcomes += [outcome_of(one) for one in reply.replies]
+            outcomes += await self._append_part(requests[start : start + BATCH], deadline)
         return outcomes
+
+    async def _append_part(self, part: Sequence[AppendRequest], deadline: float) -> list[AppendOutcome]:
+        """One message, and again for the requests in it that have no verdict yet. Their ids make that harmless.
+
+        The next message waits for it, so that the order of a stream's requests holds.
+        """
+        outcomes: list[AppendOutcome] = await self._send(part, deadline)
+        pause = FIRST_PAUSE
+        while open_ones := [i for i, o in enumerate(outcomes) if _may_repeat(o)]:
+            if time.monotonic() + pause >= deadline:
+                break
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+            again = await self._send([part[i] for i in open_ones], deadline)
+            for i, outcome in zip(open_ones, again, strict=True):
+                # Once unknown, "nothing was written this time" does not say what became of the first try.
+                if not (isinstance(outcome, Unavailable) and isinstance(outcomes[i], UnknownOutcome)):
+                    outcomes[i] = outcome
+        return outcomes
+
+    async def _send(self, part: Sequence[AppendRequest], deadline: float) -> list[AppendOutcome]:
+        message = history_pb2.AppendBatch(requests=[append_message(request) for request in part])
+        answer = await self._transport.request(
+            "temporal",
+            "POST",
+            "/v1/streams",
+            body=message.SerializeToString(),
+            headers={"content-type": PROTOBUF},
+            seconds=max(deadline - time.monotonic(), 0.1),
+        )
+        reply = history_pb2.AppendBatchReply.FromString(answer.body)
+        return [outcome_of(one) for one in reply.replies]
 
     async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of one stream, fetched page by page."""
@@ -113,6 +138,10 @@ class Streams:
         )
         document: dict[str, Any] = answer.json()
         return document
+
+
+def _may_repeat(outcome: AppendOutcome) -> bool:
+    return isinstance(outcome, NervError) and outcome.retry is not Retry.NEVER
 
 
 def query_params(query: ReadQuery) -> dict[str, str | int | None]:

@@ -82,7 +82,7 @@ class Transport:
         unknown: NervError | None = None
         while True:
             try:
-                return await self._once(service, method, path, query, body, headers, deadline - time.monotonic())
+                return await self.attempt(service, method, path, query, body, headers, deadline - time.monotonic())
             except NervError as error:
                 if error.retry is Retry.NEVER:
                     raise
@@ -96,7 +96,7 @@ class Transport:
                 await asyncio.sleep(wait)
                 pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _once(
+    async def attempt(
         self,
         service: str,
         method: str,
@@ -106,6 +106,7 @@ class Transport:
         headers: Mapping[str, str] | None,
         seconds: float,
     ) -> Answer:
+        """Send once. Raises what the service answered, Unavailable when it was not reached, or UnknownOutcome."""
         with span(f"{method} {service}", SpanKind.CLIENT, attributes={n.HTTP_METHOD: method, n.URL_PATH: path}):
             async with self._sent(service, method, path, query, body, headers, seconds) as response:
                 try:

@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The views of the mesh, over HTTP."""
+"""The views of the mesh, over HTTP: what the projections have folded, now or as of any instant."""
 
-from nerv.client.transport import Transport
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from nerv.client.transport import Query, Transport
+from nerv.types import format_instant
+
+PAGE = 500  # views a request
 
 
 class Views:
@@ -9,3 +17,62 @@ class Views:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    async def get(
+        self,
+        projection: str,
+        key: str,
+        *,
+        perspective: str | None = None,
+        as_of: datetime | str | None = None,
+        known_at: datetime | str | None = None,
+    ) -> dict[str, Any]:
+        """One view: `{projection, key, perspective, version, state, as_of, known_at, parked}`.
+
+        `version` is the number of events folded; `as_of` is valid time, `known_at` recorded time. Raises NotFound.
+        """
+        path = f"{_path(projection)}/{quote(key, safe='')}"
+        answer = await self._transport.request("projector", "GET", path, query=_query(perspective, as_of, known_at))
+        document: dict[str, Any] = answer.json()
+        return document
+
+    async def list(
+        self,
+        projection: str,
+        *,
+        perspective: str | None = None,
+        as_of: datetime | str | None = None,
+        known_at: datetime | str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Every view of a projection in order of its keys, fetched page by page."""
+        cursor: str | None = None
+        while True:
+            query = {**_query(perspective, as_of, known_at), "limit": PAGE, "cursor": cursor}
+            page = (await self._transport.request("projector", "GET", _path(projection), query=query)).json()
+            for view in page["views"]:
+                yield view
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    async def projections(self) -> "list[dict[str, Any]]":
+        """Every projection: `{projection, source, lag, folded, entities, ready, ...}`.
+
+        `lag` counts what history holds and the views do not show yet, over all hops; 0 means that everything committed
+        before the call is visible. None: it cannot be told now.
+        """
+        answer = await self._transport.request("projector", "GET", "/v1/projections")
+        rows: list[dict[str, Any]] = answer.json()["projections"]
+        return rows
+
+
+def _path(projection: str) -> str:
+    return f"/v1/views/{quote(projection, safe='')}"
+
+
+def _query(perspective: str | None, as_of: datetime | str | None, known_at: datetime | str | None) -> Query:
+    return {"perspective": perspective, "as_of": _instant(as_of), "known_at": _instant(known_at)}
+
+
+def _instant(value: datetime | str | None) -> str | None:
+    return format_instant(value) if isinstance(value, datetime) else value

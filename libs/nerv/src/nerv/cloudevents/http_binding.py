@@ -13,8 +13,12 @@ STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 
 
-def from_http(headers: Mapping[str, str], body: bytes, limits: Limits) -> list[Event[bytes]]:
+def from_http(
+    headers: Mapping[str, str], body: bytes, limits: Limits, *, require_time: bool = False
+) -> list[Event[bytes]]:
     """The events of one request, by its content type. `headers` have lower-case names.
+
+    An event without `time` happened now, unless `require_time`: then it is refused, for a retry would tell another time.
 
     Raises Invalid or TooLarge; then no event of the request counts.
     """
@@ -27,11 +31,13 @@ def from_http(headers: Mapping[str, str], body: bytes, limits: Limits) -> list[E
         if not isinstance(documents, list):
             raise Invalid(f"{BATCH} must be a JSON array of events")
         check_batch(len(documents), limits)
-        events = [from_mapping(document, f"events[{i}]") for i, document in enumerate(documents)]
+        events = [
+            from_mapping(document, f"events[{i}]", require_time=require_time) for i, document in enumerate(documents)
+        ]
     elif mode == STRUCTURED:
-        events = [from_mapping(parse_json(body))]
+        events = [from_mapping(parse_json(body), require_time=require_time)]
     elif "ce-id" in headers:
-        events = [_binary(headers, body, content_type, limits)]
+        events = [_binary(headers, body, content_type, limits, require_time)]
     else:
         raise Invalid(f"send a CloudEvent: content-type {STRUCTURED}, {BATCH}, or ce-id, ce-source and ce-type headers")
     for event in events:
@@ -39,7 +45,9 @@ def from_http(headers: Mapping[str, str], body: bytes, limits: Limits) -> list[E
     return events
 
 
-def _binary(headers: Mapping[str, str], body: bytes, content_type: str, limits: Limits) -> Event[bytes]:
+def _binary(
+    headers: Mapping[str, str], body: bytes, content_type: str, limits: Limits, require_time: bool
+) -> Event[bytes]:
     _check_headers(headers, limits)
     if headers.get("ce-specversion") != "1.0":
         raise Invalid("binary mode needs the header ce-specversion: 1.0")
@@ -54,6 +62,8 @@ def _binary(headers: Mapping[str, str], body: bytes, content_type: str, limits: 
             check_id(value, f"ce-{attribute}") if value is not None or attribute in ("id", "source", "type") else None
         )
     time = headers.get("ce-time")
+    if time is None and require_time:
+        raise Invalid("ce-time is needed here: a retry must carry the same time")
     return Event(
         id=fields["id"] or "",
         source=fields["source"] or "",

@@ -30,8 +30,11 @@ def parse_json(body: bytes) -> Any:
         raise Invalid(f"the body is not JSON: {error}") from None
 
 
-def from_mapping(document: Any, where: str = "event") -> Event[bytes]:
-    """One event from its JSON object. A missing `time` becomes now. Raises Invalid, naming the attribute."""
+def from_mapping(document: Any, where: str = "event", *, require_time: bool = False) -> Event[bytes]:
+    """One event from its JSON object. A missing `time` becomes now, or is refused where a retry must carry the same one.
+
+    Raises Invalid, naming the attribute.
+    """
     if not isinstance(document, Mapping):
         raise Invalid(f"{where} must be a JSON object with the CloudEvents attributes")
     if document.get("specversion") != SPEC_VERSION:
@@ -46,6 +49,8 @@ def from_mapping(document: Any, where: str = "event") -> Event[bytes]:
             fields[field] = None
         else:
             fields[field] = check_id(value, f"{where}.{attribute}")
+    if require_time and document.get("time") is None:
+        raise Invalid(f"{where}.time is needed here: a retry must carry the same time")
     content_type = document.get("datacontenttype", "application/json")
     return Event(
         id=fields["id"] or "",

@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Consume in batches: one dedicated thread, one hop to the loop a batch, never more than a few batches ahead."""
+"""Consume in batches: one dedicated thread, one hop to the loop a batch, never more than a few batches ahead.
+
+confluent-kafka lets one thread at a time into a consumer, and a thread that polls in a loop starves the others for ever
+(seen with 2.16.1). So everything that is asked of the consumer is done by its own thread, between two batches.
+"""
 
 import asyncio
+import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, ConsumerGroupMetadata, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from nerv.errors import Unavailable
 from nerv.kafka.faults import request_error
 from nerv.kafka.records import Received
 from nerv.kafka.settings import KafkaSettings
@@ -23,11 +29,18 @@ WAIT_SECONDS = 0.05  # how long a batch that is not full waits for more
 PATIENCE_SECONDS = 1.0  # how long the loop may be behind before partitions are paused (that drops what was fetched)
 BUSY_SECONDS = 0.05  # how often the thread then serves the group
 REVOKE_SECONDS = 30.0  # how long a revoke may wait for the batch in hand
+REQUEST_SECONDS = 10.0
+ANSWER_SECONDS = 0.005  # how often a thread that waits for the loop looks for what the loop asks of it
 AHEAD = 2  # batches that may wait for the loop
 
 Partition = tuple[str, int]
 Reset = Literal["earliest", "latest", "error"]
 R = TypeVar("R")
+
+
+class _End(NamedTuple):
+    partition: Partition
+    offset: int
 
 
 class Rebalance(Protocol):
@@ -61,13 +74,15 @@ class BatchConsumer:
         strategy: Literal["cooperative-sticky", "range"] = "cooperative-sticky",
         batch: int = BATCH,
         wait: float = WAIT_SECONDS,
+        ends: bool = False,
     ) -> None:
+        """`ends` keeps `ended` up to date: how far each partition had been read when it had no more."""
         self._consumer = Consumer(
             settings.consumer(client_id, group)
             | {
                 "auto.offset.reset": reset,
                 "partition.assignment.strategy": strategy,
-                "enable.partition.eof": False,
+                "enable.partition.eof": ends,
                 "queued.max.messages.kbytes": 65_536,
             }
         )
@@ -76,10 +91,13 @@ class BatchConsumer:
         self._rebalance = rebalance
         self._cooperative = strategy == "cooperative-sticky"
         self._batch, self._wait = batch, wait
-        self._ready: asyncio.Queue[list[Received] | BaseException] = asyncio.Queue()
+        self.ended: dict[Partition, int] = {}
+        self._ready: asyncio.Queue[list[Received] | BaseException | _End] = asyncio.Queue()
         self._ahead = threading.Semaphore(AHEAD)
-        self._commands: list[Callable[[], None]] = []
+        self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
+        self._group_metadata: object = None
         self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{client_id}-consume", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -103,6 +121,9 @@ class BatchConsumer:
             item = await self._ready.get()
             if isinstance(item, BaseException):
                 raise item
+            if isinstance(item, _End):
+                self.ended[item.partition] = item.offset
+                continue
             try:
                 yield item
             finally:
@@ -111,58 +132,51 @@ class BatchConsumer:
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit the next offsets to read, and wait for Kafka. Raises Unavailable."""
         positions = [TopicPartition(t, p, o) for (t, p), o in offsets.items()]
-        try:
-            await asyncio.to_thread(self._consumer.commit, offsets=positions, asynchronous=False)
-        except KafkaException as error:
-            raise request_error(error) from error
+        await self._ask(lambda: self._consumer.commit(offsets=positions, asynchronous=False))
 
-    def seek(self, offsets: Mapping[Partition, int]) -> None:
+    async def seek(self, offsets: Mapping[Partition, int]) -> None:
         """Go on reading from these offsets; batches read before may still come."""
+        for (topic, partition), offset in offsets.items():
+            position = TopicPartition(topic, partition, offset)
+            await self._ask(lambda position=position: self._consumer.seek(position))  # type: ignore[misc]
 
-        def run() -> None:
-            for (topic, partition), offset in offsets.items():
-                self._consumer.seek(TopicPartition(topic, partition, offset))
+    def group_metadata(self) -> object:
+        """The member's identity when it last polled, by which a transaction's offsets are fenced.
 
-        self._commands.append(run)
-
-    def group_metadata(self) -> ConsumerGroupMetadata:
-        """The member's identity, by which a transaction's offsets are fenced."""
-        return self._consumer.consumer_group_metadata()
-
-    @staticmethod
-    def foreign_group(group: str) -> ConsumerGroupMetadata:
-        """The identity of a group that assigns nothing: whoever commits to it must be fenced otherwise."""
-        return ConsumerGroupMetadata(group)
+        After a rebalance that we have not yet seen the transaction is refused, and that is what it is for.
+        """
+        return self._group_metadata
 
     async def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The group's committed offsets; partitions without one are left out. Raises Unavailable."""
         asked = [TopicPartition(t, p) for t, p in partitions]
-        try:
-            found = await asyncio.to_thread(self._consumer.committed, asked, 10.0)
-        except KafkaException as error:
-            raise request_error(error) from error
+        found = await self._ask(lambda: self._consumer.committed(asked, REQUEST_SECONDS))
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     async def bounds(self, partition: Partition) -> tuple[int, int]:
         """First offset and the one after the last that is committed. Raises Unavailable."""
-        try:
-            low, high = await asyncio.to_thread(self._consumer.get_watermark_offsets, TopicPartition(*partition), 10.0)
-        except KafkaException as error:
-            raise request_error(error) from error
+        low, high = await self._ask(
+            lambda: self._consumer.get_watermark_offsets(TopicPartition(*partition), REQUEST_SECONDS)
+        )
         return low, high
 
     async def offsets_at(self, instant_ms: int, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The first offset at or after an instant (milliseconds, of the record's time stamp); the end where there is none."""
         asked = [TopicPartition(t, p, instant_ms) for t, p in partitions]
-        try:
-            found = await asyncio.to_thread(self._consumer.offsets_for_times, asked, 10.0)
-        except KafkaException as error:
-            raise request_error(error) from error
+        found = await self._ask(lambda: self._consumer.offsets_for_times(asked, REQUEST_SECONDS))
         result = {}
         for tp in found:
             offset = tp.offset
             result[tp.topic, tp.partition] = offset if offset >= 0 else (await self.bounds((tp.topic, tp.partition)))[1]
         return result
+
+    async def _ask(self, call: Callable[[], Any]) -> Any:
+        """Have the consumer's thread do something, between two batches or in a rebalance."""
+        asked = _Asked(call, Future())
+        self._asked.put(asked)
+        if self._ended.is_set():
+            self._refuse_asked()
+        return await asyncio.wrap_future(asked.answer)
 
     def _run(self) -> None:
         try:
@@ -175,6 +189,8 @@ class BatchConsumer:
             self._hand_over(error)
         finally:
             self._close()
+            self._ended.set()
+            self._refuse_asked()
 
     def _start(self) -> None:
         if self._assign:
@@ -185,20 +201,22 @@ class BatchConsumer:
             )
 
     def _step(self) -> None:
-        self._obey()
+        self._answer_asked()
         if not self._ahead.acquire(timeout=PATIENCE_SECONDS):
             self._serve_group_until_free()
             return
         records = self._consumer.consume(self._batch, self._wait)
         good = [record for record in records if record.error() is None]
-        if len(good) < len(records):
-            for record in records:
-                if (error := record.error()) is not None:
-                    self._judge(error)
+        if self._topics:
+            self._group_metadata = self._consumer.consumer_group_metadata()
         if good:
             self._hand_over(good)
         else:
             self._ahead.release()
+        if len(good) < len(records):
+            for record in records:
+                if (error := record.error()) is not None:
+                    self._judge(error, record)
 
     def _serve_group_until_free(self) -> None:
         # The loop is behind. Paused partitions give no records, so that polling only keeps the membership alive.
@@ -208,7 +226,7 @@ class BatchConsumer:
             if record is not None and record.error() is None:  # of a partition that came by a rebalance just now
                 self._consumer.seek(TopicPartition(record.topic(), record.partition(), record.offset()))
                 self._pause()
-            self._obey()
+            self._answer_asked()
         self._ahead.release()
         if assigned := self._consumer.assignment():
             self._consumer.resume(assigned)
@@ -217,16 +235,30 @@ class BatchConsumer:
         if assigned := self._consumer.assignment():
             self._consumer.pause(assigned)
 
-    def _judge(self, error: KafkaError) -> None:
+    def _judge(self, error: KafkaError, record: Received) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            # Handed over after the records before it, so that whoever sees it has seen them.
+            self._hand_over(_End((record.topic(), record.partition()), record.offset()))
+            return
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) or error.fatal():
             raise KafkaException(error)
         log.warning("consume", error=error.str())
 
-    def _obey(self) -> None:
-        while self._commands:
-            self._commands.pop(0)()
+    def _answer_asked(self) -> None:
+        while (asked := self._next_asked()) is not None:
+            asked.run()
 
-    def _hand_over(self, item: list[Received] | BaseException) -> None:
+    def _refuse_asked(self) -> None:
+        while (asked := self._next_asked()) is not None:
+            asked.answer.set_exception(Unavailable("the consumer has ended"))
+
+    def _next_asked(self, seconds: float = 0.0) -> "_Asked | None":
+        try:
+            return self._asked.get(seconds > 0, seconds or None)
+        except queue.Empty:
+            return None
+
+    def _hand_over(self, item: list[Received] | BaseException | _End) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ready.put_nowait, item)
 
@@ -261,14 +293,32 @@ class BatchConsumer:
             raise RuntimeError("started without a loop")
         future: Future[R] = asyncio.run_coroutine_threadsafe(call, self._loop)
         deadline = time.monotonic() + REVOKE_SECONDS
-        while True:
-            try:
-                return future.result(0.1)
-            except TimeoutError:
-                # Only our own patience ends here; a service that is stopping must not wait for a loop that has ended.
-                if time.monotonic() > deadline or self._loop.is_closed():
-                    future.cancel()
-                    raise
+        while not future.done():
+            # Who is told of a rebalance may ask the consumer something, and this thread alone can answer.
+            if (asked := self._next_asked(ANSWER_SECONDS)) is not None:
+                asked.run()
+            # Only our own patience ends here; a service that is stopping must not wait for a loop that has ended.
+            if time.monotonic() > deadline or self._loop.is_closed():
+                future.cancel()
+                raise TimeoutError
+        return future.result()
+
+
+class _Asked(NamedTuple):
+    """What the loop asks of the consumer's thread."""
+
+    call: Callable[[], Any]
+    answer: "Future[Any]"
+
+    def run(self) -> None:
+        if not self.answer.set_running_or_notify_cancel():
+            return
+        try:
+            self.answer.set_result(self.call())
+        except KafkaException as error:
+            self.answer.set_exception(request_error(error))
+        except Exception as error:
+            self.answer.set_exception(error)
 
 
 def _names(partitions: list[TopicPartition]) -> set[Partition]:

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Producer as NativeProducer
 
 from nerv.kafka.consumer import BatchConsumer
@@ -33,6 +33,9 @@ class TransactionalProducer:
                 "linger.ms": LINGER_MS,
             }
         )
+        self._settings = settings
+        self._client_id = client_id
+        self._groups: dict[str, Consumer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=transactional_id)
 
     async def start(self) -> None:
@@ -51,8 +54,13 @@ class TransactionalProducer:
 
     async def close(self) -> None:
         """Let the producer go; an open transaction is ended by the next owner of its id."""
-        self._native.purge()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
+
+    def _drop(self) -> None:
+        self._native.purge()
+        for consumer in self._groups.values():
+            consumer.close()
 
     def _commit(
         self, records: Sequence[Outgoing], offsets: NextOffsets, consumer: BatchConsumer | None, group: str
@@ -62,10 +70,16 @@ class TransactionalProducer:
         for topic, value, key, headers, partition in records:
             native.produce(topic, value, key, partition, headers=list(headers))
         if offsets:
-            metadata = consumer.group_metadata() if consumer else BatchConsumer.foreign_group(group)
+            metadata = consumer.group_metadata() if consumer else self._foreign(group)
             positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
             native.send_offsets_to_transaction(positions, metadata, COMMIT_SECONDS)
         native.commit_transaction(COMMIT_SECONDS)
+
+    def _foreign(self, group: str) -> object:
+        """The identity of a group that assigns nothing. confluent-kafka makes one only from a consumer, which stays idle."""
+        if group not in self._groups:
+            self._groups[group] = Consumer(self._settings.consumer(self._client_id, group))
+        return self._groups[group].consumer_group_metadata()
 
     async def _run(self, function: object, *args: object) -> None:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 S = TypeVar("S", bound=ServiceSettings)
 
 # Of the 10 s that a service has to end: requests in flight get these, the parts (drain, commit, leave) the rest.
+STOP_SECONDS = 9.5
 REQUEST_DRAIN_SECONDS = 3
 
 
@@ -72,9 +74,8 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_listening(service.health.app(), settings.health.host, settings.health.port, 0))
         for part in service.parts:
-            if stop.is_set():
+            if not await _entered(stack, part, stop):
                 return
-            await stack.enter_async_context(part)
         api = application(service.routes, service.deps, authenticator, settings.limits)
         await stack.enter_async_context(_listening(api, settings.http.host, settings.http.port, REQUEST_DRAIN_SECONDS))
         service.health.started()
@@ -85,12 +86,42 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
     log.info("stopped", service=name)
 
 
+async def _entered(stack: AsyncExitStack, part: AbstractAsyncContextManager[Any], stop: asyncio.Event) -> bool:
+    """Start a part, however long it takes; False when a signal came first, and the start was given up."""
+    entering = asyncio.ensure_future(stack.enter_async_context(part))
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({entering, stopping}, return_when="FIRST_COMPLETED")
+    finally:
+        stopping.cancel()
+        if not entering.done():
+            entering.cancel()
+    if stop.is_set():
+        await asyncio.wait({entering})
+        return False
+    entering.result()
+    return True
+
+
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def begin(number: int) -> None:
+        if not stop.is_set():
+            stop.set()
+            loop.call_later(STOP_SECONDS, _give_up, number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, begin, number)
     return stop
+
+
+def _give_up(number: int) -> None:
+    # Dying here is as safe as any kill -9, and whoever sent the signal counts on an end.
+    log.error("stop.late", seconds=STOP_SECONDS)
+    sys.stderr.flush()
+    os._exit(128 + number)
 
 
 async def _until(stop: asyncio.Event, crashed: asyncio.Future[None] | None) -> None:

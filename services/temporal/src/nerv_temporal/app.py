@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wiring of temporal, and nothing else."""
+
+import asyncio
+
+from dependency_injector import containers, providers
+
+from nerv.app import find_app
+from nerv.clock import SystemClock
+from nerv.kafka.admin import Admin, check_partitions
+from nerv.service import Health, Service
+from nerv_temporal.handlers import ROUTES, Deps
+from nerv_temporal.index import Index
+from nerv_temporal.owner import Owners
+from nerv_temporal.router import Router
+from nerv_temporal.settings import TemporalSettings
+from nerv_temporal.tail import Tail
+
+
+def open_index(settings: TemporalSettings) -> Index:
+    """The index of the topic as it is now. Raises NotFound, Unavailable, or Misconfigured for another partition count."""
+    topic = Admin(settings.kafka, f"temporal-{settings.instance}-admin").describe(settings.history)
+    check_partitions(topic.name, settings.partitions, topic.partitions)
+    return Index(settings.index_dir, topic.id)
+
+
+class Wiring(containers.DeclarativeContainer):
+    """Who gets what."""
+
+    settings = providers.Dependency(instance_of=TemporalSettings)
+    app = providers.Singleton(find_app, settings.provided.app)
+    clock = providers.Singleton(SystemClock)
+    health = providers.Singleton(Health)
+    index = providers.Singleton(open_index, settings)
+    tail = providers.Singleton(
+        Tail,
+        settings.provided.kafka,
+        providers.Callable("temporal-{}".format, settings.provided.instance),
+        settings.provided.history,
+        settings.provided.partitions,
+        index,
+    )
+    owners = providers.Singleton(Owners, settings, tail, clock)
+    router = providers.Singleton(Router, settings, owners, tail)
+    deps = providers.Singleton(Deps, settings=settings, app=app, router=router, owners=owners, tail=tail, clock=clock)
+
+
+def build(settings: TemporalSettings) -> Service:
+    """The service, not yet started."""
+    wiring = Wiring(settings=settings)
+    tail = wiring.tail()
+    tail.crashed = asyncio.get_running_loop().create_future()
+    return Service(
+        name="temporal",
+        routes=ROUTES,
+        deps=wiring.deps(),
+        health=wiring.health(),
+        parts=(tail, wiring.owners(), wiring.router()),
+        crashed=tail.crashed,
+    )

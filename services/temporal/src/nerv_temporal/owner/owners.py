@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The partitions this replica should own, by the group; their owners come and go with the assignment."""
+
+import asyncio
+from collections.abc import Set as AbstractSet
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from nerv.kafka import Membership
+from nerv.protocols import Clock
+from nerv_temporal.owner.partition import PartitionOwner
+from nerv_temporal.settings import TemporalSettings
+from nerv_temporal.tail import Tail
+
+log = structlog.get_logger(__name__)
+
+
+class Owners:
+    """Enters the group once the index has caught up, so that every take-over reads only the tail. Use as `async with`."""
+
+    def __init__(self, settings: TemporalSettings, tail: Tail, clock: Clock) -> None:
+        self._settings = settings
+        self._tail = tail
+        self._clock = clock
+        self._owners: dict[int, PartitionOwner] = {}
+        self._membership: Membership | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._tail.catch_up()
+        self._membership = Membership(
+            self._settings.kafka,
+            f"temporal-{self._settings.instance}",
+            f"{self._settings.mesh}.temporal",
+            self._settings.history,
+            gained=self._gained,
+            lost=self._lost,
+        )
+        await self._membership.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._membership is not None:
+            await self._membership.__aexit__(kind, error, trace)
+        await self._lost(set(self._owners))
+
+    def serving(self, partition: int) -> PartitionOwner | None:
+        """The owner of a partition, if this replica has taken it over."""
+        owner = self._owners.get(partition)
+        return owner if owner is not None and owner.serving else None
+
+    def taking_over(self, partition: int) -> bool:
+        """Whether this replica has been given the partition, but has not proven it yet."""
+        owner = self._owners.get(partition)
+        return owner is not None and not owner.serving
+
+    def owned(self) -> dict[int, PartitionOwner]:
+        """The owners by partition."""
+        return dict(self._owners)
+
+    async def _gained(self, partitions: AbstractSet[int]) -> None:
+        log.info("owners.gained", partitions=sorted(partitions))
+        for partition in partitions:
+            if partition not in self._owners:
+                self._owners[partition] = PartitionOwner(self._settings, partition, self._tail, self._clock)
+
+    async def _lost(self, partitions: AbstractSet[int]) -> None:
+        if partitions:
+            log.info("owners.lost", partitions=sorted(partitions))
+        leaving = [owner for p in partitions if (owner := self._owners.pop(p, None)) is not None]
+        await asyncio.gather(*(owner.leave() for owner in leaving))

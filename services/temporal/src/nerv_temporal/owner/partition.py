@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The owner of one partition: take over, then one transaction a tick, until it is told to let go."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from nerv.cloudevents.proto_format import from_us, to_us
+from nerv.errors import NervError, Unavailable
+from nerv.history import Duplicate
+from nerv.kafka import CommitFailed, FencedWriter, Outgoing
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock
+from nerv.telemetry import Carrier, contexts_of, span
+from nerv.telemetry import names as n
+from nerv.types import Event
+from nerv_temporal.model import Accepted, TickPlan, plan_tick, recorded_instant
+from nerv_temporal.owner.waiting import Queue, Waiting, verdicts
+from nerv_temporal.records import Closing, Fence, Record, barrier_record, closing_record, event_record, fence_record
+from nerv_temporal.settings import TemporalSettings
+from nerv_temporal.tail import Tail
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 0.1  # s, doubled with each failed take-over
+LONGEST_PAUSE = 5.0
+CATCH_UP_SECONDS = 60.0  # for the tail to reach our own fence
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """Who owns."""
+
+    name: str
+    address: str
+
+
+class PartitionOwner:
+    """Serves one partition while the group's assignment says so, and Kafka's fences prove it."""
+
+    def __init__(self, settings: TemporalSettings, partition: int, tail: Tail, clock: Clock) -> None:
+        self.partition = partition
+        self.serving = False
+        self.take_overs = 0
+        self._settings = settings
+        self._me = Me(settings.instance, settings.http.url)
+        self._tail = tail
+        self._clock = clock
+        self._queue = Queue(settings.temporal.waiting)
+        self._leaving = asyncio.Event()
+        self._task = asyncio.create_task(self._own(), name=f"owner-{partition}")
+
+    async def leave(self) -> None:
+        """Finish the tick in hand, answer everybody else that the partition is not here, and let go."""
+        self._leaving.set()
+        self._queue.wake()
+        await asyncio.wait({self._task})
+
+    async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
+        """Append in the next tick. Answers in order, once each is committed, refused, or unknown."""
+        return await self._ask(
+            [Waiting(_future(), request, size=sum(len(e.data) for e in request.events)) for request in requests]
+        )
+
+    async def barrier(self) -> None:
+        """Return once this replica has proven that it owned the partition after the call. Raises a NervError."""
+        await self._prove(Waiting(_future()))
+
+    async def close_at(self, instant_us: int) -> int:
+        """Close recorded time at an instant (microseconds), durably: no later event is recorded at or before it.
+
+        Answers the offset up to which the partition is then read. Raises a NervError.
+        """
+        closed = self._tail.index.partition(self.partition).recorded_us >= instant_us
+        return await self._prove(Waiting(_future(), closing_us=0 if closed else instant_us))
+
+    async def _prove(self, item: Waiting) -> int:
+        [outcome] = await self._ask([item])
+        if isinstance(outcome, NervError):
+            raise outcome
+        return outcome.offset
+
+    async def _ask(self, items: list[Waiting]) -> list[AppendOutcome]:
+        if self._leaving.is_set():
+            raise Unavailable("this replica lets the partition go; nothing was written", retry_after=0.2)
+        for item in items:
+            self._queue.put(item)
+        return await verdicts(items, self._settings.temporal.answer_seconds)
+
+    async def _own(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._leaving.is_set():
+            writer = FencedWriter(
+                self._settings.kafka,
+                self._settings.history,
+                self.partition,
+                f"temporal-{self._settings.instance}-{self.partition}",
+            )
+            try:
+                await self._take_over(writer)
+                pause = FIRST_PAUSE
+                await self._serve(writer)
+            except NervError as error:
+                log.warning("owner.failed", partition=self.partition, error=str(error))
+                if not self._leaving.is_set():
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                pause = min(2 * pause, LONGEST_PAUSE)
+            except Exception as error:
+                log.exception("owner.crashed", partition=self.partition)
+                if self._tail.crashed is not None and not self._tail.crashed.done():
+                    self._tail.crashed.set_exception(error)
+                return
+            finally:
+                self.serving = False
+                await writer.close()
+                if self._leaving.is_set():
+                    self._queue.refuse_all("this replica lets the partition go")
+
+    async def _take_over(self, writer: FencedWriter) -> None:
+        def fence(token: str, producer: str) -> Outgoing:
+            record = Fence(self._me.name, self._me.address, token, producer)
+            return fence_record(self._settings.history, self.partition, record, self._clock.now())
+
+        taken = await writer.take_over(fence)
+        # Whoever wrote before is shut out now; what they committed stands before our second fence.
+        await self._tail.reached(self.partition, taken.offset, CATCH_UP_SECONDS)
+        self.serving = True
+        self.take_overs += 1
+        log.info("owner.serving", partition=self.partition, fence_offset=taken.offset, take_overs=self.take_overs)
+
+    async def _serve(self, writer: FencedWriter) -> None:
+        while not self._leaving.is_set():
+            await self._queue.arrived()
+            if self._leaving.is_set():
+                return
+            bounds = self._settings.temporal
+            taken = self._queue.take(bounds.tick_events, bounds.tick_bytes)
+            if taken:
+                await self._tick(writer, taken)
+
+    async def _tick(self, writer: FencedWriter, taken: list[Waiting]) -> None:
+        closing_us = max(item.closing_us for item in taken)
+        covered = self._tail.index.partition(self.partition)
+        recorded = recorded_instant(to_us(self._clock.now()), covered.recorded_us, closing_us)
+        appends = [item for item in taken if item.append is not None]
+        plan = plan_tick([item.append for item in appends if item.append is not None], self._tail.index, recorded)
+        records: list[Record] = [Closing(closing_us)] if closing_us else []
+        records += [stored.event for stored in plan.events]
+        for item in taken:
+            item.tried = True
+        try:
+            last = await self._commit(writer, records)
+        except CommitFailed:
+            self._queue.put_back(taken)  # the log will tell, after the take-over; the ids make a second try harmless
+            raise
+        if records:
+            self._tail.advance(self.partition, last - len(records) + 1, records, last + 1)
+        self._answer(taken, appends, plan, last)
+
+    async def _commit(self, writer: FencedWriter, records: list[Record]) -> int:
+        contexts = contexts_of(Carrier(r.traceparent, r.tracestate) for r in records if isinstance(r, Event))
+        with span(
+            f"commit {self._settings.history}",
+            links=[context for context, _ in contexts],
+            parent=contexts[0][0] if contexts else Carrier(),
+            attributes={n.SYSTEM: n.KAFKA, n.PARTITION: str(self.partition), n.BATCH_COUNT: len(records)},
+        ):
+            return await writer.commit(self._outgoing(records))
+
+    def _outgoing(self, records: list[Record]) -> list[Outgoing]:
+        topic, partition, now = self._settings.history, self.partition, self._clock.now()
+        made = []
+        for record in records:
+            if isinstance(record, Closing):
+                made.append(closing_record(topic, partition, record.known_at_us, now))
+            elif isinstance(record, Event):
+                made.append(event_record(topic, partition, record))
+        return made or [barrier_record(self._settings.barriers, partition, now)]
+
+    def _answer(self, taken: list[Waiting], appends: list[Waiting], plan: TickPlan, last: int) -> None:
+        end = self._tail.index.partition(self.partition).next_offset - 1
+        for item, judged in zip(appends, plan.verdicts, strict=True):
+            if isinstance(judged, NervError):
+                item.resolve(judged)
+            elif isinstance(judged, Duplicate):
+                item.resolve(self._first_answer(item, judged, end))
+            else:
+                item.resolve(self._done(plan, judged, last))
+        for item in taken:
+            if item.append is None:
+                item.resolve(Appended(0, 0, self.partition, end, from_us(plan.recorded_us)))
+
+    def _done(self, plan: TickPlan, accepted: Accepted, last: int) -> Appended:
+        first, final = plan.events[accepted.start].event, plan.events[accepted.stop - 1].event
+        offset = last - (len(plan.events) - accepted.stop)
+        return Appended(first.sequence or 0, final.sequence or 0, self.partition, offset, from_us(plan.recorded_us))
+
+    def _first_answer(self, item: Waiting, duplicate: Duplicate, end: int) -> Appended:
+        # A position that covers the event serves as well as its own: the token only says how far to have read.
+        stream = item.append.stream if item.append is not None else ""
+        event = self._tail.index.event(stream, duplicate.last_version)
+        recorded = from_us(event.recorded_time_us if event is not None else 0)
+        return Appended(duplicate.first_version, duplicate.last_version, self.partition, end, recorded, duplicate=True)
+
+
+def _future() -> "asyncio.Future[AppendOutcome]":
+    return asyncio.get_running_loop().create_future()

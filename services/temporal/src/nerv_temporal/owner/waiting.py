@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that wait for a tick of their partition, bounded."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nerv.errors import NervError, Overloaded, Unavailable, UnknownOutcome
+from nerv.protocols import AppendOutcome, AppendRequest
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """One append, one closing of recorded time (`closing_us`), or, with neither, one barrier.
+
+    `tried` once it was part of a transaction whose end is not known: from then on only the log can tell.
+    """
+
+    future: "asyncio.Future[AppendOutcome]"
+    append: AppendRequest | None = None
+    closing_us: int = 0
+    tried: bool = False
+    abandoned: bool = False
+    size: int = field(default=0)
+
+    def resolve(self, outcome: AppendOutcome) -> None:
+        """Answer, unless the asker has gone."""
+        if not self.future.done():
+            self.future.set_result(outcome)
+
+
+class Queue:
+    """First in, first out, with a bound; what a failed tick gives back goes to the front."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: deque[Waiting] = deque()
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, item: Waiting) -> None:
+        """Let it wait; one too many is answered Overloaded at once."""
+        if len(self._waiting) >= self._limit:
+            item.resolve(Overloaded(f"{self._limit} requests wait for this partition", retry_after=1.0))
+            return
+        self._waiting.append(item)
+        self._arrived.set()
+
+    def put_back(self, items: list[Waiting]) -> None:
+        """Return what a tick could not finish, in order, before all others."""
+        self._waiting.extendleft(reversed(items))
+        if items:
+            self._arrived.set()
+
+    def wake(self) -> None:
+        """Have `arrived` return, whether or not something waits."""
+        self._arrived.set()
+
+    async def arrived(self) -> None:
+        """Wait until something waits, or someone wakes."""
+        if not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def take(self, events: int, size: int) -> list[Waiting]:
+        """The next ones, up to so many events and bytes (at least one); those whose asker gave up are dropped."""
+        taken: list[Waiting] = []
+        while self._waiting and events > 0 and size > 0:
+            item = self._waiting.popleft()
+            if item.abandoned:
+                continue
+            taken.append(item)
+            events -= len(item.append.events) if item.append is not None else 0
+            size -= item.size
+        return taken
+
+    def refuse_all(self, why: str) -> None:
+        """Answer everybody: this replica does not own the partition any more."""
+        while self._waiting:
+            item = self._waiting.popleft()
+            item.resolve(_not_here(item, why))
+
+
+def _not_here(item: Waiting, why: str) -> NervError:
+    if item.tried:
+        return UnknownOutcome(f"{why} while the write was under way; repeat it with the same ids", retry_after=0.2)
+    return Unavailable(f"{why}; nothing was written, send it again", retry_after=0.2)
+
+
+async def verdicts(items: Sequence[Waiting], seconds: float) -> list[AppendOutcome]:
+    """Wait for the outcomes; when time is up, say truthfully of each whether it may still happen."""
+    futures = [item.future for item in items if not item.future.done()]
+    try:
+        if futures:
+            await asyncio.wait(futures, timeout=seconds)
+    except asyncio.CancelledError:
+        # The asker has gone. What no tick has taken yet must not be written behind its back.
+        for item in items:
+            item.abandoned = True
+        raise
+    return [item.future.result() if item.future.done() else _too_late(item, seconds) for item in items]
+
+
+def _too_late(item: Waiting, seconds: float) -> NervError:
+    if item.tried:
+        return UnknownOutcome(f"no verdict within {seconds:g} s; repeat it with the same ids", retry_after=1.0)
+    item.abandoned = True
+    return Unavailable(f"no tick within {seconds:g} s; nothing was written, send it again", retry_after=1.0)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in the topic of history: events, fences of new owners, closings of recorded time. All are CloudEvents."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from nerv.api.history.v1 import history_pb2
+from nerv.cloudevents import from_record, to_headers
+from nerv.cloudevents.proto_format import to_us
+from nerv.kafka import Outgoing, Received
+from nerv.types import Event, EventType
+
+PROTOBUF = "application/x-protobuf"
+SOURCE = "nerv:temporal"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A new owner, reachable at `address`."""
+
+    owner: str
+    address: str
+    token: str
+    producer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Recorded time is closed up to this instant (microseconds since 1970)."""
+
+    known_at_us: int
+
+
+Record = Event[bytes] | Fence | Closing
+
+
+def event_record(topic: str, partition: int, event: Event[bytes]) -> Outgoing:
+    """The record of an event of history, keyed by its stream."""
+    return Outgoing(topic, event.data, event.stream.encode(), to_headers(event), partition)
+
+
+def fence_record(topic: str, partition: int, fence: Fence, now: datetime) -> Outgoing:
+    """The record of a fence."""
+    value = history_pb2.Fence(
+        owner=fence.owner, address=fence.address, token=fence.token, producer=fence.producer
+    ).SerializeToString()
+    return _internal(topic, partition, f"{fence.token}-{fence.producer}", EventType.FENCE, value, now)
+
+
+def closing_record(topic: str, partition: int, known_at_us: int, now: datetime) -> Outgoing:
+    """The record of a closing."""
+    value = history_pb2.Closing(known_at_us=known_at_us).SerializeToString()
+    return _internal(topic, partition, f"closing-{partition}-{known_at_us}", EventType.CLOSING, value, now)
+
+
+def barrier_record(topic: str, partition: int, now: datetime) -> Outgoing:
+    """A record that only an owner can commit. Never an empty transaction: a fenced producer commits that "successfully"."""
+    return _internal(topic, partition, f"barrier-{partition}-{to_us(now)}", "nerv.history.barrier.v1", b"", now)
+
+
+def _internal(topic: str, partition: int, record_id: str, kind: str, value: bytes, now: datetime) -> Outgoing:
+    event = Event(id=record_id, source=SOURCE, type=kind, time=now, data=value, content_type=PROTOBUF)
+    return Outgoing(topic, value, None, to_headers(event), partition)
+
+
+def parse(record: Received) -> Record:
+    """What a record of history says. Raises Invalid for one that no owner wrote."""
+    origin = f"{record.topic()}/{record.partition()}/{record.offset()}"
+    event = from_record(record.headers(), record.value(), origin=origin, timestamp_ms=record.timestamp()[1])
+    if event.type == EventType.FENCE:
+        fence = history_pb2.Fence.FromString(event.data)
+        return Fence(fence.owner, fence.address, fence.token, fence.producer)
+    if event.type == EventType.CLOSING:
+        return Closing(history_pb2.Closing.FromString(event.data).known_at_us)
+    return event

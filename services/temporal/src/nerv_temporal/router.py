@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any replica takes any request: what another one owns is forwarded to the address in that owner's fence record."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from nerv.api.history.v1 import history_pb2
+from nerv.client.streams import PROTOBUF, append_message, outcome_of
+from nerv.client.transport import Answer, Transport
+from nerv.errors import Internal, NervError, Unavailable
+from nerv.kafka import partition_of
+from nerv.protocols import AppendOutcome, AppendRequest
+from nerv_temporal.owner import Owners, PartitionOwner
+from nerv_temporal.settings import TemporalSettings
+from nerv_temporal.tail import Tail
+
+FORWARDED = "nerv-forwarded"  # a request that was forwarded once is not forwarded again
+
+
+class Router:
+    """Finds who answers for a stream. Use as `async with`."""
+
+    def __init__(self, settings: TemporalSettings, owners: Owners, tail: Tail) -> None:
+        self._settings = settings
+        self._owners = owners
+        self._tail = tail
+        self._transports: dict[str, Transport] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for transport in self._transports.values():
+            await transport.close()
+
+    def partition(self, stream: str) -> int:
+        """The partition of a stream."""
+        return partition_of(stream, self._settings.partitions)
+
+    def owner(self, partition: int) -> PartitionOwner | None:
+        """The owner, if it is this replica."""
+        return self._owners.serving(partition)
+
+    def address(self, partition: int) -> str:
+        """Where the owner takes requests. Raises Unavailable while there is none that this replica could name."""
+        address = self._tail.index.partition(partition).address
+        if not address or address == self._settings.http.url or self._owners.taking_over(partition):
+            raise Unavailable(f"partition {partition} has no owner at this moment", retry_after=0.3)
+        return address
+
+    async def append(self, requests: Sequence[AppendRequest], headers: Mapping[str, str]) -> list[AppendOutcome]:
+        """Outcomes in order; partitions are asked side by side, requests of one stream stay in order."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            groups[self.partition(request.stream)].append(index)
+        answers = await asyncio.gather(
+            *(self._append_to(p, [requests[i] for i in indexes], headers) for p, indexes in groups.items())
+        )
+        outcomes: dict[int, AppendOutcome] = {}
+        for indexes, answer in zip(groups.values(), answers, strict=True):
+            outcomes.update(zip(indexes, answer, strict=True))
+        return [outcomes[i] for i in range(len(requests))]
+
+    async def _append_to(
+        self, partition: int, requests: list[AppendRequest], headers: Mapping[str, str]
+    ) -> list[AppendOutcome]:
+        try:
+            owner = self.owner(partition)
+            if owner is not None:
+                return await owner.append(requests)
+            body = history_pb2.AppendBatch(requests=[append_message(r) for r in requests]).SerializeToString()
+            answer = await self.forward(
+                partition, "POST", "/v1/streams", {}, {**headers, "content-type": PROTOBUF}, body
+            )
+            return [outcome_of(one) for one in history_pb2.AppendBatchReply.FromString(answer.body).replies]
+        except NervError as error:
+            return [error] * len(requests)
+
+    async def forward(
+        self,
+        partition: int,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> Answer:
+        """Ask the owner of a partition, once. Raises what it answers, or Unavailable."""
+        if FORWARDED in headers:
+            raise Unavailable(f"partition {partition} has just moved", retry_after=0.3)
+        address = self.address(partition)
+        transport = self._transports.get(address)
+        if transport is None:
+            transport = self._transports[address] = Transport({"temporal": address})
+            await transport.open()
+        try:
+            return await transport.attempt(
+                "temporal",
+                method,
+                path,
+                query,
+                body,
+                dict(headers) | {FORWARDED: "1"},
+                self._settings.temporal.answer_seconds + 1.0,
+            )
+        except Internal as error:
+            raise Unavailable(f"the owner of partition {partition} failed: {error}", retry_after=1.0) from error

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of temporal alone: `NERV_TEMPORAL__TICK_EVENTS=2000`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+
+from nerv import topics
+from nerv.service import ServiceSettings
+
+
+class TickSettings(BaseModel):
+    """Bounds of the write path of one partition."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tick_events: PositiveInt = 2000  # events in one transaction
+    tick_bytes: PositiveInt = 8 * 1024 * 1024  # of data in one transaction
+    waiting: PositiveInt = 20_000  # requests that may wait for a tick; beyond: 429
+    answer_seconds: PositiveFloat = 15.0  # a request without a verdict by then is unknown, or was never tried
+
+
+class TemporalSettings(ServiceSettings):
+    """All settings of temporal."""
+
+    temporal: TickSettings = TickSettings()
+
+    @property
+    def history(self) -> str:
+        """The topic of history."""
+        return topics.name(self.mesh, "history.v1")
+
+    @property
+    def barriers(self) -> str:
+        """The topic of records that prove ownership."""
+        return topics.name(self.mesh, "barriers.v1")
+
+    @property
+    def index_dir(self) -> Path:
+        """The folder of the index; it can be deleted at any time while the service is down."""
+        return (self.data_dir or Path(".nerv") / "data" / f"temporal-{self.mesh}") / "index"

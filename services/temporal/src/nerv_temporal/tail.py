@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every replica follows every partition of history into its own index, so that a take-over reads only the tail."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from nerv.cloudevents.proto_format import to_us
+from nerv.errors import Unavailable
+from nerv.history import content_digest
+from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv_temporal.index import Index, PartitionState
+from nerv_temporal.model import Stored
+from nerv_temporal.records import Closing, Fence, Record, parse
+
+log = structlog.get_logger(__name__)
+
+CATCH_UP_POLL = 0.02  # s
+CHUNK = 500  # records applied before the loop may do something else
+
+
+class Tail:
+    """Applies what is committed to the index, by itself from Kafka or as the owner has just committed it.
+
+    Both ways lead through `advance`, which passes over what is covered. Use as `async with`; entering waits until the
+    index has caught up with the end of every partition as it was then.
+    """
+
+    def __init__(self, settings: KafkaSettings, client_id: str, topic: str, partitions: int, index: Index) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._topic = topic
+        self._count = partitions
+        self.index = index
+        self._moved: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._task: asyncio.Task[None] | None = None
+        self._consumer: BatchConsumer | None = None
+        self.crashed: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.crashed = self.crashed or asyncio.get_running_loop().create_future()
+        await self._discard_what_is_ahead()
+        self._task = asyncio.create_task(self._follow(), name="tail")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def catch_up(self) -> None:
+        """Wait until the index covers the end of every partition as it is now, however long that takes."""
+        for partition, (_, end) in (await self._bounds()).items():
+            while not self._covers(partition, end):
+                if self._task is None or self._task.done():
+                    raise Unavailable("the tail of history has ended before the index had caught up")
+                await asyncio.sleep(CATCH_UP_POLL)
+
+    def _covers(self, partition: int, end: int) -> bool:
+        # The log may end with transaction markers, which no consumer sees; then only the consumer's end tells.
+        ended = self._consumer.ended.get((self._topic, partition), 0) if self._consumer is not None else 0
+        return max(self.index.partition(partition).next_offset, ended) >= end
+
+    async def reached(self, partition: int, offset: int, seconds: float) -> None:
+        """Wait until the index covers `offset`. Raises Unavailable when time is up."""
+        deadline = time.monotonic() + seconds
+        while self.index.partition(partition).next_offset <= offset:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Unavailable(f"position {partition}:{offset} is not here yet", retry_after=1.0)
+            event = self._moved[partition]
+            event.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), left)
+
+    def advance(self, partition: int, first_offset: int, records: Sequence[Record], next_offset: int) -> None:
+        """Apply records that stand one after the other from `first_offset`; what is covered is passed over."""
+        covered = self.index.partition(partition)
+        if next_offset <= covered.next_offset:
+            return
+        numbered = [(first_offset + i, record) for i, record in enumerate(records)]
+        self._apply(partition, covered, numbered, next_offset)
+
+    def _apply(
+        self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Record]], next_offset: int
+    ) -> None:
+        events: list[Stored] = []
+        recorded, address = covered.recorded_us, covered.address
+        for offset, record in numbered:
+            if offset < covered.next_offset:
+                continue
+            if isinstance(record, Fence):
+                address = record.address
+            elif isinstance(record, Closing):
+                recorded = max(recorded, record.known_at_us)
+            else:
+                events.append(Stored(record, content_digest(record)))
+                if record.recorded_time is not None:
+                    recorded = max(recorded, to_us(record.recorded_time))
+        state = replace(covered, next_offset=next_offset, recorded_us=recorded, address=address)
+        self.index.apply(partition, events, state)
+        self._moved[partition].set()
+
+    async def _bounds(self) -> dict[int, tuple[int, int]]:
+        async with BatchConsumer(self._settings, f"{self._client_id}-bounds", f"{self._client_id}-bounds") as consumer:
+            return {p: await consumer.bounds((self._topic, p)) for p in range(self._count)}
+
+    async def _discard_what_is_ahead(self) -> None:
+        for partition, (low, end) in (await self._bounds()).items():
+            covered = self.index.partition(partition).next_offset
+            if covered > end or (covered < low and low > 0):
+                self.index.rebuild(f"it covers {partition}:{covered}, and the log has {low} to {end}")
+                return
+
+    async def _follow(self) -> None:
+        start = {(self._topic, p): self.index.partition(p).next_offset for p in range(self._count)}
+        try:
+            # No group assigns these partitions and none of its offsets are used: the index knows where to start.
+            async with BatchConsumer(
+                self._settings, f"{self._client_id}-tail", f"{self._client_id}-tail", assign=start, ends=True
+            ) as consumer:
+                self._consumer = consumer
+                async for batch in consumer.batches():
+                    await self._take(batch)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("tail.failed")
+            if self.crashed is not None and not self.crashed.done():
+                self.crashed.set_exception(error)
+
+    async def _take(self, batch: Sequence[Received]) -> None:
+        by_partition: dict[int, list[Received]] = defaultdict(list)
+        for record in batch:
+            by_partition[record.partition()].append(record)
+        for partition, records in by_partition.items():
+            for start in range(0, len(records), CHUNK):
+                self._take_chunk(partition, records[start : start + CHUNK])
+                await asyncio.sleep(0)
+
+    def _take_chunk(self, partition: int, records: Sequence[Received]) -> None:
+        covered = self.index.partition(partition)
+        last = records[-1].offset()
+        if last < covered.next_offset:
+            return
+        numbered = [(r.offset(), parse(r)) for r in records if r.offset() >= covered.next_offset]
+        self._apply(partition, covered, numbered, last + 1)
