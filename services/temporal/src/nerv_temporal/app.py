@@ -48,13 +48,14 @@ class Wiring(containers.DeclarativeContainer):
 def build(settings: TemporalSettings) -> Service:
     """The service, not yet started."""
     wiring = Wiring(settings=settings)
-    tail = wiring.tail()
+    tail, owners = wiring.tail(), wiring.owners()
     tail.crashed = asyncio.get_running_loop().create_future()
+    wiring.health().register("owners", owners.fault)
     return Service(
         name="temporal",
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(tail, wiring.owners(), wiring.router()),
+        parts=(tail, owners, wiring.router()),
         crashed=tail.crashed,
     )

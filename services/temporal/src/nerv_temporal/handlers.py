@@ -105,7 +105,9 @@ async def read_category(request: Request[Deps]) -> Response:
     query = _read_query(request)
     limit = request.number("limit", 100, low=1, high=PAGE_LIMIT)
     after = _decode_token(request.query("after"))
-    if query.known_at is not None and after is None:
+    if after is None and query.known_at is None:
+        await deps.router.level(_forwarded_headers(request), POSITION_SECONDS)
+    elif after is None and query.known_at is not None:
         for partition in range(deps.settings.partitions):
             await _close(request, partition, query.known_at)
     page = category_page(deps.tail.index, request.query("category"), query, limit, after)

@@ -26,8 +26,9 @@ Change = Callable[[set[int]], Awaitable[None]]
 class Membership:
     """A member of `group` on `topic`, whose assigned partitions stay paused: only the assignment matters.
 
-    `gained(partitions)` is started on the loop; `lost(partitions)` is awaited before the group goes on (a revoke), or
-    called after the fact when the group has already dropped us. Use as `async with`: leaving hands over at once.
+    `gained(partitions)` is started on the loop (with none, when the group has none to give); `lost(partitions)` is
+    awaited before the group goes on (a revoke), or called after the fact when the group has already dropped us. Use as
+    `async with`: leaving hands over at once.
     """
 
     def __init__(
@@ -75,8 +76,7 @@ class Membership:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
-        if partitions:
-            self._call(self._gained, partitions)
+        self._call(self._gained, partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:

@@ -2,6 +2,7 @@
 """The partitions this replica should own, by the group; their owners come and go with the assignment."""
 
 import asyncio
+import time
 from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,8 @@ from nerv.protocols import Clock
 from nerv_temporal.owner.partition import PartitionOwner
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.tail import Tail
+
+TAKE_OVER_SECONDS = 30.0  # one takes 1 s; waiting for the transaction of a dead owner up to 10 s
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +29,8 @@ class Owners:
         self._clock = clock
         self._owners: dict[int, PartitionOwner] = {}
         self._membership: Membership | None = None
+        self._assigned = False
+        self._settled = False
 
     async def __aenter__(self) -> Self:
         await self._tail.catch_up()
@@ -61,8 +66,24 @@ class Owners:
         """The owners by partition."""
         return dict(self._owners)
 
+    def fault(self) -> str | None:
+        """What keeps partitions of this replica from being served, or None.
+
+        At first until all are served; later on a partition that comes has the time that a take-over takes.
+        """
+        now = time.monotonic()
+        if not self._assigned:
+            return "the group has not yet assigned partitions"
+        self._settled = self._settled or all(owner.serving for owner in self._owners.values())
+        if not self._settled:
+            return f"taking over partitions {sorted(p for p, o in self._owners.items() if not o.serving)}"
+        late = sorted(p for p, o in self._owners.items() if not o.serving and now - o.since > TAKE_OVER_SECONDS)
+        return f"no take-over of partitions {late} has succeeded for {TAKE_OVER_SECONDS:g} s" if late else None
+
     async def _gained(self, partitions: AbstractSet[int]) -> None:
-        log.info("owners.gained", partitions=sorted(partitions))
+        self._assigned = True
+        if partitions:
+            log.info("owners.gained", partitions=sorted(partitions))
         for partition in partitions:
             if partition not in self._owners:
                 self._owners[partition] = PartitionOwner(self._settings, partition, self._tail, self._clock)

