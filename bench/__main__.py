@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m bench [SUITE ...]`: run the suites and print a line for each figure. SCALE=0.1 shrinks them."""
+
+import argparse
+import os
+import sys
+
+from rich.console import Console
+
+from bench.broker import produce
+from bench.harness import Figure, scale
+from nerv.errors import NervError
+
+SUITES = {"produce": produce.run}
+
+
+def main() -> int:
+    """Run what was asked for. A figure that falls short of its goal is said, and is no error."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all of them by default")
+    wanted = parser.parse_args().suites or list(SUITES)
+    unknown = [name for name in wanted if name not in SUITES]
+    if unknown:
+        parser.error(f"there is no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    console = Console(stderr=True)
+    try:
+        size = scale(os.environ)
+        figures = [figure for name in wanted for figure in SUITES[name](size, console)]
+    except (NervError, ValueError) as error:
+        console.print(f"bench cannot run: {error}", style="bold red", markup=False)
+        return 1
+    for figure in figures:
+        sys.stdout.write(f"{line(figure)}\n")
+    return 0
+
+
+def line(figure: Figure) -> str:
+    """The line of a figure, for people and for machines."""
+    ratio = figure.ours / figure.peer
+    verdict = "ok" if ratio >= figure.goal else "short"
+    return (
+        f"BENCH {figure.name} ours={figure.ours:.0f} peer={figure.peer:.0f} "
+        f"ratio={ratio:.2f} goal={figure.goal:g} {verdict}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peer: a bare confluent-kafka loop as its own examples write it, with the same settings. Prints records a second."""
+
+import sys
+import time
+
+from confluent_kafka import Producer
+
+HEADERS = [
+    ("ce_specversion", b"1.0"),
+    ("ce_type", b"bench.noted.v1"),
+    ("ce_source", b"bench"),
+    ("content-type", b"application/json"),
+]
+VALUE = b'{"n": 1, "text": "%s"}' % (b"x" * 230)
+
+
+def measure(bootstrap, topic, count):
+    """Records a second until the last one is acknowledged."""
+    failed = []
+    done = 0
+
+    def report(error, message):
+        nonlocal done
+        done += 1
+        if error is not None:
+            failed.append(error)
+
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "linger.ms": 2,
+            "queue.buffering.max.messages": 100_001,
+        }
+    )
+    producer.produce(topic, VALUE, b"warm", headers=HEADERS)
+    producer.flush()
+    began = time.perf_counter()
+    for i in range(count):
+        while True:
+            try:
+                producer.produce(
+                    topic, VALUE, b"key-%d" % i, headers=[*HEADERS, ("ce_id", b"%d" % i)], on_delivery=report
+                )
+                break
+            except BufferError:
+                producer.poll(0.01)
+        producer.poll(0)
+    producer.flush()
+    seconds = time.perf_counter() - began
+    if failed or done != count:
+        sys.exit(f"{len(failed)} failed, {done} of {count} reported: {failed[:1]}")
+    return count / seconds
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))}\n")

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m tests.faults [SUITE ...]`: run the suites and print a line for each invariant. SCALE=0.1 shrinks them."""
+
+import argparse
+import asyncio
+import os
+import sys
+
+from rich.console import Console
+
+from nerv.errors import Misconfigured, NervError
+from tests.faults import temporal_kill
+from tests.faults.verdict import Invariant
+
+SUITES = {"temporal-kill": temporal_kill.run}
+
+
+def main() -> int:
+    """Run what was asked for; 1 when an invariant is broken or a run proved nothing."""
+    parser = argparse.ArgumentParser(prog="faults", description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all of them by default")
+    wanted = parser.parse_args().suites or list(SUITES)
+    unknown = [name for name in wanted if name not in SUITES]
+    if unknown:
+        parser.error(f"there is no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    console = Console(stderr=True)
+    found: list[Invariant] = []
+    try:
+        for name in wanted:
+            found += asyncio.run(SUITES[name](_scale(), console))
+    except NervError as error:
+        console.print(f"the fault run cannot go on: {error}", style="bold red", markup=False)
+        return 1
+    for invariant in found:
+        sys.stdout.write(f"{invariant.line()}\n")
+        for example in invariant.violations[:5]:
+            console.print(f"  {example}", markup=False)
+    return 0 if all(invariant.holds for invariant in found) else 1
+
+
+def _scale() -> float:
+    text = os.environ.get("SCALE") or "1"
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = -1.0
+    if not 0 < scale <= 1:
+        raise Misconfigured(f"SCALE must be a fraction such as 0.1, or 1 for the full size, not {text!r}")
+    return scale
+
+
+if __name__ == "__main__":
+    sys.exit(main())
