@@ -1,19 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small app for tests: accounts that money goes in and out of. Run services with it by `NERV_APP=ledger:app`."""
+"""A small app for tests: accounts that money goes in and out of. Run services with it by `NERV_APP=ledger:app`.
 
+Topics are Kafka's, and one Kafka serves all tests of a session: LEDGER_TOPICS is a prefix that makes them a test's own.
+"""
+
+import os
 from typing import TypedDict
 
 import nerv
 
 app = nerv.App("ledger")
 
+PREFIX = os.environ.get("LEDGER_TOPICS", "ledger")
 
-@app.event("account.deposited.v1", topic="ledger.account.v1", key="account")
+
+@app.event("account.deposited.v1", topic=f"{PREFIX}.account.v1", key="account")
 class Deposited(nerv.Event):
     """Money came in."""
 
     account: str
     amount: int
+
+
+@app.event("account.noticed.v1", topic=f"{PREFIX}.notice.v1", key="account")
+class Noticed(nerv.Event):
+    """A deposit that somebody should look at."""
+
+    account: str
+    amount: int
+
+
+@app.on("account.deposited.v1")
+def record(event: Deposited) -> list[nerv.effects.Effect]:
+    """Into the account's stream; a large one is noticed. Nobody deposits minus 13."""
+    if event.amount == -13:
+        raise ValueError("minus thirteen")
+    effects: list[nerv.effects.Effect] = [nerv.append(f"account-{event.account}", event)]
+    if event.amount >= 1000:
+        effects.append(nerv.publish(Noticed(account=event.account, amount=event.amount)))
+    return effects
 
 
 class Balance(TypedDict):

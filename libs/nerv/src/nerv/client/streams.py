@@ -44,6 +44,11 @@ class Streams:
         outcomes: list[AppendOutcome] = []
         for start in range(0, len(requests), BATCH):
             outcomes += await self._append_part(requests[start : start + BATCH], deadline)
+            if any(_may_repeat(outcome) for outcome in outcomes[start:]):
+                # Going on would let a later request of a stream overtake the one that has no verdict.
+                missing = len(requests) - len(outcomes)
+                outcomes += [Unavailable("not sent: an earlier request of this call has no verdict")] * missing
+                break
         return outcomes
 
     async def _append_part(self, part: Sequence[AppendRequest], deadline: float) -> list[AppendOutcome]:

@@ -1,11 +1,166 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The topics of the mesh, over HTTP."""
+"""Topics, by the broker: publish events and read them as they come."""
 
-from nerv.client.transport import Transport
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+import structlog
+
+from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Transport
+from nerv.cloudevents.http_binding import BATCH
+from nerv.cloudevents.json_format import from_mapping, to_structured
+from nerv.errors import Unavailable, from_problem
+from nerv.types import Event
+
+log = structlog.get_logger(__name__)
+
+MOST_EVENTS = 500  # events a request; the broker's limit
+MOST_BYTES = 900_000  # bytes a request, below the broker's limit of 1 MiB
+MOST_PENDING = 4 * 1024 * 1024  # bytes of one server-sent event before we give up on it
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where an event stands. Kafka has it on every replica that it must be on."""
+
+    id: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """An event and where it stands."""
+
+    event: Event[bytes]
+    partition: int
+    offset: int
 
 
 class Topics:
-    """Calls *broker*."""
+    """Implements publishing and consuming by calling the *broker*."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    async def publish(
+        self, topic: str, events: Sequence[Event[bytes]], *, seconds: float = DEADLINE_SECONDS
+    ) -> list[Published]:
+        """Publish in the order given; answers the place of each. Call it concurrently to have more under way.
+
+        Large lists go in several requests, one after the other; each is published whole or refused whole. Raises what
+        the broker answered: then the requests before are published, and this one is not, or UnknownOutcome.
+        """
+        deadline = time.monotonic() + seconds
+        published: list[Published] = []
+        for part in _parts(events):
+            answer = await self._transport.request(
+                "broker",
+                "POST",
+                f"/v1/topics/{quote(topic, safe='')}/events",
+                body=part,
+                headers={"content-type": BATCH},
+                seconds=max(deadline - time.monotonic(), 0.1),
+            )
+            published += [Published(e["id"], e["partition"], e["offset"]) for e in answer.json()["events"]]
+        return published
+
+    async def list(self) -> "list[dict[str, Any]]":
+        """The topics there are, and what the app says of them."""
+        answer = await self._transport.request("broker", "GET", "/v1/topics")
+        found: list[dict[str, Any]] = answer.json()["topics"]
+        return found
+
+    async def consume(self, topic: str, start: str = "latest") -> AsyncIterator[Consumed]:
+        """The events of a topic from `start` on, for ever: `earliest`, `latest`, positions such as `0:42,1:17`, or an
+        instant. A connection that breaks is made anew where it ended, without a gap and without a double.
+
+        Raises what the broker answers to the first request, or to a later one when it will not change.
+        """
+        pause = FIRST_PAUSE
+        seen: _Seen = _Seen(start)
+        while True:
+            try:
+                async for consumed in self._once(topic, seen):
+                    pause = FIRST_PAUSE
+                    yield consumed
+            except Unavailable as error:
+                if not seen.connected:
+                    raise
+                wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                await asyncio.sleep(wait)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _once(self, topic: str, seen: "_Seen") -> AsyncIterator[Consumed]:
+        path = f"/v1/topics/{quote(topic, safe='')}/events"
+        async with self._transport.stream("broker", path, query={"from": seen.position}) as content:
+            async for fields in _events(content):
+                seen.connected = True
+                if fields.get("event") == "error":
+                    problem = orjson.loads(fields["data"])
+                    raise from_problem(problem, int(problem.get("status", 503)))
+                seen.position = fields.get("id", seen.position)
+                if fields.get("event") == "malformed":
+                    log.warning("consume.malformed", topic=topic, found=fields["data"])
+                    continue
+                if "data" not in fields:
+                    continue
+                partition, _, offset = fields["id"].partition(",")[0].partition(":")
+                event = from_mapping(orjson.loads(fields["data"]))
+                yield Consumed(event, int(partition), int(offset) - 1)
+        raise Unavailable("the broker closed the event stream", retry_after=0.2)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How far a subscription has come, over its connections."""
+
+    position: str
+    connected: bool = field(default=False)
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, str]]:
+    """Server-sent events as their fields. Raises Unavailable when the connection breaks."""
+    pending = b""
+    try:
+        async for piece in content.iter_any():
+            pending += piece
+            *whole, pending = pending.split(b"\n\n")
+            for block in whole:
+                yield _fields(block)
+            if len(pending) > MOST_PENDING:
+                raise Unavailable(f"the broker sent an event of more than {MOST_PENDING} bytes")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Unavailable(f"the event stream broke off: {str(error) or type(error).__name__}") from error
+
+
+def _fields(block: bytes) -> dict[str, str]:
+    fields = {}
+    for line in block.decode().split("\n"):
+        name, _, value = line.partition(": ")
+        fields[name] = value
+    return fields
+
+
+def _parts(events: Sequence[Event[bytes]]) -> "list[bytes]":
+    """Bodies of batches, each within the limits of number and size."""
+    bodies: list[bytes] = []
+    part: list[bytes] = []
+    size = 2
+    for event in events:
+        document = orjson.dumps(to_structured(event))
+        if part and (len(part) == MOST_EVENTS or size + len(document) > MOST_BYTES):
+            bodies.append(b"[" + b",".join(part) + b"]")
+            part, size = [], 2
+        part.append(document)
+        size += len(document) + 1
+    if part:
+        bodies.append(b"[" + b",".join(part) + b"]")
+    return bodies

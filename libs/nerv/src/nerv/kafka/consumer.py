@@ -199,6 +199,7 @@ class BatchConsumer:
             self._consumer.subscribe(
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
+        self._group_metadata = self._consumer.consumer_group_metadata()
 
     def _step(self) -> None:
         self._answer_asked()

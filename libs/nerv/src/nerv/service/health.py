@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health on its own port: `/livez` without dependencies, `/readyz` by the parts' own checks, both with `?verbose`."""
 
+import asyncio
 from collections.abc import Callable
 
 from starlette.applications import Starlette
@@ -20,6 +21,11 @@ class Health:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._phase = "starting"
+        self._closing = asyncio.Event()
+
+    def closing(self) -> asyncio.Event:
+        """Set when the service begins to stop: answers without an end then end."""
+        return self._closing
 
     def register(self, name: str, check: Check) -> None:
         """Have `check` asked at every `/readyz`. It must answer at once."""
@@ -32,6 +38,7 @@ class Health:
     def stopping(self) -> None:
         """No new work from now on."""
         self._phase = "stopping"
+        self._closing.set()
 
     def report(self) -> dict[str, str]:
         """The faults by name; empty when ready."""

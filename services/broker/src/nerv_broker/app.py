@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wiring of the broker, and nothing else."""
+
+import asyncio
+
+from dependency_injector import containers, providers
+
+from nerv.app import find_app
+from nerv.kafka import Producer
+from nerv.kafka.admin import Admin
+from nerv.service import Health, Service
+from nerv.service.peers import client_of
+from nerv_broker.catalog import Catalog
+from nerv_broker.handlers import ROUTES, Deps
+from nerv_broker.reactions import Reactions
+from nerv_broker.settings import BrokerSettings
+from nerv_broker.subscriptions import Subscriptions
+
+
+class Wiring(containers.DeclarativeContainer):
+    """Who gets what."""
+
+    settings = providers.Dependency(instance_of=BrokerSettings)
+    client_id = providers.Callable("broker-{}".format, settings.provided.instance)
+    app = providers.Singleton(find_app, settings.provided.app)
+    health = providers.Singleton(Health)
+    admin = providers.Singleton(Admin, settings.provided.kafka, client_id)
+    catalog = providers.Singleton(Catalog, admin, app, settings.provided.mesh)
+    producer = providers.Singleton(
+        Producer, settings.provided.kafka, client_id, in_flight=settings.provided.broker.in_flight
+    )
+    subscriptions = providers.Singleton(
+        Subscriptions, settings.provided.kafka, client_id, settings.provided.broker, health.provided.closing
+    )
+    client = providers.Singleton(client_of, settings)
+    reactions = providers.Singleton(Reactions, settings, app, client)
+    deps = providers.Singleton(
+        Deps, settings=settings, app=app, catalog=catalog, producer=producer, subscriptions=subscriptions
+    )
+
+
+def build(settings: BrokerSettings) -> Service:
+    """The service, not yet started."""
+    wiring = Wiring(settings=settings)
+    reactions = wiring.reactions()
+    reactions.crashed = asyncio.get_running_loop().create_future()
+    wiring.health().register("reactions", reactions.fault)
+    return Service(
+        name="broker",
+        routes=ROUTES,
+        deps=wiring.deps(),
+        health=wiring.health(),
+        parts=(wiring.producer(), wiring.client(), reactions),
+        crashed=reactions.crashed,
+    )

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which topics there are. Known ones are remembered; one that is not known is looked for, at most once a second."""
+
+import asyncio
+import time
+
+from nerv.app import App
+from nerv.errors import NotFound
+from nerv.kafka.admin import Admin
+
+FRESH_SECONDS = 1.0
+SHOWN = 20  # names in an error
+
+
+class Catalog:
+    """The topics users may publish to and read: all of Kafka but those of meshes and of Kafka itself."""
+
+    def __init__(self, admin: Admin, app: App, mesh: str) -> None:
+        self._admin = admin
+        self._app = app
+        self._mesh = mesh
+        self._known: dict[str, int] = {}
+        self._asked = float("-inf")
+        self._asking = asyncio.Lock()
+
+    async def topics(self) -> dict[str, int]:
+        """The number of partitions of each topic. Raises Unavailable."""
+        async with self._asking:
+            if time.monotonic() - self._asked >= FRESH_SECONDS:
+                found = await asyncio.to_thread(self._admin.topics)
+                self._known = {name: count for name, count in found.items() if not self._internal(name)}
+                self._asked = time.monotonic()
+        return self._known
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises NotFound, naming what there is, or Unavailable."""
+        if (count := self._known.get(topic)) is not None:
+            return count
+        known = await self.topics()
+        if topic not in known:
+            names = sorted(self._app.all_topics().keys() & known.keys()) or sorted(known)
+            raise NotFound(f"there is no topic {topic[:256]}; there are: {', '.join(names[:SHOWN]) or 'none'}")
+        return known[topic]
+
+    def _internal(self, name: str) -> bool:
+        return name.startswith(("__", f"{self._mesh}."))

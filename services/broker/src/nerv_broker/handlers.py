@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP API of the broker; the table of routes is at the foot."""
+
+from dataclasses import dataclass
+
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
+from starlette.responses import Response, StreamingResponse
+
+from nerv.app import App
+from nerv.cloudevents.http_binding import from_http
+from nerv.errors import Forbidden, NervError, NotFound, UnknownOutcome
+from nerv.kafka import Delivery, Outgoing, Position, Producer
+from nerv.service import Request, Route, respond
+from nerv.service.describe import describe
+from nerv.telemetry import carrier, span
+from nerv.telemetry import names as n
+from nerv.types import Event, check_id
+from nerv_broker.catalog import Catalog
+from nerv_broker.model import keyed
+from nerv_broker.settings import BrokerSettings
+from nerv_broker.subscriptions import Subscriptions, parse_start
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the handlers work with."""
+
+    settings: BrokerSettings
+    app: App
+    catalog: Catalog
+    producer: Producer
+    subscriptions: Subscriptions
+
+
+async def publish(request: Request[Deps]) -> Response:
+    """POST /v1/topics/{topic}/events: CloudEvents to a topic; answered once Kafka has them, with the place of each."""
+    deps = request.deps
+    topic = await _topic(request)
+    headers = {name.lower(): value for name, value in request.http.headers.items()}
+    events = from_http(headers, request.body, deps.settings.limits)
+    attributes: dict[str, AttributeValue] = {
+        n.SYSTEM: n.KAFKA,
+        n.OPERATION_NAME: "send",
+        n.OPERATION_TYPE: "send",
+        n.DESTINATION: topic,
+        n.BATCH_COUNT: len(events),
+    }
+    with span(f"send {topic}", SpanKind.PRODUCER, attributes=attributes):
+        records = [
+            Outgoing(topic, one.event.data, one.key, one.headers) for one in keyed(topic, events, deps.app, carrier())
+        ]
+        deliveries = await deps.producer.publish(records)
+    return _answer(events, deliveries)
+
+
+def _answer(events: list[Event[bytes]], deliveries: list[Delivery]) -> Response:
+    """The place of each event; if any is not surely there, the error of the worst, with the outcome of each."""
+    outcomes = [_outcome(event, delivery) for event, delivery in zip(events, deliveries, strict=True)]
+    failed = [delivery for delivery in deliveries if isinstance(delivery, NervError)]
+    if not failed:
+        return respond({"events": outcomes})
+    if len(failed) == len(deliveries) and len({type(error) for error in failed}) == 1:
+        raise type(failed[0])(failed[0].detail, errors=outcomes, retry_after=failed[0].retry_after)
+    raise UnknownOutcome(
+        f"{len(failed)} of {len(deliveries)} events are not surely published, the others are; "
+        "sending all again with the same ids may write some a second time",
+        errors=outcomes,
+    )
+
+
+def _outcome(event: Event[bytes], delivery: Delivery) -> dict[str, object]:
+    if isinstance(delivery, Position):
+        return {"id": event.id, "partition": delivery.partition, "offset": delivery.offset}
+    return {"id": event.id, "error": type(delivery).__name__, "detail": delivery.detail}
+
+
+async def subscribe(request: Request[Deps]) -> Response:
+    """GET /v1/topics/{topic}/events?from=...: the events of a topic as server-sent events, from there on."""
+    deps = request.deps
+    topic = await _topic(request)
+    partitions = await deps.catalog.partitions(topic)
+    text = request.header("last-event-id") or request.query("from") or "latest"
+    pieces = await deps.subscriptions.open(topic, partitions, parse_start(text, partitions))
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(pieces, 200, headers, "text/event-stream")
+
+
+async def topics(request: Request[Deps]) -> Response:
+    """GET /v1/topics: the topics there are, and what the app says of them."""
+    deps = request.deps
+    found = await deps.catalog.topics()
+    return respond({"topics": [_described(deps.app, name, count) for name, count in sorted(found.items())]})
+
+
+async def topic(request: Request[Deps]) -> Response:
+    """GET /v1/topics/{topic}: one topic."""
+    name = await _topic(request)
+    return respond(_described(request.deps.app, name, await request.deps.catalog.partitions(name)))
+
+
+def _described(app: App, name: str, partitions: int) -> dict[str, object]:
+    types = {spec.type: {"key": spec.key} for spec in app.events.values() if spec.topic == name}
+    reactions = sorted(reaction.name for reaction in app.reactions.values() if reaction.topic == name)
+    return {"name": name, "partitions": partitions, "types": types, "reactions": reactions}
+
+
+async def _topic(request: Request[Deps]) -> str:
+    """The topic that the path names. Raises Forbidden for the mesh's own, NotFound for one that is not there."""
+    name = check_id(request.path("topic"), "topic")
+    if name.startswith(f"{request.deps.settings.mesh}."):
+        raise Forbidden(f"{name} belongs to the mesh itself; append to streams by /v1/streams, read views by /v1/views")
+    if name.startswith("__"):
+        raise NotFound(f"there is no topic {name}")
+    await request.deps.catalog.partitions(name)
+    return name
+
+
+async def well_known(request: Request[Deps]) -> Response:
+    """GET /.well-known/nerv: what this replica is."""
+    deps = request.deps
+    app = deps.app
+    reads = sorted({reaction.topic for reaction in app.reactions.values()})
+    writes = sorted([*app.all_topics(), deps.settings.deadletters])
+    return respond(describe("broker", deps.settings, app, reads=reads, writes=writes))
+
+
+ROUTES = (
+    Route("POST", "/v1/topics/{topic}/events", publish, "topics:publish"),
+    Route("GET", "/v1/topics/{topic}/events", subscribe, "topics:read"),
+    Route("GET", "/v1/topics/{topic}", topic, "topics:read"),
+    Route("GET", "/v1/topics", topics, "topics:read"),
+    Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
+)

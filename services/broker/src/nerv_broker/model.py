@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decisions of the broker, pure: what a published event becomes on Kafka, and what a reaction asks for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nerv.app import App, EventSpec, ReactionSpec
+from nerv.cloudevents import to_headers
+from nerv.effects import Append, Effect, Http, Publish, Run, effect_ids
+from nerv.errors import Misconfigured, NervError, SchemaMismatch
+from nerv.model import EventModel
+from nerv.protocols import AppendRequest
+from nerv.telemetry import Carrier
+from nerv.types import Event
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """An event and the key it goes under; None lets Kafka spread it."""
+
+    event: Event[bytes]
+    key: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+def keyed(topic: str, events: Sequence[Event[bytes]], app: App, hop: Carrier) -> list[Keyed]:
+    """The events of one request, checked against the app and given their keys; `hop` is the trace context they go with.
+
+    All or none: raises SchemaMismatch with index, id and cause of each that does not fit.
+    """
+    found: list[Keyed] = []
+    faults: list[dict[str, Any]] = []
+    owned = topic in app.all_topics()
+    for index, event in enumerate(events):
+        try:
+            key = _key(topic, event, app, owned)
+        except SchemaMismatch as error:
+            faults.append({"index": index, "id": event.id, "detail": error.detail, "errors": error.errors})
+            continue
+        traced = event if hop.traceparent is None else replace(
+            event, traceparent=hop.traceparent, tracestate=hop.tracestate
+        )  # fmt: skip
+        found.append(Keyed(traced, key, to_headers(traced)))
+    if faults:
+        first = faults[0]
+        raise SchemaMismatch(
+            f"{len(faults)} of {len(events)} events do not fit, nothing was published; "
+            f"events[{first['index']}]: {first['detail']}",
+            errors=faults,
+        )
+    return found
+
+
+def _key(topic: str, event: Event[bytes], app: App, owned: bool) -> bytes | None:
+    spec = app.events.get(event.type)
+    if spec is None:
+        if owned:
+            raise SchemaMismatch(f"app {app.name} declares {topic}, but no event type {event.type!r}")
+        return _text_key(event)
+    if spec.topic is not None and spec.topic != topic:
+        raise SchemaMismatch(f"{event.type} belongs on {spec.topic}, not on {topic}")
+    return key_of(spec, app.decode(event), event)
+
+
+def key_of(spec: EventSpec, decoded: EventModel, event: Event[bytes]) -> bytes | None:
+    """The declared key field of an event; where it is empty, the partition key or subject of its envelope."""
+    value = getattr(decoded, spec.key) if spec.key is not None else None
+    return _text_key(event) if value in (None, "") else str(value).encode()
+
+
+def _text_key(event: Event[bytes]) -> bytes | None:
+    text = event.partition_key or event.subject
+    return None if text is None else text.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An effect with its identity, and who asked for it because of what."""
+
+    effect: Effect
+    id: str
+    reaction: str
+    cause: Event[bytes]
+
+
+def react(app: App, reactions: Sequence[ReactionSpec], event: Event[bytes]) -> list[Asked]:
+    """What the reactions ask for because of an event. Raises SchemaMismatch, or whatever a reaction raises."""
+    decoded = app.decode(event)
+    asked: list[Asked] = []
+    for reaction in reactions:
+        effects = listed(reaction.function(decoded))
+        ids = effect_ids(app.name, reaction.name, event, effects)
+        asked += [Asked(e, i, reaction.name, event) for e, i in zip(effects, ids, strict=True)]
+    return asked
+
+
+def listed(answer: Any) -> list[Effect]:
+    """The effects that a reaction answered: none, one or many. Raises Misconfigured for anything else."""
+    if answer is None:
+        return []
+    effects = list(answer) if isinstance(answer, Sequence) else [answer]
+    for effect in effects:
+        if not isinstance(effect, Append | Publish | Run | Http):
+            raise Misconfigured(
+                f"a reaction answered {type(effect).__name__}; answer nerv.append(...), nerv.publish(...), "
+                "nerv.run(...), nerv.http(...), a list of them, or None"
+            )
+    return effects
+
+
+def event_of(app: App, asked: Asked, model: EventModel) -> Event[bytes]:
+    """The event that an effect writes: the effect's id, the cause's time and trace, the cause as its cause."""
+    cause = asked.cause
+    same = model._meta is cause  # the very event that came: its bytes are passed on as they are
+    return Event(
+        id=asked.id,
+        source=f"nerv:{app.name}/{asked.reaction}",
+        type=app.type_of(model),
+        time=cause.time,
+        data=cause.data if same else model.model_dump_json().encode(),
+        correlation_id=cause.correlation_id or cause.id,
+        causation_id=cause.id,
+        content_type=cause.content_type if same else JSON,
+        traceparent=cause.traceparent,
+        tracestate=cause.tracestate,
+    )
+
+
+def append_request(app: App, asked: Asked, effect: Append) -> AppendRequest:
+    """The append that an effect asks for, at whatever version its stream is."""
+    return AppendRequest(effect.stream, [event_of(app, asked, effect.event)])
+
+
+def published(app: App, asked: Asked, effect: Publish) -> tuple[str, Keyed]:
+    """Topic and record of a publish. Raises Misconfigured when nobody said which topic."""
+    event = event_of(app, asked, effect.event)
+    spec = app.events[event.type]
+    topic = effect.topic or spec.topic
+    if topic is None:
+        raise Misconfigured(f"{event.type} has no topic; declare one, or name it in nerv.publish(..., topic=...)")
+    key = effect.key.encode() if effect.key is not None else key_of(spec, effect.event, event)
+    return topic, Keyed(event, key, to_headers(event))
+
+
+def describe(error: BaseException) -> str:
+    """The cause of a dead letter, for people: what our errors say, or class and text of a foreign one."""
+    return str(error) if isinstance(error, NervError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a subscription starts, and the position that it has reached. Pure.
+
+A position is `<partition>:<next offset>` for each partition, with commas between; the first one is that of the event it
+comes with, so that both the event's own place and the place to go on from can be read from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nerv.errors import Invalid
+from nerv.types import parse_instant
+
+MOST = 10_000  # partitions in one position
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`earliest`, `latest`, an instant, or the next offset of some partitions (then only these are read)."""
+
+    edge: str | None = None
+    instant: datetime | None = None
+    offsets: Mapping[int, int] | None = None
+
+
+def parse_start(text: str, partitions: int) -> Start:
+    """What `from=` or `Last-Event-ID` says. Raises Invalid with an example of each form."""
+    if text in ("earliest", "latest"):
+        return Start(edge=text)
+    if _offsets_like(text):
+        return Start(offsets=_offsets(text, partitions))
+    try:
+        return Start(instant=parse_instant(text, "from"))
+    except Invalid:
+        raise Invalid(
+            f"from must be earliest, latest, positions such as 0:42,1:17, or an instant such as 2013-01-15T12:00:00Z, "
+            f"not {text[:60]!r}"
+        ) from None
+
+
+def _offsets_like(text: str) -> bool:
+    return all(part.count(":") == 1 and part.replace(":", "").isdigit() for part in text.split(","))
+
+
+def _offsets(text: str, partitions: int) -> dict[int, int]:
+    pairs = text.split(",")
+    if len(pairs) > MOST:
+        raise Invalid(f"a position names at most {MOST} partitions")
+    found: dict[int, int] = {}
+    for pair in pairs:
+        partition, _, offset = pair.partition(":")
+        if not partition or not offset or len(offset) > 18 or len(partition) > 9 or int(partition) >= partitions:
+            raise Invalid(f"{pair[:40]!r} is no position of this topic; it has partitions 0 to {partitions - 1}")
+        found[int(partition)] = int(offset)
+    return found
+
+
+def position(offsets: Mapping[int, int], partition: int) -> str:
+    """The position after an event of `partition`, as `id:` of its server-sent event."""
+    rest = ",".join(f"{p}:{o}" for p, o in offsets.items() if p != partition)
+    own = f"{partition}:{offsets[partition]}"
+    return f"{own},{rest}" if rest else own

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishing over HTTP: three forms, the place of each event, and refusals that leave the topic as it was."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from nerv.dev.mesh import LocalMesh
+from nerv.kafka import BatchConsumer, KafkaSettings
+from nerv.types import new_event_id
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http(mesh: LocalMesh) -> AsyncIterator[aiohttp.ClientSession]:
+    """Plain HTTP to the broker."""
+    async with aiohttp.ClientSession(mesh.url("broker")) as session:
+        yield session
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A deposit as a structured CloudEvent."""
+    return {
+        "specversion": "1.0",
+        "id": new_event_id(),
+        "source": "test",
+        "type": "account.deposited.v1",
+        "time": "2013-01-15T12:00:00Z",
+        "data": {"account": "a", "amount": 5},
+    } | changes
+
+
+async def ends(kafka: str, topic: str) -> dict[int, int]:
+    """The end offset of each partition."""
+    async with BatchConsumer(KafkaSettings(bootstrap_servers=kafka), "test", "test") as consumer:
+        return {p: (await consumer.bounds((topic, p)))[1] for p in range(4)}
+
+
+async def test_structured_batch_and_binary_are_answered_with_their_places(
+    http: aiohttp.ClientSession, kafka: str, prefix: str
+) -> None:
+    """Each form is published; the answer names partition and offset of each event, and Kafka has it there."""
+    topic = f"{prefix}.account.v1"
+    before = await ends(kafka, topic)
+    path = f"/v1/topics/{topic}/events"
+    placed: list[dict[str, Any]] = []
+    forms: list[tuple[bytes, dict[str, str]]] = [
+        (json.dumps(document()).encode(), {"content-type": STRUCTURED}),
+        (json.dumps([document() for _ in range(3)]).encode(), {"content-type": BATCH}),
+        (
+            b'{"account": "a", "amount": 5}',
+            {
+                "content-type": "application/json",
+                "ce-specversion": "1.0",
+                "ce-id": new_event_id(),
+                "ce-source": "test",
+                "ce-type": "account.deposited.v1",
+            },
+        ),
+    ]
+    for body, headers in forms:
+        async with http.post(path, data=body, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            placed += (await answer.json())["events"]
+    after = await ends(kafka, topic)
+    assert len(placed) == 5
+    assert len({one["partition"] for one in placed}) == 1, "one key is in one partition"
+    partition = placed[0]["partition"]
+    assert [one["offset"] for one in placed] == list(range(before[partition], before[partition] + 5))
+    assert after == before | {partition: before[partition] + 5}
+
+
+@pytest.mark.parametrize(
+    ("topic", "body", "content_type", "status", "words"),
+    [
+        ("nowhere.at.v1", json.dumps(document()), STRUCTURED, 404, "account.v1"),
+        ("{mesh}.history.v1", json.dumps(document()), STRUCTURED, 403, "streams"),
+        ("", "{not json", STRUCTURED, 400, "JSON"),
+        ("", json.dumps({"specversion": "1.0"}), STRUCTURED, 400, "id"),
+        ("", json.dumps(document(data={"account": "a"})), STRUCTURED, 422, "/amount"),
+        ("", json.dumps(document(type="nobody.knows.v1")), STRUCTURED, 422, "nobody.knows.v1"),
+        ("", json.dumps(document(type="account.noticed.v1")), STRUCTURED, 422, "belongs on"),
+        ("", json.dumps([document(), document(data={})]), BATCH, 422, "events[1]"),
+        ("", json.dumps([document() for _ in range(501)]), BATCH, 413, "500"),
+        ("", json.dumps(document(data={"account": "a" * 300_000, "amount": 1})), STRUCTURED, 413, "262144"),
+        ("", "x" * (1024 * 1024 + 1), STRUCTURED, 413, "1048576"),
+        ("", json.dumps(document(id="a\nb")), STRUCTURED, 400, "id"),
+        ("", json.dumps(document()), "text/plain", 400, "content-type"),
+    ],
+    ids=["topic", "mesh", "json", "envelope", "schema", "type", "place", "one", "batch", "event", "body", "lf", "form"],
+)
+async def test_refusals_say_why_and_publish_nothing(
+    http: aiohttp.ClientSession,
+    mesh: LocalMesh,
+    kafka: str,
+    prefix: str,
+    topic: str,
+    body: str,
+    content_type: str,
+    status: int,
+    words: str,
+) -> None:
+    """Each bad request has its status and a problem document that names the cause, and no partition has grown."""
+    own = f"{prefix}.account.v1"
+    before = await ends(kafka, own)
+    path = f"/v1/topics/{(topic or own).format(mesh=mesh.mesh)}/events"
+    async with http.post(path, data=body.encode(), headers={"content-type": content_type}) as answer:
+        problem = await answer.json(content_type="application/problem+json")
+    assert (answer.status, problem["status"]) == (status, status), problem
+    assert words in json.dumps(problem), problem
+    assert await ends(kafka, own) == before
+
+
+async def test_topics_say_what_the_app_declares(http: aiohttp.ClientSession, prefix: str) -> None:
+    """The list holds the app's topics with their types and keys, and none of the mesh's own."""
+    async with http.get("/v1/topics") as answer:
+        found = {topic["name"]: topic for topic in (await answer.json())["topics"]}
+    assert found[f"{prefix}.account.v1"]["types"] == {"account.deposited.v1": {"key": "account"}}
+    assert found[f"{prefix}.account.v1"]["reactions"] == ["record"]
+    assert not [name for name in found if name.startswith("__")]
