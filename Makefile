@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything runs from a bare machine with git, make and Python 3.11: each target sets up what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# An inherited environment must not lead to another interpreter or to other settings than those of this folder.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport PYTHONPATH PYTHONHOME
+export PYTHONDONTWRITEBYTECODE :=
+
+PACKAGES := libs/nerv services/broker services/temporal services/projector services/sync services/scheduler examples/flights
+SUITE ?=
+MONTHS ?= 1
+SCALE ?= 1
+
+.PHONY: help
+help: ## what can be done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# --- what is installed -----------------------------------------------------------------------------------------------
+
+$(VENV)/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "NERV needs Python 3.11 to 3.13; say which: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.uv requirements/dev.txt requirements/flights.txt
+	@echo "installing the pinned packages"
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --no-build-isolation -r requirements/flights.txt
+	@touch $@
+
+$(VENV)/.ours: $(VENV)/.packages $(PACKAGES:%=%/pyproject.toml)
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ours ## the virtual environment with all pinned packages
+
+# --- what users run --------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## the whole mesh on a month of real flights (MONTHS=12: a year)
+	@$(BIN)/python -m flights.demo --months $(MONTHS)
+
+.PHONY: dev
+dev: setup ## Kafka, Redis and the five services on this machine, with the flights app
+	@$(BIN)/nerv dev --app flights:app
+
+# --- what shows that it works ----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: check pytest chart-check ## all checks and tests, on a real Kafka and a real Redis
+
+.PHONY: check
+check: setup ## lint, format, types, import rules, generated code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy libs/nerv/src services/*/src examples/flights/src tests bench
+	@$(BIN)/lint-imports
+	@proto/check.sh
+
+.PHONY: pytest
+pytest: setup ## the tests alone; ARGS="-k broker" chooses some
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: chart-check
+chart-check: setup ## the chart and the compose file, by Helm's and Compose's own parsers
+	@deploy/check.sh
+
+.PHONY: bench
+bench: setup ## figures beside a peer's; SUITE=produce SCALE=0.1
+	@SCALE=$(SCALE) $(BIN)/python -m bench $(SUITE)
+
+.PHONY: faults
+faults: setup ## processes killed under load, and invariants that hold; SUITE=temporal-kill SCALE=0.1
+	@SCALE=$(SCALE) $(BIN)/python -m tests.faults $(SUITE)
+
+# --- housekeeping ----------------------------------------------------------------------------------------------------
+
+.PHONY: pins
+pins: $(VENV)/.uv ## newest versions that work together, with hashes, into requirements/*.txt
+	@for name in uv dev mesh; do \
+	  constraint=$$([ $$name = mesh ] && echo "-c requirements/dev.txt" || true); \
+	  $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --universal $$constraint \
+	    requirements/$$name.in -o requirements/$$name.txt; \
+	done
+	@$(BIN)/uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 --universal \
+	  requirements/flights.in -o requirements/flights.txt
+
+.PHONY: proto
+proto: setup ## the Python of proto/nerv/api, again
+	@proto/generate.sh
+
+.PHONY: clean
+clean: ## everything that was made here
+	@rm -rf $(VENV) .nerv bench/.peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
