@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of commands. Each is imported only when it is run, so that the command line answers at once."""
+
+import importlib
+import sys
+from typing import Any, NamedTuple
+
+import typer
+from typer import _click as click  # typer 0.29 carries its own click; the package of that name is Faust's
+from typer.core import TyperGroup
+
+
+class Entry(NamedTuple):
+    """Where a command is, and what it does in one line."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "dev": Entry("nerv.dev.command:dev", "Run Kafka, Redis and the services on this machine until Ctrl-C."),
+    "serve": Entry("nerv.cli.serve:serve", "Run one service."),
+    "publish": Entry("nerv.cli.topics:publish", "Publish events to a topic."),
+    "consume": Entry("nerv.cli.topics:consume", "Print the events of a topic as they come."),
+    "append": Entry("nerv.cli.history:append", "Append an event to a stream."),
+    "history": Entry("nerv.cli.history:history", "Print the events of a stream."),
+    "state": Entry("nerv.cli.history:state", "The state of a stream, now or as of any version or instant."),
+    "view": Entry("nerv.cli.views:view", "A read model, now or as of any instant."),
+    "sync": Entry("nerv.cli.work:sync", "Make streams equal to a source, or show what would change."),
+    "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),
+    "topics": Entry("nerv.cli.setup:topics", "Create and list the topics of a mesh."),
+    "describe": Entry("nerv.cli.setup:describe", "What an app declares."),
+    "status": Entry("nerv.cli.status:status", "What runs, and how far the read models have come."),
+}
+
+
+class Lazy(TyperGroup):
+    """A group that knows its commands by name and help, and imports the one that is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A name and a line of help, enough to list it."""
+        entry = COMMANDS.get(cmd_name)
+        return None if entry is None else typer.core.TyperCommand(cmd_name, help=entry.help)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command itself."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and load(found.name or ""), rest
+
+
+def load(name: str) -> click.Command:
+    """Import a command."""
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if not module.startswith("nerv.dev"):
+            raise
+        sys.stderr.write(f"`nerv dev` needs {error.name}: pip install 'nerv-mesh[dev]'\n")
+        raise typer.Exit(2) from None
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(found)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+
+
+@app.callback()
+def nerv() -> None:
+    """NERV: an event-sourced mesh on Kafka and Redis.
+
+    Commands find the mesh by NERV_URL, NERV_SERVICES__*, or the .nerv/context.json that `nerv dev` writes in this folder.
+    Exit codes: 0 done; 1 refused, or not reached: nothing happened; 2 usage; 3 unknown: ask again, nothing is lost.
+    """
+
+
+def main() -> Any:
+    """The entry point of the command."""
+    return app(prog_name="nerv")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`nerv publish` and `nerv consume`."""
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from nerv.cli.calling import AsJson, call, console, say_json, usage
+from nerv.cli.show import cell
+from nerv.client import Client
+from nerv.client.topics import Consumed, Published
+from nerv.cloudevents.json_format import from_structured, to_structured
+from nerv.errors import Invalid, NervError
+from nerv.types import Event, check_id, new_event_id, parse_instant, utc_now
+
+BATCH = 500
+
+
+def publish(
+    topic: Annotated[str, typer.Argument(help="The topic, such as flights.flight.v1.")],
+    data: Annotated[str | None, typer.Argument(help="The event's data as JSON, with --type.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="CloudEvents as JSON, one a line; - is standard input.")
+    ] = None,
+    event_type: Annotated[str | None, typer.Option("--type", help="The event's type.")] = None,
+    source: Annotated[str, typer.Option(help="Who says it.")] = "nerv-cli",
+    subject: Annotated[str | None, typer.Option(help="What it is about; the key where the app declares none.")] = None,
+    event_id: Annotated[str | None, typer.Option("--id", help="The event's id; a new one by default.")] = None,
+    time: Annotated[str | None, typer.Option(help="When it happened; now by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish one event, or many from a file; done when Kafka has acknowledged them.
+
+    A batch of up to 500 is published whole or refused whole; the lines before it are published then.
+    """
+    if (data is None) == (file is None):
+        raise usage(Invalid("give the data of one event, or --file with many"))
+    if file is not None:
+        _publish_file(topic, file, as_json)
+        return
+    try:
+        event = Event(
+            check_id(event_id or new_event_id(), "--id"),
+            check_id(source, "--source"),
+            check_id(event_type, "--type"),
+            parse_instant(time, "--time") if time else utc_now(),
+            (data or "").encode(),
+            subject=subject,
+        )
+    except NervError as error:
+        raise usage(error) from None
+    [placed] = call(lambda client: client.topics.publish(topic, [event]))
+    if as_json:
+        say_json({"id": placed.id, "partition": placed.partition, "offset": placed.offset})
+    else:
+        console().print(f"published {placed.id} at {topic} {placed.partition}:{placed.offset}", markup=False)
+
+
+def _publish_file(topic: str, file: Path, as_json: bool) -> None:
+    try:
+        stream: TextIO = sys.stdin if str(file) == "-" else file.open(encoding="utf-8")
+    except OSError as error:
+        raise usage(Invalid(f"cannot read {file}: {error.strerror}")) from None
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} published"), TimeElapsedColumn())
+    progress = Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty())
+
+    async def work(client: Client) -> int:
+        count = 0
+        with progress:
+            task = progress.add_task("publish")
+            for batch in _batches(stream):
+                placed: list[Published] = await client.topics.publish(topic, batch)
+                count += len(placed)
+                progress.update(task, completed=count)
+        return count
+
+    with stream:
+        count = call(work)
+    if as_json:
+        say_json({"topic": topic, "published": count})
+    else:
+        console().print(f"published {count:,} events to {topic}", markup=False)
+
+
+def _batches(lines: TextIO) -> Iterator[list[Event[bytes]]]:
+    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    while part := list(islice(numbered, BATCH)):
+        yield [_event(number, line) for number, line in part]
+
+
+def _event(number: int, line: str) -> Event[bytes]:
+    try:
+        return from_structured(line.encode())
+    except NervError as error:
+        raise type(error)(f"line {number}: {error.detail}") from None
+
+
+def consume(
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    start: Annotated[
+        str, typer.Option("--from", help="earliest, latest, positions such as 0:42,1:17, or an instant.")
+    ] = "latest",
+    most: Annotated[int | None, typer.Option("--max", min=1, help="End after so many events.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the events of a topic as they come, until Ctrl-C. With --json each is a CloudEvent on a line."""
+
+    async def work(client: Client) -> None:
+        count = 0
+        async for consumed in client.topics.consume(topic, start):
+            _print(consumed, as_json)
+            count += 1
+            if count == most:
+                return
+
+    call(work)
+
+
+def _print(consumed: Consumed, as_json: bool) -> None:
+    event = consumed.event
+    if as_json:
+        say_json(to_structured(event))
+        return
+    line: list[Any] = [f"{consumed.partition}:{consumed.offset}", event.time.isoformat(timespec="seconds"), event.type]
+    text = "  ".join(cell(part) for part in line)
+    console().print(f"[dim]{text}[/dim]  {cell(event.data.decode('utf-8', 'replace'))}", soft_wrap=True)

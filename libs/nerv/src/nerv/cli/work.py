@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`nerv sync` and `nerv workflow`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from nerv.cli.calling import AsJson, call, console, say_json, usage
+from nerv.cli.show import cell, table, tree
+from nerv.client import Client
+from nerv.errors import Invalid
+
+MARKS = {"done": "[green]done[/green]", "failed": "[red]failed[/red]", "running": "[yellow]running[/yellow]"}
+
+
+def sync(
+    source: Annotated[str | None, typer.Argument(help="The source; without it, the sources are listed.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    confirm_deletes: Annotated[
+        bool, typer.Option("--confirm-deletes", help="Go on when more than 20 % would be deleted.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the streams of a source's category equal to the source."""
+    if source is None:
+        found = call(lambda client: client.syncs.list())
+        say_json(found) if as_json else console().print(table("sources", found))
+        return
+    run = call(lambda client: client.syncs.run(source, dry_run=dry_run, confirm_deletes=confirm_deletes))
+    if as_json:
+        say_json(run)
+        return
+    summary = ", ".join(f"{count:,} {name}" for name, count in run["summary"].items())
+    console().print(f"{source}: {run['status']}; {summary}", markup=False)
+    if run["changes"]:
+        console().print(changes_table(run))
+
+
+def changes_table(run: Mapping[str, Any], most: int = 20) -> Table:
+    """The first changes of a run: what is created or removed whole, and of an update only the fields that differ."""
+    changes = run["changes"]
+    title = f"{'would change' if run['dry_run'] else 'changed'}: {min(len(changes), most)} of {len(changes):,} shown"
+    made = Table(title=title, title_justify="left")
+    for column in ("action", "stream", "what"):
+        made.add_column(column, overflow="fold")
+    for change in changes[:most]:
+        made.add_row(change["action"], escape(change["stream"]), _difference(change))
+    return made
+
+
+def _difference(change: Mapping[str, Any]) -> str:
+    before, after = change.get("before") or {}, change.get("after") or {}
+    if before and after:
+        names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+        return "\n".join(f"{escape(name)}: {cell(before.get(name))} → {cell(after.get(name))}" for name in names)
+    return cell(after or before)
+
+
+workflow = typer.Typer(no_args_is_help=True, add_completion=False, help="Start workflows and look at their runs.")
+
+
+@workflow.command("list")
+def list_workflows(as_json: AsJson = False) -> None:
+    """The workflows of the app."""
+    found = call(lambda client: client.workflows.list())
+    say_json(found) if as_json else console().print(table("workflows", found))
+
+
+@workflow.command("start")
+def start(
+    name: Annotated[str, typer.Argument(help="The workflow.")],
+    text: Annotated[str | None, typer.Argument(metavar="INPUT", help="Its input as a JSON object.")] = None,
+    run: Annotated[str | None, typer.Option(help="The run's id; the same id starts nothing a second time.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and show it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run of a workflow."""
+    try:
+        given = orjson.loads(text) if text else None
+    except orjson.JSONDecodeError as error:
+        raise usage(Invalid(f"INPUT is not JSON: {error}")) from None
+    if given is not None and not isinstance(given, dict):
+        raise usage(Invalid("INPUT must be a JSON object"))
+
+    async def work(client: Client) -> dict[str, Any]:
+        started = await client.workflows.start(name, given, run=run)
+        return await client.workflows.wait(started["run"]) if wait else started
+
+    found = call(work)
+    if as_json:
+        say_json(found)
+    elif wait:
+        console().print(run_tree(found))
+    else:
+        console().print(f"started: nerv workflow show {found['run']}", markup=False)
+    if found["status"] == "failed":
+        raise typer.Exit(1)
+
+
+@workflow.command("show")
+def show(run: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False) -> None:
+    """A run with its tasks."""
+    found = call(lambda client: client.workflows.show(run))
+    say_json(found) if as_json else console().print(run_tree(found))
+
+
+def run_tree(run: Mapping[str, Any]) -> Tree:
+    """A run, its tasks and its result as a tree."""
+    made = Tree(f"{escape(run['workflow'])} {escape(run['run'])}: {_mark(run['status'])}")
+    for node in run["nodes"]:
+        attempt = f", attempt {node['attempt']}" if (node.get("attempt") or 1) > 1 else ""
+        error = f": {escape(str(node['error']))}" if node.get("error") else ""
+        made.add(f"{escape(node['node'])}: {_mark(node['status'])}{attempt}{error}")
+    if run.get("result") is not None:
+        result = run["result"]
+        made.add(tree("[bold]result[/bold]", result) if isinstance(result, dict | list) else f"result: {cell(result)}")
+    return made
+
+
+def _mark(status: str) -> str:
+    return MARKS.get(status, escape(status))
