@@ -89,8 +89,8 @@ faults: setup ## processes killed under load, and invariants that hold; SUITE=te
 
 .PHONY: pins
 pins: $(VENV)/.uv ## newest versions that work together, with hashes, into requirements/*.txt
-	@for name in uv dev mesh; do \
-	  constraint=$$([ $$name = mesh ] && echo "-c requirements/dev.txt" || true); \
+	@for name in uv dev mesh build; do \
+	  constraint=$$([ $$name = mesh -o $$name = build ] && echo "-c requirements/dev.txt" || true); \
 	  $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --universal $$constraint \
 	    requirements/$$name.in -o requirements/$$name.txt; \
 	done

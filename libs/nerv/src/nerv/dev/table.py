@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.table import Table
 from rich.text import Text
@@ -16,13 +17,16 @@ NAME_WIDTH = 10
 def mesh_table(context: Mapping[str, Any]) -> Table:
     """Service, URL, health and process id of everything that runs."""
     table = Table(title=f"mesh {context['mesh']}" + (f", app {context['app']}" if context["app"] else ""))
-    for column in ("service", "URL", "health", "pid"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "pid" else "left")
+    table.add_column("service", no_wrap=True)
+    table.add_column("URL", no_wrap=True)
+    table.add_column("health", no_wrap=True)
+    table.add_column("pid", no_wrap=True, justify="right")
     for name in ("kafka", "redis"):
         pid = context["pids"].get(name)
-        table.add_row(name, context[name], "answers", "not ours" if pid is None else str(pid))
+        table.add_row(name, context[name], "answers", "-" if pid is None else str(pid))
     for name, entry in context["services"].items():
-        table.add_row(name, entry["url"], f"{entry['health']}/readyz", str(entry["pid"]))
+        # The whole URL of the health port is in the context file; here it must leave room for the rest.
+        table.add_row(name, entry["url"], f"ready :{urlsplit(entry['health']).port}", str(entry["pid"]))
     return table
 
 
