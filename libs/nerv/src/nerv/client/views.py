@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The views of the mesh, over HTTP: what the projections have folded, now or as of any instant."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -55,14 +55,14 @@ class Views:
             if cursor is None:
                 return
 
-    async def projections(self) -> "list[dict[str, Any]]":
+    async def projections(self) -> Sequence[dict[str, Any]]:
         """Every projection: `{projection, source, lag, folded, entities, ready, ...}`.
 
         `lag` counts what history holds and the views do not show yet, over all hops; 0 means that everything committed
         before the call is visible. None: it cannot be told now.
         """
         answer = await self._transport.request("projector", "GET", "/v1/projections")
-        rows: list[dict[str, Any]] = answer.json()["projections"]
+        rows: Sequence[dict[str, Any]] = answer.json()["projections"]
         return rows
 
 

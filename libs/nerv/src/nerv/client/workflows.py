@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workflows of the mesh, over HTTP."""
 
-from nerv.client.transport import Transport
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from nerv.client.transport import DEADLINE_SECONDS, Transport
+from nerv.errors import Unavailable
+from nerv.types import new_event_id
+
+POLL_SECONDS = 20  # one long poll; the service allows 30
+ENDED = frozenset({"completed", "failed"})
 
 
 class Workflows:
@@ -9,3 +22,63 @@ class Workflows:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    async def start(
+        self,
+        workflow: str,
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - the API's word
+        *,
+        run: str | None = None,
+    ) -> dict[str, Any]:
+        """Start a run: `{run, workflow, status, duplicate}`. `run` is its id; the same id and input start nothing new.
+
+        Raises NotFound, Invalid, TooLarge, IdConflict when the id was used for another run, Unavailable, UnknownOutcome.
+        """
+        # The id is chosen here, so that a repeated request does not start a second run.
+        body = orjson.dumps({"input": dict(input or {}), "run": run or new_event_id()})
+        path = f"/v1/workflows/{quote(workflow, safe='')}/runs"
+        headers = {"content-type": "application/json"}
+        answer = await self._transport.request("scheduler", "POST", path, body=body, headers=headers)
+        document: dict[str, Any] = answer.json()
+        return document
+
+    async def show(self, run: str) -> dict[str, Any]:
+        """A run: `{run, workflow, status, started, ended, error, result, nodes}`. Raises NotFound.
+
+        `status` is running, completed or failed. `nodes` are in order of drawing: `{node, task, status, attempt, worker, started,
+        ended, error, result?}`, with a status of waiting, ready, running, retrying, completed, failed or cancelled.
+        """
+        return await self._show(run, 0, DEADLINE_SECONDS)
+
+    async def wait(self, run: str, seconds: float = 300.0) -> dict[str, Any]:
+        """A run as `show` gives it, once it has ended, well or not. Raises Unavailable when it still runs after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            left = deadline - time.monotonic()
+            document = await self._show(
+                run, max(0, min(POLL_SECONDS, math.ceil(left))), DEADLINE_SECONDS + POLL_SECONDS
+            )
+            if document["status"] in ENDED:
+                return document
+            if time.monotonic() >= deadline:
+                raise Unavailable(f"run {run} still runs after {seconds:g} s; wait again, or see what its nodes do")
+
+    async def list(self) -> Sequence[dict[str, Any]]:
+        """The workflows of the app: `{workflow, description}`."""
+        answer = await self._transport.request("scheduler", "GET", "/v1/workflows")
+        rows: Sequence[dict[str, Any]] = answer.json()["workflows"]
+        return rows
+
+    async def runs(self, workflow: str, *, limit: int = 20) -> Sequence[dict[str, Any]]:
+        """The latest runs of a workflow, newest first: `{run, workflow, status, started, ended, error}`. Raises NotFound."""
+        path = f"/v1/workflows/{quote(workflow, safe='')}/runs"
+        answer = await self._transport.request("scheduler", "GET", path, query={"limit": limit})
+        rows: Sequence[dict[str, Any]] = answer.json()["runs"]
+        return rows
+
+    async def _show(self, run: str, wait: int, seconds: float) -> dict[str, Any]:
+        path = f"/v1/runs/{quote(run, safe='')}"
+        query = {"wait": wait or None}
+        answer = await self._transport.request("scheduler", "GET", path, query=query, seconds=seconds)
+        document: dict[str, Any] = answer.json()
+        return document

@@ -251,7 +251,8 @@ class BatchConsumer:
 
     def _refuse_asked(self) -> None:
         while (asked := self._next_asked()) is not None:
-            asked.answer.set_exception(Unavailable("the consumer has ended"))
+            if asked.answer.set_running_or_notify_cancel():  # who asked may have gone away
+                asked.answer.set_exception(Unavailable("the consumer has ended"))
 
     def _next_asked(self, seconds: float = 0.0) -> "_Asked | None":
         try:

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queue port: runs of workflows, their ready tasks, and who works on them.
+
+A node of a run goes `waiting -> ready -> running -> completed | failed | cancelled`, and `running -> retrying -> ready`.
+When no node is ready, running or retrying any more, the node `:end` becomes ready; whoever takes it closes the run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+END = ":end"
+START = ":start"
+
+
+class NodeStatus(StrEnum):
+    """Where a node of a run stands."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. A failing run starts no further node and ends when those that were started have ended."""
+
+    RUNNING = "running"
+    FAILING = "failing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """A node as it is put into the queue. Of a run that is restored it says how far the node had come.
+
+    `message` is a nerv.api.workflow.v1.Task. `waits` counts the nodes it still waits for; `children` wait for it.
+    `attempts` above 0 says that it may have been worked on: who takes it looks into history first.
+    """
+
+    name: str
+    message: bytes
+    waits: int = 0
+    children: tuple[str, ...] = ()
+    status: NodeStatus = NodeStatus.WAITING
+    result: bytes = b""
+    error: str = ""
+    attempts: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run as it is put into the queue. `started_ms` is wall time, for display. `end` is the message of `:end`."""
+
+    run: str
+    workflow: str
+    started_ms: int
+    nodes: tuple[PlannedNode, ...]
+    end: bytes
+    failing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt at a node. `epoch` and `attempt` together are the token that every write of the attempt must show.
+
+    `losses` counts attempts that ended without a word. `over`: the run is failing, so that nothing new is to be begun.
+    """
+
+    run: str
+    node: str
+    entry: str
+    epoch: str
+    attempt: int
+    message: bytes = field(repr=False, default=b"")
+    failures: int = 0
+    losses: int = 0
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An entry of a run that the queue does not have: it was lost, or its start was never finished."""
+
+    run: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What there was to take. Not `intact`: the queue may have lost runs, and history must be asked which."""
+
+    claims: tuple[Claim, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
+    intact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node, for people. Instants are wall milliseconds of the queue; 0 is not yet."""
+
+    status: NodeStatus
+    task: str
+    attempt: int = 0
+    began_ms: int = 0
+    ended_ms: int = 0
+    error: str = ""
+    result: bytes = b""
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run, for people."""
+
+    run: str
+    workflow: str
+    status: RunStatus
+    started_ms: int
+    ended_ms: int
+    nodes: Mapping[str, NodeState]
+    result: bytes = b""
+    error: str = ""
+
+
+class TaskQueue(Protocol):
+    """The workers' side. A node is taken by one worker at a time while it renews; a write with an old token does nothing.
+
+    All may be lost at any time; then `take` says so until `mark_intact`. Every write may be repeated: the second one finds
+    its work done. Errors: Unavailable (nothing happened), UnknownOutcome (repeat it).
+    Implemented in memory by `nerv.testing`, on Redis streams by *scheduler*.
+    """
+
+    async def take(self, worker: str, limit: int, seconds: float) -> Taken:
+        """At most `limit` nodes: those whose worker has not renewed for the lease, then ready ones, waiting up to `seconds`."""
+        ...
+
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
+        """Keep these for another lease; answers those that are no longer the worker's."""
+        ...
+
+    async def finish(self, claim: Claim, result: bytes) -> bool:
+        """The node is completed, and nodes that waited only for it become ready. False: the token is old, nothing happened."""
+        ...
+
+    async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
+        """The node becomes ready again after `retry_in` seconds; without that it has failed, and its run fails.
+
+        `cancelled`: it is given up because its run is failing anyway. False: as above.
+        """
+        ...
+
+    async def release(self, claim: Claim) -> bool:
+        """The node becomes ready for others at once, without counting as lost or failed. False: as above."""
+        ...
+
+    async def close(self, claim: Claim, *, result: bytes = b"", error: str = "") -> bool:
+        """The run ends; `claim` is one of `:end`. With an error it has failed. False: as above."""
+        ...
+
+    async def drop(self, orphan: Orphan) -> None:
+        """Forget an entry of a run that does not exist, or that `start` has put in anew."""
+        ...
+
+
+class RunStore(Protocol):
+    """The door's side of the same queue. Errors as above."""
+
+    async def start(self, plan: Plan, *, restore: bool = False) -> bool:
+        """Put a run in. False: it is there already, and nothing happened.
+
+        With `restore` one that is there but lacks entries of its nodes is put in anew, and all earlier tokens are void.
+        """
+        ...
+
+    async def intend(self, run: str, seconds: float) -> None:
+        """Unless the run is started within `seconds`, somebody takes an `Orphan` of it and looks into history."""
+        ...
+
+    async def status(self, run: str) -> RunStatus | None:
+        """Where a run stands; None when it is not here (any more)."""
+        ...
+
+    async def show(self, run: str) -> RunState | None:
+        """All of a run, its nodes in the order of the plan; None when it is not here (any more)."""
+        ...
+
+    async def results(self, run: str, nodes: Sequence[str]) -> dict[str, bytes]:
+        """What these nodes returned; those that are not completed are left out."""
+        ...
+
+    async def runs(self, workflow: str, limit: int) -> list[tuple[str, int]]:
+        """The latest runs of a workflow that are remembered, newest first, and when they started (milliseconds)."""
+        ...
+
+    async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
+        """Every run that history says is unfinished is here: until the next loss `take` says that all is intact.
+
+        `started` says of each workflow when its runs began (milliseconds), so that ended ones are listed too.
+        """
+        ...
+
+
+class Queue(TaskQueue, RunStore, Protocol):
+    """Both sides."""

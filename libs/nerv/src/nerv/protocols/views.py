@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The view port: read models of one projection, kept with the position that they cover."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from nerv.api.projection.v1 import projection_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One life of a projection's views, from an empty store on. `topics` maps each topic it reads to Kafka's id of it."""
+
+    token: str
+    topics: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What is folded of one partition. `origins`: of a rekeyed topic, the next origin position of each partition of history."""
+
+    topic_id: str
+    next_offset: int
+    origins: Mapping[int, int] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """As it is stored (nerv.api.projection.v1.Cursor)."""
+        message = projection_pb2.Cursor(topic_id=self.topic_id, next_offset=self.next_offset, origins=self.origins)
+        return message.SerializeToString(deterministic=True)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Cursor":
+        """The cursor that was stored."""
+        message = projection_pb2.Cursor.FromString(data)
+        return cls(message.topic_id, message.next_offset, dict(message.origins))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One entity: how many events are folded into it, its state as JSON, and why it is parked, if it is.
+
+    A state of `null` is an entity that has been removed.
+    """
+
+    version: int
+    state: bytes
+    parked: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A partition's cursor goes from `seen`, exactly as it was stored, to `cursor`; `folded` events lie between."""
+
+    seen: bytes
+    cursor: Cursor
+    folded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an epoch stands: the cursors as stored, how many events are folded, how many entities there are."""
+
+    cursors: Mapping[int, bytes]
+    folded: int
+    entities: int
+
+
+class Verdict(StrEnum):
+    """What became of a batch. Nothing is written unless it is DONE."""
+
+    DONE = "done"
+    MOVED = "moved"  # a cursor is not where the batch continues: another owner was here
+    REPLACED = "replaced"  # another epoch has begun, or the store was wiped
+
+
+class Views(Protocol):
+    """The views of one projection. Every write is all or nothing, and names the epoch and the cursors it continues.
+
+    All may be wiped at any time: then there is no epoch, and `begin` starts over. Errors: Unavailable (nothing happened),
+    UnknownOutcome (read `progress` to learn the truth). Implemented in memory by `nerv.testing`, on Redis by *projector*.
+    """
+
+    async def epoch(self) -> Epoch | None:
+        """The present epoch; None when there is none."""
+        ...
+
+    async def begin(self, new: Epoch, cursors: Mapping[int, Cursor], *, instead_of: Epoch | None) -> Epoch:
+        """Begin an epoch with these first cursors, if `instead_of` still is the present one; answers the present one then."""
+        ...
+
+    async def progress(self, epoch: Epoch) -> Progress:
+        """Where an epoch stands. One that is gone has no cursors."""
+        ...
+
+    async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
+        """The views of these keys; those that do not exist are left out."""
+        ...
+
+    async def apply(self, epoch: Epoch, moves: Mapping[int, Move], views: Mapping[str, View]) -> Verdict:
+        """Write views and the cursors that cover them together, if every cursor still is as `moves` saw it."""
+        ...
+
+    async def page(self, epoch: Epoch, after: str | None, limit: int) -> list[tuple[str, View]]:
+        """At most `limit` views with keys beyond `after`, in order of the keys' UTF-8 bytes."""
+        ...
+
+    async def drop(self, epoch: Epoch) -> None:
+        """Delete what is left of an epoch that is not the present one. Harmless to repeat."""
+        ...

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every implementation of the queue port must do. Inherit, and give a fixture `queue`: empty, with a lease of LEASE."""
+
+import asyncio
+import time
+import uuid
+
+from nerv.api.workflow.v1 import workflow_pb2
+from nerv.protocols.queue import END, Claim, NodeStatus, Plan, PlannedNode, Queue, RunState, RunStatus, Taken
+
+LEASE = 0.6  # seconds: short enough to wait for, long enough for a busy machine
+PATIENCE = 15.0
+
+
+def message(run: str, node: str) -> bytes:
+    """A task's message."""
+    return workflow_pb2.Task(run=run, workflow="w", node=node, task="work").SerializeToString()
+
+
+def planned(run: str, name: str, waits: int = 0, children: tuple[str, ...] = ()) -> PlannedNode:
+    """A node that is ready when it waits for nothing."""
+    status = NodeStatus.WAITING if waits else NodeStatus.READY
+    return PlannedNode(name, message(run, name), waits, children, status)
+
+
+def fan(run: str | None = None, count: int = 2, started_ms: int = 1000) -> Plan:
+    """`count` nodes and one that joins them."""
+    name = run or f"r-{uuid.uuid4().hex}"
+    parts = [planned(name, f"part[{i}]", 0, ("join",)) for i in range(count)]
+    join = planned(name, "join", count)
+    return Plan(name, "w", started_ms, (*parts, join), message(name, END))
+
+
+def single(run: str | None = None) -> Plan:
+    """A run of one node."""
+    name = run or f"r-{uuid.uuid4().hex}"
+    return Plan(name, "w", 1000, (planned(name, "only"),), message(name, END))
+
+
+async def take(queue: Queue, worker: str = "a", limit: int = 10, *, at_least: int = 1) -> list[Claim]:
+    """Claims, waited for."""
+    found: list[Claim] = []
+    deadline = time.monotonic() + PATIENCE
+    while len(found) < at_least:
+        assert time.monotonic() < deadline, f"only {len(found)} of {at_least} nodes could be taken"
+        found += (await queue.take(worker, limit, 0.2)).claims
+    return found
+
+
+async def nothing(queue: Queue, worker: str = "b") -> Taken:
+    """What there is to take now: no claim."""
+    taken = await queue.take(worker, 10, 0.05)
+    assert taken.claims == ()
+    return taken
+
+
+async def shown(queue: Queue, run: str) -> RunState:
+    """The state of a run that is there."""
+    state = await queue.show(run)
+    assert state is not None
+    return state
+
+
+class QueueContract:
+    """The suite."""
+
+    async def test_a_run_goes_from_start_to_end(self, queue: Queue) -> None:
+        """Parts are ready at once, the join after both, `:end` after the join; then the run is completed."""
+        plan = fan()
+        assert await queue.start(plan)
+        parts = await take(queue, at_least=2)
+        assert {claim.node for claim in parts} == {"part[0]", "part[1]"}
+        assert await queue.finish(parts[0], b"1")
+        await nothing(queue)
+        assert await queue.finish(parts[1], b"2")
+        [join] = await take(queue)
+        assert (join.node, join.message, join.attempt) == ("join", message(plan.run, "join"), 1)
+        assert await queue.results(plan.run, ["part[0]", "part[1]", "join"]) == {"part[0]": b"1", "part[1]": b"2"}
+        assert await queue.finish(join, b"3")
+        [end] = await take(queue)
+        assert end.node == END
+        assert await queue.close(end, result=b"3")
+        state = await shown(queue, plan.run)
+        assert (state.status, state.result, state.error) == (RunStatus.COMPLETED, b"3", "")
+        assert await queue.status(plan.run) is RunStatus.COMPLETED
+        assert list(state.nodes) == ["part[0]", "part[1]", "join"]
+        assert {node.status for node in state.nodes.values()} == {NodeStatus.COMPLETED}
+        await nothing(queue)
+
+    async def test_a_run_is_started_once(self, queue: Queue) -> None:
+        """A second start changes nothing, whatever has happened since."""
+        plan = single()
+        assert await queue.start(plan)
+        assert not await queue.start(plan)
+        [claim] = await take(queue)
+        assert not await queue.start(plan)
+        assert not await queue.start(plan, restore=True)
+        await nothing(queue)
+        assert await queue.finish(claim, b"1")
+
+    async def test_a_run_without_tasks_ends_at_once(self, queue: Queue) -> None:
+        """Its `:end` is ready from the start."""
+        await queue.start(Plan("empty-" + uuid.uuid4().hex, "w", 1, (), message("e", END)))
+        [end] = await take(queue)
+        assert end.node == END
+
+    async def test_a_node_is_taken_by_one_worker(self, queue: Queue) -> None:
+        """Two workers that take at once share the nodes."""
+        await queue.start(fan(count=6))
+        one, two = await asyncio.gather(queue.take("a", 3, 1.0), queue.take("b", 3, 1.0))
+        assert len({claim.node for claim in one.claims + two.claims}) == 6
+
+    async def test_a_lease_that_runs_out_frees_the_node(self, queue: Queue) -> None:
+        """Another worker takes it with a new token, told that one attempt was lost; the first one's writes do nothing."""
+        plan = single()
+        await queue.start(plan)
+        [first] = await take(queue, "a")
+        [second] = await take(queue, "b")
+        assert (second.node, second.attempt, second.losses) == (first.node, first.attempt + 1, 1)
+        assert await queue.renew("a", [first]) == [first]
+        assert not await queue.finish(first, b"old")
+        assert not await queue.fail(first, "old")
+        assert not await queue.fail(first, "old", retry_in=0.0)
+        assert not await queue.release(first)
+        assert (await shown(queue, plan.run)).nodes["only"].status is NodeStatus.RUNNING
+        assert await queue.finish(second, b"new")
+        assert (await shown(queue, plan.run)).nodes["only"].result == b"new"
+
+    async def test_a_renewed_node_stays(self, queue: Queue) -> None:
+        """For three leases nobody else gets a node whose worker renews it."""
+        await queue.start(single())
+        [claim] = await take(queue, "a")
+        until = time.monotonic() + 3 * LEASE
+        while time.monotonic() < until:
+            assert await queue.renew("a", [claim]) == []
+            await nothing(queue)
+        assert await queue.finish(claim, b"1")
+
+    async def test_writes_may_be_repeated(self, queue: Queue) -> None:
+        """A finish, a retry or a close whose answer was lost finds its work done, once."""
+        plan = fan()
+        await queue.start(plan)
+        one, two = await take(queue, at_least=2)
+        assert await queue.fail(one, "boom", retry_in=0.0)
+        assert await queue.fail(one, "boom", retry_in=0.0)
+        [again] = await take(queue)
+        assert (again.node, again.failures, again.losses) == (one.node, 1, 0)
+        for claim in (again, again, two, two):
+            assert await queue.finish(claim, b"1")
+        [join] = await take(queue)
+        await queue.finish(join, b"2")
+        [end] = await take(queue)
+        assert await queue.close(end, result=b"2")
+        assert await queue.close(end, result=b"2")
+        await nothing(queue)
+
+    async def test_a_retry_waits_for_its_time(self, queue: Queue) -> None:
+        """A node that failed is not taken before its delay is over, and says then how often it failed."""
+        await queue.start(single())
+        [claim] = await take(queue)
+        failed = time.monotonic()
+        assert await queue.fail(claim, "boom", retry_in=0.4)
+        [again] = await take(queue)
+        assert time.monotonic() - failed >= 0.35
+        assert (again.failures, again.attempt) == (1, 2)
+
+    async def test_a_failed_node_fails_its_run(self, queue: Queue) -> None:
+        """What had not begun is cancelled, what is running may end, nothing new is begun, and then the run ends."""
+        plan = fan(count=3)
+        await queue.start(plan)
+        one, two = await take(queue, limit=2, at_least=2)
+        assert await queue.fail(one, "boom")
+        await nothing(queue)
+        assert (await shown(queue, plan.run)).status is RunStatus.FAILING
+        assert await queue.finish(two, b"2")
+        [end] = await take(queue)
+        assert end.node == END
+        assert await queue.close(end, error="part[0]: boom")
+        state = await shown(queue, plan.run)
+        assert (state.status, state.error) == (RunStatus.FAILED, "part[0]: boom")
+        assert [state.nodes[name].status.value for name in (one.node, two.node, "part[2]", "join")] == [
+            "failed",
+            "completed",
+            "cancelled",
+            "waiting",
+        ]
+
+    async def test_a_lost_attempt_of_a_failing_run_is_looked_after(self, queue: Queue) -> None:
+        """It may have a recorded result, so that it is given to a worker, who is told that the run is over."""
+        plan = fan()
+        await queue.start(plan)
+        one, _two = await take(queue, at_least=2)
+        await queue.fail(one, "boom")
+        [again] = await take(queue, "b")
+        assert (again.over, again.losses) == (True, 1)
+        assert await queue.fail(again, "the run is failing", cancelled=True)
+        assert (await shown(queue, plan.run)).nodes[again.node].status is NodeStatus.CANCELLED
+        [end] = await take(queue)
+        assert end.node == END
+
+    async def test_a_released_node_is_free_at_once(self, queue: Queue) -> None:
+        """Others take it before the lease is over; it counts neither as lost nor as failed."""
+        await queue.start(single())
+        [claim] = await take(queue, "a")
+        released = time.monotonic()
+        assert await queue.release(claim)
+        assert await queue.release(claim)
+        [again] = await take(queue, "b")
+        assert time.monotonic() - released < LEASE
+        assert (again.attempt, again.losses, again.failures) == (2, 0, 0)
+
+    async def test_a_loss_is_told_until_it_is_made_good(self, queue: Queue) -> None:
+        """A queue that was never marked is not intact; once marked it is, and what was put in is taken as ever."""
+        assert not (await nothing(queue)).intact
+        await queue.start(single())
+        assert not (await queue.take("a", 1, 1.0)).intact
+        await queue.mark_intact({})
+        assert (await nothing(queue)).intact
+
+    async def test_a_restored_run_goes_on_where_it_was(self, queue: Queue) -> None:
+        """Completed nodes are not run again; what was attempted keeps its count; only the rest is ready."""
+        run = f"r-{uuid.uuid4().hex}"
+        done = PlannedNode("part[0]", message(run, "p"), 0, ("join",), NodeStatus.COMPLETED, result=b"7")
+        tried = PlannedNode(
+            "part[1]", message(run, "p"), 0, ("join",), NodeStatus.READY, error="boom", attempts=2, failures=2
+        )
+        plan = Plan(run, "w", 1, (done, tried, planned(run, "join", 1)), message(run, END))
+        assert await queue.start(plan, restore=True)
+        [claim] = await take(queue)
+        assert (claim.node, claim.attempt, claim.failures) == ("part[1]", 3, 2)
+        await queue.finish(claim, b"8")
+        [join] = await take(queue)
+        assert await queue.results(run, ["part[0]", "part[1]"]) == {"part[0]": b"7", "part[1]": b"8"}
+        assert join.node == "join"
+
+    async def test_a_restored_failing_run_ends(self, queue: Queue) -> None:
+        """Of a run that was failing only the end is left."""
+        run = f"r-{uuid.uuid4().hex}"
+        failed = PlannedNode("only", message(run, "only"), status=NodeStatus.FAILED, error="boom", attempts=1)
+        await queue.start(Plan(run, "w", 1, (failed,), message(run, END), failing=True), restore=True)
+        [end] = await take(queue)
+        assert end.node == END
+
+    async def test_an_unfinished_start_is_found(self, queue: Queue) -> None:
+        """A run that was intended and not started comes up as an orphan; dropped, it does not come again."""
+        run = f"r-{uuid.uuid4().hex}"
+        await queue.intend(run, 0.1)
+        deadline = time.monotonic() + PATIENCE
+        while not (orphans := (await queue.take("a", 10, 0.1)).orphans):
+            assert time.monotonic() < deadline
+        assert [orphan.run for orphan in orphans] == [run]
+        await queue.drop(orphans[0])
+        await asyncio.sleep(LEASE)
+        assert (await nothing(queue)).orphans == ()
+
+    async def test_a_finished_start_is_no_orphan(self, queue: Queue) -> None:
+        """Starting the run takes its intention away; so does one that is there already."""
+        plan = single()
+        await queue.intend(plan.run, 0.1)
+        await queue.start(plan)
+        await queue.intend(plan.run, 0.1)
+        [claim] = await take(queue)
+        await asyncio.sleep(0.15)
+        await queue.renew("a", [claim])
+        assert (await nothing(queue)).orphans == ()
+
+    async def test_runs_are_listed_newest_first(self, queue: Queue) -> None:
+        """By their start, with those that are only remembered, at most as many as asked for."""
+        workflow = f"w-{uuid.uuid4().hex[:8]}"
+        plans = [
+            Plan(f"{workflow}-{i}", workflow, 1000 * i, (), message("r", END)) for i in range(3)
+        ]  # three starts, one second apart
+        for plan in plans:
+            await queue.start(plan)
+        await queue.mark_intact({workflow: {f"{workflow}-old": 500}})
+        assert await queue.runs(workflow, 3) == [(f"{workflow}-{i}", 1000 * i) for i in (2, 1)] + [
+            (f"{workflow}-old", 500)
+        ]
+        assert await queue.runs("nobody", 3) == []
+
+    async def test_unknown_runs_are_none(self, queue: Queue) -> None:
+        """A run that is not here has no state and no results."""
+        assert await queue.show("nobody") is None
+        assert await queue.status("nobody") is None
+        assert await queue.results("nobody", ["a"]) == {}

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queue port in memory."""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from nerv.api.workflow.v1 import workflow_pb2
+from nerv.protocols.queue import (
+    END,
+    START,
+    Claim,
+    NodeState,
+    NodeStatus,
+    Orphan,
+    Plan,
+    PlannedNode,
+    RunState,
+    RunStatus,
+    Taken,
+)
+
+TICK_SECONDS = 0.005
+
+
+@dataclass
+class _Node:
+    plan: PlannedNode
+    status: NodeStatus
+    waits: int
+    attempt: int
+    failures: int
+    losses: int = 0
+    entry: str = ""
+    result: bytes = b""
+    error: str = ""
+    began: int = 0
+    ended: int = 0
+    worker: str = ""
+
+
+@dataclass
+class _Run:
+    plan: Plan
+    epoch: str
+    status: RunStatus
+    nodes: dict[str, _Node]
+    active: int = 0
+    ended: int = 0
+    result: bytes = b""
+    error: str = ""
+
+
+@dataclass
+class _Entry:
+    run: str
+    node: str
+    leased_until: float = field(default=0.0)
+
+
+class MemoryQueue:
+    """`nerv.protocols.queue.Queue` over dictionaries."""
+
+    def __init__(self, *, lease: float = 6.0) -> None:
+        self._lease = lease
+        self._runs: dict[str, _Run] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._ready: deque[str] = deque()
+        self._due: dict[tuple[str, str], float] = {}
+        self._started: dict[str, dict[str, int]] = {}
+        self._intact = False
+
+    def wipe(self) -> None:
+        """Lose everything, as a server does that has lost its disk."""
+        for part in (self._runs, self._entries, self._ready, self._due, self._started):
+            part.clear()
+        self._intact = False
+
+    async def take(self, worker: str, limit: int, seconds: float) -> Taken:
+        """Claim nodes (see `TaskQueue.take`)."""
+        deadline = time.monotonic() + seconds
+        while True:
+            intact = self._intact
+            self._promote()
+            found = self._expired(limit)
+            while self._ready and len(found) < limit:
+                found.append(self._ready.popleft())
+            given = [one for entry in found if (one := self._claim(worker, entry)) is not None]
+            if given or time.monotonic() >= deadline:
+                claims = tuple(one for one in given if isinstance(one, Claim))
+                return Taken(claims, tuple(one for one in given if isinstance(one, Orphan)), intact)
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
+        """Renew leases (see `TaskQueue.renew`)."""
+        lost = []
+        for claim in claims:
+            if self._tokened(claim) is None:
+                lost.append(claim)
+            elif claim.entry in self._entries:
+                self._entries[claim.entry].leased_until = time.monotonic() + self._lease
+        return lost
+
+    async def finish(self, claim: Claim, result: bytes) -> bool:
+        """Complete a node (see `TaskQueue.finish`)."""
+        return self._settle(claim, NodeStatus.COMPLETED, result, "")
+
+    async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
+        """Fail an attempt or a node (see `TaskQueue.fail`)."""
+        if retry_in is None:
+            return self._settle(claim, NodeStatus.CANCELLED if cancelled else NodeStatus.FAILED, b"", error)
+        node = self._tokened(claim)
+        if node is None or node.status not in (NodeStatus.RUNNING, NodeStatus.RETRYING):
+            return False
+        if node.status is NodeStatus.RUNNING:
+            node.status, node.error, node.failures = NodeStatus.RETRYING, error, node.failures + 1
+            self._due[claim.run, claim.node] = time.monotonic() + retry_in
+            self._entries.pop(claim.entry, None)
+        return True
+
+    async def release(self, claim: Claim) -> bool:
+        """Give a node back (see `TaskQueue.release`)."""
+        node = self._tokened(claim)
+        if node is None:
+            return False
+        if node.status is NodeStatus.READY and node.entry != claim.entry:
+            return True
+        if node.status is not NodeStatus.RUNNING:
+            return False
+        self._entries.pop(claim.entry, None)
+        self._enqueue(claim.run, claim.node)
+        return True
+
+    async def close(self, claim: Claim, *, result: bytes = b"", error: str = "") -> bool:
+        """End a run (see `TaskQueue.close`)."""
+        node = self._tokened(claim)
+        if node is None or node.status not in (NodeStatus.RUNNING, NodeStatus.COMPLETED):
+            return False
+        run = self._runs[claim.run]
+        run.status = RunStatus.FAILED if error else RunStatus.COMPLETED
+        run.result, run.error, run.ended = result, error, _now_ms()
+        node.status = NodeStatus.COMPLETED
+        self._entries.pop(claim.entry, None)
+        return True
+
+    async def drop(self, orphan: Orphan) -> None:
+        """Forget an entry (see `TaskQueue.drop`)."""
+        self._entries.pop(orphan.entry, None)
+
+    async def start(self, plan: Plan, *, restore: bool = False) -> bool:
+        """Put a run in (see `RunStore.start`)."""
+        self._due.pop((plan.run, START), None)
+        if plan.run in self._runs and not (restore and not self._sound(plan.run)):
+            return False
+        run = _Run(plan, uuid.uuid4().hex, RunStatus.FAILING if plan.failing else RunStatus.RUNNING, {})
+        self._runs[plan.run] = run
+        for one in plan.nodes:
+            run.nodes[one.name] = _Node(
+                one, one.status, one.waits, one.attempts, one.failures, result=one.result, error=one.error
+            )
+        run.nodes[END] = _Node(PlannedNode(END, plan.end), NodeStatus.WAITING, 0, 0, 0)
+        for name, node in run.nodes.items():
+            if node.status is NodeStatus.READY:
+                run.active += 1
+                self._enqueue(plan.run, name)
+        if run.active == 0:
+            self._enqueue(plan.run, END)
+        self._started.setdefault(plan.workflow, {})[plan.run] = plan.started_ms
+        return True
+
+    async def intend(self, run: str, seconds: float) -> None:
+        """Remember a start (see `RunStore.intend`)."""
+        if run not in self._runs:
+            self._due[run, START] = time.monotonic() + seconds
+
+    async def status(self, run: str) -> RunStatus | None:
+        """Where a run stands (see `RunStore.status`)."""
+        found = self._runs.get(run)
+        return None if found is None else found.status
+
+    async def show(self, run: str) -> RunState | None:
+        """A run (see `RunStore.show`)."""
+        found = self._runs.get(run)
+        if found is None:
+            return None
+        nodes = {name: _state(node) for name, node in found.nodes.items() if name != END}
+        plan = found.plan
+        return RunState(
+            run, plan.workflow, found.status, plan.started_ms, found.ended, nodes, found.result, found.error
+        )
+
+    async def results(self, run: str, nodes: Sequence[str]) -> dict[str, bytes]:
+        """Results of nodes (see `RunStore.results`)."""
+        known = self._runs[run].nodes if run in self._runs else {}
+        return {n: known[n].result for n in nodes if n in known and known[n].status is NodeStatus.COMPLETED}
+
+    async def runs(self, workflow: str, limit: int) -> list[tuple[str, int]]:
+        """The latest runs (see `RunStore.runs`)."""
+        found = self._started.get(workflow, {})
+        return sorted(found.items(), key=lambda item: (item[1], item[0]), reverse=True)[:limit]
+
+    async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
+        """Nothing is missing (see `RunStore.mark_intact`)."""
+        for workflow, runs in started.items():
+            self._started.setdefault(workflow, {}).update(runs)
+        self._intact = True
+
+    def _promote(self) -> None:
+        now = time.monotonic()
+        for run, node in [key for key, due in self._due.items() if due <= now]:
+            del self._due[run, node]
+            known = self._runs.get(run)
+            if node == START:
+                self._add_entry(run, node)
+            elif known is not None and known.nodes[node].status is NodeStatus.RETRYING:
+                self._enqueue(run, node)
+
+    def _expired(self, limit: int) -> list[str]:
+        now = time.monotonic()
+        return [e for e, entry in self._entries.items() if 0 < entry.leased_until <= now][:limit]
+
+    def _claim(self, worker: str, entry: str) -> Claim | Orphan | None:
+        found = self._entries.get(entry)
+        if found is None:
+            return None
+        found.leased_until = time.monotonic() + self._lease
+        run = self._runs.get(found.run)
+        if run is None:
+            return Orphan(found.run, entry)
+        node = run.nodes.get(found.node)
+        if node is None or node.entry != entry or node.status not in (NodeStatus.READY, NodeStatus.RUNNING):
+            del self._entries[entry]
+            return None
+        if run.status is RunStatus.FAILING and node.attempt == 0 and found.node != END:
+            del self._entries[entry]
+            node.status, node.ended = NodeStatus.CANCELLED, _now_ms()
+            self._less_active(found.run, 1)
+            return None
+        node.losses += node.status is NodeStatus.RUNNING
+        node.status, node.attempt, node.began = NodeStatus.RUNNING, node.attempt + 1, _now_ms()
+        node.worker = worker
+        over = run.status is not RunStatus.RUNNING
+        claim = Claim(found.run, found.node, entry, run.epoch, node.attempt, node.plan.message)
+        return replace(claim, failures=node.failures, losses=node.losses, over=over)
+
+    def _tokened(self, claim: Claim) -> _Node | None:
+        run = self._runs.get(claim.run)
+        if run is None or run.epoch != claim.epoch or run.nodes[claim.node].attempt != claim.attempt:
+            return None
+        return run.nodes[claim.node]
+
+    def _settle(self, claim: Claim, verdict: NodeStatus, result: bytes, error: str) -> bool:
+        node = self._tokened(claim)
+        if node is None:
+            return False
+        if node.status is verdict:
+            return True
+        if node.status is not NodeStatus.RUNNING:
+            return False
+        run = self._runs[claim.run]
+        node.status, node.result, node.error, node.ended = verdict, result, error, _now_ms()
+        if verdict is NodeStatus.FAILED:
+            run.status = RunStatus.FAILING
+        ready = 0
+        if verdict is NodeStatus.COMPLETED and run.status is RunStatus.RUNNING:
+            for child in node.plan.children:
+                run.nodes[child].waits -= 1
+                if run.nodes[child].waits == 0:
+                    self._enqueue(claim.run, child)
+                    ready += 1
+        self._entries.pop(claim.entry, None)
+        self._less_active(claim.run, 1 - ready)
+        return True
+
+    def _less_active(self, run: str, count: int) -> None:
+        self._runs[run].active -= count
+        if self._runs[run].active == 0:
+            self._enqueue(run, END)
+
+    def _enqueue(self, run: str, node: str) -> None:
+        known = self._runs[run].nodes[node]
+        known.status, known.entry = NodeStatus.READY, self._add_entry(run, node)
+
+    def _add_entry(self, run: str, node: str) -> str:
+        entry = uuid.uuid4().hex
+        self._entries[entry] = _Entry(run, node)
+        self._ready.append(entry)
+        return entry
+
+    def _sound(self, run: str) -> bool:
+        for name, node in self._runs[run].nodes.items():
+            if node.status in (NodeStatus.READY, NodeStatus.RUNNING) and node.entry not in self._entries:
+                return False
+            if node.status is NodeStatus.RETRYING and (run, name) not in self._due:
+                return False
+        return True
+
+
+def _state(node: _Node) -> NodeState:
+    task = workflow_pb2.Task.FromString(node.plan.message).task
+    return NodeState(node.status, task, node.attempt, node.began, node.ended, node.error, node.result, node.worker)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wiring of the projector, and nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dependency_injector import containers, providers
+
+from nerv.app import find_app
+from nerv.client import Client
+from nerv.kafka import Membership, Producer
+from nerv.redis import connect
+from nerv.redis.connection import Redis
+from nerv.service import Health, Service
+from nerv_projector.deadletters import DeadLetters
+from nerv_projector.faust_app import FaustHost
+from nerv_projector.handlers import ROUTES, Deps
+from nerv_projector.hosting import Hosting
+from nerv_projector.hub import CHECK_SECONDS, Hub
+from nerv_projector.settings import ProjectorSettings
+from nerv_projector.timetravel import TimeTravel
+from nerv_projector.watermarks import Watermarks
+
+
+def make_client(settings: ProjectorSettings) -> Client:
+    """The client by which history is read as of an instant."""
+    token = settings.client.token_file
+    urls = settings.services.model_dump(exclude_none=True)
+    return Client(urls, token=token.read_text(encoding="utf-8").strip() if token else None)
+
+
+@asynccontextmanager
+async def closing(redis: Redis) -> AsyncIterator[None]:
+    """The connections to Redis, closed at the end."""
+    try:
+        yield
+    finally:
+        await redis.aclose()
+
+
+class Wiring(containers.DeclarativeContainer):
+    """Who gets what."""
+
+    settings = providers.Dependency(instance_of=ProjectorSettings)
+    client_id = providers.Callable("projector-{}".format, settings.provided.instance)
+    app = providers.Singleton(find_app, settings.provided.app)
+    health = providers.Singleton(Health)
+    redis = providers.Singleton(connect, settings.provided.redis, client_id)
+    client = providers.Singleton(make_client, settings)
+    producer = providers.Singleton(Producer, settings.provided.kafka, client_id)
+    letters = providers.Singleton(DeadLetters, producer, settings.provided.dead_letters)
+    watermarks = providers.Singleton(
+        Watermarks, settings.provided.kafka, client_id, settings.provided.group, settings.provided.partitions
+    )
+    host = providers.Singleton(FaustHost, settings.provided.mesh)
+    hosting = providers.Singleton(Hosting, settings, app, redis, letters)
+    hub = providers.Singleton(Hub, hosting.provided.runners.call(host, watermarks), health)
+    travel = providers.Singleton(TimeTravel, client.provided.streams, settings.provided.projector)
+    deps = providers.Singleton(Deps, settings=settings, app=app, hub=hub, watermarks=watermarks, travel=travel)
+    membership = providers.Singleton(
+        Membership,
+        settings.provided.kafka,
+        client_id,
+        settings.provided.group,
+        settings.provided.history,
+        gained=hub.provided.gained,
+        lost=hub.provided.lost,
+    )
+
+
+def build(settings: ProjectorSettings) -> Service:
+    """The service, not yet started."""
+    wiring = Wiring(settings=settings)
+    hub, host = wiring.hub(), wiring.host()
+    host.every(CHECK_SECONDS, hub.check)
+    return Service(
+        name="projector",
+        routes=ROUTES,
+        deps=wiring.deps(),
+        health=wiring.health(),
+        parts=(
+            closing(wiring.redis()),
+            wiring.client(),
+            wiring.producer(),
+            wiring.watermarks(),
+            host,
+            hub,
+            wiring.membership(),
+        ),
+        crashed=host.crashed,
+    )

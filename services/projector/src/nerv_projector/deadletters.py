@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What could not be processed goes to the dead letters, awaited (rule 15)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from nerv.errors import NervError
+from nerv.kafka import Producer, Received
+from nerv_projector.records import dead_letter, where
+
+log = structlog.get_logger(__name__)
+
+Letter = tuple[Received, str]
+"""A record, and why it could not be processed."""
+
+
+class Letters(Protocol):
+    """Where what could not be processed goes. At least once."""
+
+    async def write(self, letters: Sequence[Letter], by: str) -> None:
+        """Write, and wait until it is durable."""
+        ...
+
+
+class DeadLetters:
+    """Writes to `<mesh>.deadletters.v1`. At least once: a crash before the cursor moves writes the letter again."""
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+
+    async def write(self, letters: Sequence[Letter], by: str) -> None:
+        """Write, and wait until Kafka has all of them. Raises what the first one that failed met."""
+        if not letters:
+            return
+        for record, cause in letters:
+            log.error("poison", by=by, origin=where(record), cause=cause)
+        for done in await self._producer.publish([dead_letter(self._topic, r, cause, by) for r, cause in letters]):
+            if isinstance(done, NervError):
+                raise done

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP API of the projector; the table of routes is at the foot."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+from starlette.responses import Response
+
+from nerv.app import App
+from nerv.errors import Invalid, NervError, NotFound, SchemaMismatch
+from nerv.perspectives import Perspective
+from nerv.protocols.views import View
+from nerv.service import Request, Route, respond
+from nerv.service.describe import describe
+from nerv.types import check_id, format_instant, parse_instant
+from nerv_projector.hub import Hub
+from nerv_projector.lag import standing
+from nerv_projector.model import Projection
+from nerv_projector.runner import Runner
+from nerv_projector.settings import ProjectorSettings
+from nerv_projector.timetravel import Instant, TimeTravel
+from nerv_projector.watermarks import Watermarks
+
+PAGE_LIMIT = 1000
+NOTHING = b"null"
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the handlers work with."""
+
+    settings: ProjectorSettings
+    app: App
+    hub: Hub
+    watermarks: Watermarks
+    travel: TimeTravel
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a read of views asks for, checked."""
+
+    runner: Runner
+    perspective: str | None
+    model: type[Perspective] | None
+    instant: Instant
+
+    @property
+    def projection(self) -> Projection[Any]:
+        """The projection that is read."""
+        return self.runner.hosted.projection
+
+    @property
+    def travels(self) -> bool:
+        """Whether it is a read as of an instant."""
+        return self.instant.as_of is not None or self.instant.known_at is not None
+
+    def head(self) -> dict[str, Any]:
+        """What every answer repeats."""
+        as_of, known_at = self.instant.as_of, self.instant.known_at
+        return {
+            "projection": self.runner.name,
+            "perspective": self.perspective,
+            "as_of": format_instant(as_of) if as_of else None,
+            "known_at": format_instant(known_at) if known_at else None,
+        }
+
+
+def _asked(request: Request[Deps]) -> Asked:
+    app, name = request.deps.app, request.path("projection")
+    runner = request.deps.hub.runners.get(name)
+    if runner is None:
+        raise NotFound(f"app {app.name} has no projection {name[:100]!r}; it has {_names(app.projections)}")
+    perspective = request.query("perspective")
+    model: type[Perspective] | None = None
+    if perspective is not None:
+        known = {p.name: p.model for p in app.perspectives.values() if p.projection == name}
+        if perspective not in known:
+            raise NotFound(f"projection {name} has no perspective {perspective[:100]!r}; it has {_names(known)}")
+        model = known[perspective]
+    as_of, known_at = request.query("as_of"), request.query("known_at")
+    instant = Instant(
+        None if as_of is None else parse_instant(as_of, "as_of"),
+        None if known_at is None else parse_instant(known_at, "known_at"),
+    )
+    return Asked(runner, perspective, model, instant)
+
+
+def _names(known: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(known)) or "none"
+
+
+def _document(asked: Asked, key: str, view: View) -> dict[str, Any]:
+    """A view as it is answered; through the perspective, if one is asked for."""
+    state: Any = orjson.Fragment(view.state)
+    if asked.model is not None:
+        try:
+            state = to_jsonable_python(asked.model.view(asked.projection.load(view.state)))
+        except ValidationError as error:
+            faults = [
+                {"path": "/" + "/".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
+                for fault in error.errors(include_url=False, include_input=False)
+            ]
+            raise SchemaMismatch(
+                f"the state of {asked.runner.name}/{key} does not fit perspective {asked.perspective}", errors=faults
+            ) from None
+    document = {**asked.head(), "key": key, "version": view.version, "state": state}
+    return document if view.parked is None else {**document, "parked": dict(view.parked)}
+
+
+async def get_view(request: Request[Deps]) -> Response:
+    """GET /v1/views/{projection}/{key}: one view, live or as of an instant."""
+    asked = _asked(request)
+    key = check_id(request.path("key"), "key")
+    if asked.travels:
+        view = await request.deps.travel.view(asked.projection, key, asked.instant)
+    else:
+        views = asked.runner.hosted.views
+        epoch = asked.runner.epoch or await views.epoch()
+        view = None if epoch is None else (await views.load(epoch, [key])).get(key)
+    if view is None or (view.state == NOTHING and view.parked is None):
+        when = "at that instant" if asked.travels else "now"
+        raise NotFound(f"projection {asked.runner.name} has no view of {key!r} {when}")
+    return respond(_document(asked, key, view), headers={"etag": f'"{view.version}"'})
+
+
+async def list_views(request: Request[Deps]) -> Response:
+    """GET /v1/views/{projection}: a page of views in order of their keys."""
+    asked = _asked(request)
+    limit = request.number("limit", 100, low=1, high=PAGE_LIMIT)
+    after = _decode(request.query("cursor"))
+    if asked.travels:
+        every = await request.deps.travel.views(asked.projection, asked.instant)
+        low = b"" if after is None else after.encode()
+        page = [(key, view) for key, view in every.items() if key.encode() > low][: limit + 1]
+    else:
+        views = asked.runner.hosted.views
+        epoch = asked.runner.epoch or await views.epoch()
+        page = [] if epoch is None else await views.page(epoch, after, limit + 1)
+    shown = [
+        _document(asked, key, view) for key, view in page[:limit] if view.state != NOTHING or view.parked is not None
+    ]
+    token = _encode(page[limit - 1][0]) if len(page) > limit else None
+    return respond({**asked.head(), "views": shown, "next": token})
+
+
+async def projections(request: Request[Deps]) -> Response:
+    """GET /v1/projections: what is folded from what, and how far."""
+    deps = request.deps
+    rows = await asyncio.gather(*(_row(runner, deps) for runner in deps.hub.runners.values()))
+    return respond({"projections": rows})
+
+
+async def _row(runner: Runner, deps: Deps) -> dict[str, Any]:
+    projection = runner.hosted.projection
+    row: dict[str, Any] = {
+        "projection": runner.name,
+        "source": "rekeyed" if projection.rekeyed else "history",
+        "category": projection.spec.category,
+        "topics": list(runner.hosted.topics),
+        "types": sorted(projection.types),
+        "perspectives": sorted(p.name for p in deps.app.perspectives.values() if p.projection == runner.name),
+        "epoch": runner.epoch.token if runner.epoch else None,
+        "owns": sorted(deps.hub.owned),
+    }
+    try:
+        found = await standing(runner, deps.watermarks)
+    except NervError as error:
+        unknown: dict[str, Any] = {"lag": None, "hops": {}, "folded": None, "entities": None, "ready": False}
+        return {**row, **unknown, "fault": runner.fault or error.detail}
+    return {
+        **row,
+        "lag": found.lag,
+        "hops": dict(found.hops),
+        "folded": found.progress.folded,
+        "entities": found.progress.entities,
+        "ready": runner.fault is None,
+        "fault": runner.fault,
+    }
+
+
+async def well_known(request: Request[Deps]) -> Response:
+    """GET /.well-known/nerv: what this replica is."""
+    deps = request.deps
+    settings = deps.settings
+    rekeyed = [settings.rekeyed(name) for name, spec in deps.app.projections.items() if spec.key is not None]
+    document = describe(
+        "projector",
+        settings,
+        deps.app,
+        reads=[settings.history, *rekeyed],
+        writes=[*rekeyed, settings.dead_letters],
+        owns=sorted(deps.hub.owned),
+    )
+    return respond(document)
+
+
+def _encode(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def _decode(token: str | None) -> str | None:
+    if token is None:
+        return None
+    try:
+        return check_id(base64.b64decode(token, altchars=b"-_", validate=True).decode(), "cursor")
+    except (binascii.Error, ValueError):
+        raise Invalid("cursor must be the `next` of an earlier answer") from None
+
+
+ROUTES = (
+    Route("GET", "/v1/views/{projection}", list_views, "views:read"),
+    Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read"),
+    Route("GET", "/v1/projections", projections, "views:read"),
+    Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
+)

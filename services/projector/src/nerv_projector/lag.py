@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far the views are behind history, over all hops, so that 0 is the truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nerv.errors import Unavailable
+from nerv.protocols.views import Cursor, Epoch, Progress
+from nerv_projector.rekeying import RekeyHop
+from nerv_projector.runner import Runner
+from nerv_projector.watermarks import Bounds, Watermarks
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a projection stands; `hops` is the lag of each hop by its name."""
+
+    hops: Mapping[str, int]
+    progress: Progress
+
+    @property
+    def lag(self) -> int:
+        """All hops together."""
+        return sum(self.hops.values())
+
+
+async def standing(runner: Runner, watermarks: Watermarks) -> Standing:
+    """Where a projection stands. Raises Unavailable while it starts over.
+
+    The ends of history are read first and the cursors last, each hop before the next: what was committed before the call
+    is then counted in at least one hop until it is in the views. Marks in the log that are not events count, too, until
+    the hop has moved over them.
+    """
+    epoch = runner.epoch
+    if epoch is None:
+        raise Unavailable(f"projection {runner.name} has not started yet", retry_after=0.5)
+    hops: dict[str, int] = {}
+    for lane in runner.hosted.lanes:
+        if isinstance(lane.hop, RekeyHop):
+            ends = await watermarks.bounds(lane.hop.history)
+            hops["rekey"] = await _not_rekeyed(runner, epoch, lane.hop, ends)
+    ends = await watermarks.bounds(runner.hosted.folded_topic)
+    progress = await runner.hosted.views.progress(epoch)
+    if len(progress.cursors) < len(ends):
+        raise Unavailable(f"projection {runner.name} starts over", retry_after=0.5)
+    done = {p: Cursor.from_bytes(stored).next_offset for p, stored in progress.cursors.items()}
+    hops["fold"] = _behind(ends, done)
+    return Standing(hops, progress)
+
+
+async def _not_rekeyed(runner: Runner, epoch: Epoch, hop: RekeyHop, ends: Mapping[int, Bounds]) -> int:
+    consumer = next(lane.consumer for lane in runner.hosted.lanes if lane.hop is hop)
+    if consumer is None or runner.epoch != epoch:
+        raise Unavailable(f"projection {runner.name} starts over", retry_after=0.5)
+    committed = await consumer.committed([(hop.history, p) for p in ends])
+    return _behind(ends, {p: committed.get((hop.history, p), low) for p, (low, _) in ends.items()})
+
+
+def _behind(ends: Mapping[int, Bounds], done: Mapping[int, int]) -> int:
+    return sum(max(0, end - done[p]) for p, (_, end) in ends.items())

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lane carries records from Kafka through a Faust channel to the agent that works on them, one batch after the other."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nerv.errors import NervError, Retry, Unavailable
+from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv.protocols.views import Epoch
+
+Partition = tuple[str, int]
+
+TICK_SECONDS = 0.1  # how often a lane looks whether it has come to the end of its partitions
+STOP_SECONDS = 4.0  # how long a batch in hand may take to end; a group gives a member 6 s to let go
+
+
+class StartOver(Unavailable):
+    """What is in memory no longer holds: go back to the cursors and begin again from there. Nothing was written."""
+
+    title = "Starting over"
+
+
+class Session(Protocol):
+    """A hop at work on a set of partitions in one epoch. Its memory dies with it; `take` and `rest` never run together."""
+
+    def attach(self, consumer: BatchConsumer) -> None:
+        """The consumer that feeds it, before it does."""
+        ...
+
+    async def take(self, records: Sequence[Received]) -> None:
+        """Work on a batch until it is durable, cursors included. Raises StartOver, or what Kafka or Redis met."""
+        ...
+
+    def at_end(self, ended: Mapping[Partition, int]) -> bool:
+        """Whether `rest` has something to do: a partition ends in marks that no consumer sees."""
+        ...
+
+    async def rest(self, ended: Mapping[Partition, int]) -> None:
+        """Move the cursors over the marks at the end, so that the lag becomes exactly 0."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what the session holds."""
+        ...
+
+
+class Hop(Protocol):
+    """One step of a projection: rekey, or fold."""
+
+    @property
+    def name(self) -> str:
+        """What agent, clients and spans are called by."""
+        ...
+
+    def group(self, epoch: Epoch) -> str:
+        """The consumer group in whose name it reads."""
+        ...
+
+    async def open(self, epoch: Epoch, partitions: frozenset[int]) -> tuple[Session, Mapping[Partition, int]]:
+        """A session, and the offsets from which it is to be fed."""
+        ...
+
+
+@dataclass(slots=True)
+class Handover:
+    """Records for the agent (none: it is time to rest), and what became of them."""
+
+    session: Session
+    records: Sequence[Received]
+    ended: Mapping[Partition, int]
+    done: "asyncio.Future[None]"
+
+    async def work(self) -> None:
+        """Work on it, and say so. Raises only what the service cannot go on after."""
+        if self.done.done():
+            return  # the lane was stopped while this waited in the channel
+        try:
+            if self.records:
+                await self.session.take(self.records)
+            else:
+                await self.session.rest(self.ended)
+        except NervError as error:
+            if error.retry is Retry.NEVER:
+                raise
+            self._settle(error)
+        else:
+            self._settle(None)
+
+    def _settle(self, error: NervError | None) -> None:
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+
+
+Send = Callable[[Handover], Awaitable[None]]
+
+
+class Lane:
+    """The consumer of one hop, and the feeding of its agent. `send` and `failed` are set by the agent's host and the runner."""
+
+    def __init__(self, hop: Hop, kafka: KafkaSettings, client_id: str, batch: int) -> None:
+        self.hop = hop
+        self.consumer: BatchConsumer | None = None
+        self.send: Send | None = None  # to the agent's channel
+        self.failed: Callable[[NervError], None] | None = None  # told when it must start over
+        self._kafka, self._client_id, self._batch = kafka, client_id, batch
+        self._stack: AsyncExitStack | None = None
+        self._in_hand: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()
+
+    async def start(self, epoch: Epoch, partitions: frozenset[int]) -> None:
+        """Open a session on these partitions and feed it."""
+        async with AsyncExitStack() as stack:
+            session, starts = await self.hop.open(epoch, partitions)
+            stack.push_async_callback(session.close)
+            self.consumer = await stack.enter_async_context(
+                BatchConsumer(
+                    self._kafka,
+                    self._client_id,
+                    self.hop.group(epoch),
+                    assign=starts,
+                    batch=self._batch,
+                    ends=True,
+                )
+            )
+            session.attach(self.consumer)
+            for work in (self._feed(session, self.consumer), self._tick(session, self.consumer)):
+                stack.push_async_callback(_end, asyncio.create_task(self._watch(work), name=self.hop.name))
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """End the session: the batch in hand is finished if that is soon, else left to be refused by its cursor."""
+        stack, self._stack, self.consumer = self._stack, None, None
+        if stack is None:
+            return
+        if self._in_hand is not None and not self._in_hand.done():
+            await asyncio.wait({self._in_hand}, timeout=STOP_SECONDS)
+            self._in_hand.cancel()
+        await stack.aclose()
+
+    async def _watch(self, work: Any) -> None:
+        try:
+            await work
+        except NervError as error:
+            if self.failed is not None:
+                self.failed(error)
+
+    async def _feed(self, session: Session, consumer: BatchConsumer) -> None:
+        async for records in consumer.batches():
+            await self._submit(Handover(session, records, {}, asyncio.get_running_loop().create_future()))
+
+    async def _tick(self, session: Session, consumer: BatchConsumer) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            if not self._turn.locked() and session.at_end(consumer.ended):
+                done = asyncio.get_running_loop().create_future()
+                await self._submit(Handover(session, (), dict(consumer.ended), done))
+
+    async def _submit(self, handover: Handover) -> None:
+        if self.send is None:
+            raise RuntimeError(f"{self.hop.name} has no agent")
+        async with self._turn:
+            self._in_hand = handover.done
+            await self.send(handover)
+            await handover.done
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one projection on the partitions that this replica owns, and starts over whenever what it knew no longer holds."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from nerv.errors import NervError, Retry, Unavailable
+from nerv.protocols.views import Cursor, Epoch, Views
+from nerv_projector.lanes import Lane
+from nerv_projector.model import Projection
+from nerv_projector.watermarks import Bounds, Watermarks
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """A projection, its views, its topics, and its lanes: one that folds, and before it one that rekeys if it is rekeyed."""
+
+    projection: Projection[Any]
+    views: Views
+    topics: tuple[str, ...]  # history, and the rekeyed topic if there is one: the last is the one that is folded
+    lanes: tuple[Lane, ...]
+
+    @property
+    def folded_topic(self) -> str:
+        """The topic that is folded."""
+        return self.topics[-1]
+
+
+class Runner:
+    """Supervises the lanes of one projection. Use as `async with`.
+
+    Every fault that may pass, every change of partitions and every new epoch leads to the same place: stop the lanes, read
+    the truth (Kafka's topic ids, the epoch, the cursors), start them again.
+    """
+
+    def __init__(self, hosted: Hosted, watermarks: Watermarks, crashed: "asyncio.Future[None]") -> None:
+        self.hosted = hosted
+        self.epoch: Epoch | None = None
+        self.fault: str | None = "has not started yet"
+        self._watermarks = watermarks
+        self._crashed = crashed
+        self._owned: frozenset[int] = frozenset()
+        self._working: frozenset[int] | None = None  # what the lanes run on; None when they must be started anew
+        self._dirty = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._failures = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+        for lane in hosted.lanes:
+            lane.failed = self.failed
+
+    @property
+    def name(self) -> str:
+        """The projection's name."""
+        return self.hosted.projection.name
+
+    async def __aenter__(self) -> Self:
+        self._dirty.set()
+        self._tasks.append(asyncio.create_task(self._run(), name=f"runner-{self.name}"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError, NervError):
+                await task
+        await self._halt()
+
+    def own(self, partitions: frozenset[int]) -> None:
+        """Work on these partitions from now on, soon."""
+        self._owned = partitions
+        self._dirty.set()
+
+    async def let_go(self, partitions: frozenset[int]) -> None:
+        """Work on these only; when this returns, nothing of the others is in hand."""
+        self.own(partitions)
+        async with self._lock:
+            if self._working is None or self._working - partitions:
+                await self._halt()
+
+    def failed(self, error: NervError) -> None:
+        """A lane could not go on."""
+        self._failures += 1
+        self.fault = error.detail
+        self._working = None
+        log.warning("projection.start_over", projection=self.name, cause=error.detail)
+        self._dirty.set()
+
+    async def check(self) -> None:
+        """See whether the epoch still holds: a wiped store, or another replica's new epoch, is noticed without an event."""
+        if self.epoch is None or self._lock.locked() or self._dirty.is_set():
+            return
+        try:
+            present = await self.hosted.views.epoch()
+        except NervError as error:
+            self.fault = error.detail
+            return
+        if present == self.epoch:
+            self.fault = None
+            self._failures = 0
+        elif not self._dirty.is_set():
+            log.warning("projection.replaced", projection=self.name)
+            self._working = None
+            self._dirty.set()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._dirty.wait()
+                if self._failures:
+                    await asyncio.sleep(_pause(self._failures))
+                self._dirty.clear()
+                if self._working != self._owned:
+                    await self._restart()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("projection.failed", projection=self.name)
+            if not self._crashed.done():
+                self._crashed.set_exception(error)
+
+    async def _restart(self) -> None:
+        try:
+            async with self._lock:
+                await self._halt()
+                self.epoch = await self._present_epoch()
+                owned = self._working = self._owned
+                starts = [lane.start(self.epoch, owned) for lane in self.hosted.lanes]
+                for outcome in await asyncio.gather(*starts, return_exceptions=True):
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+        except NervError as error:
+            if error.retry is Retry.NEVER:
+                raise
+            self.failed(error)
+        else:
+            self.fault = None
+            log.info("projection.runs", projection=self.name, partitions=sorted(owned), epoch=self.epoch.token)
+
+    async def _halt(self) -> None:
+        self._working = None
+        await asyncio.gather(*(lane.stop() for lane in self.hosted.lanes))
+
+    async def _present_epoch(self) -> Epoch:
+        """The epoch to work in: the present one if it fits Kafka's topics and has all its cursors, else a new one."""
+        hosted = self.hosted
+        ids = await self._watermarks.ids(hosted.topics)
+        present = await hosted.views.epoch()
+        stored = {} if present is None else (await hosted.views.progress(present)).cursors
+        # After the cursors: other replicas go on folding, and must not seem to be beyond the end.
+        bounds = await self._watermarks.bounds(hosted.folded_topic)
+        cause = "there are no views" if present is None else _misfit(present, ids, stored, bounds)
+        if cause is None and present is not None:
+            return present
+        # Nothing is rekeyed under the new token before it is written, so that the topic's end is early enough.
+        first = {p: high if hosted.projection.rekeyed else low for p, (low, high) in bounds.items()}
+        cursors = {p: Cursor(ids[hosted.folded_topic], offset) for p, offset in first.items()}
+        begun = await hosted.views.begin(Epoch(uuid.uuid4().hex, ids), cursors, instead_of=present)
+        if dict(begun.topics) != ids:
+            raise Unavailable(f"another replica folds {self.name} from other topics", retry_after=1.0)
+        log.warning("projection.rebuilds", projection=self.name, cause=cause, epoch=begun.token)
+        if present is not None and present.token != begun.token:
+            self._tasks.append(asyncio.create_task(self._drop(present)))
+        return begun
+
+    async def _drop(self, epoch: Epoch) -> None:
+        try:
+            await self.hosted.views.drop(epoch)
+        except NervError as error:
+            log.warning("projection.drop", projection=self.name, epoch=epoch.token, cause=error.detail)
+
+
+def _pause(failures: int) -> float:
+    # Jitter, so that replicas that failed together do not come back together.
+    longest: float = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _misfit(
+    epoch: Epoch, ids: Mapping[str, str], stored: Mapping[int, bytes], bounds: Mapping[int, Bounds]
+) -> str | None:
+    """Why an epoch cannot go on; None when it can."""
+    if dict(epoch.topics) != ids:
+        return "a topic was made anew"
+    for partition, (low, high) in bounds.items():
+        if partition not in stored:
+            return f"partition {partition} has lost its cursor"
+        offset = Cursor.from_bytes(stored[partition]).next_offset
+        if not low <= offset <= high:
+            return f"partition {partition} is folded up to {offset}, and the topic holds {low} to {high}"
+    return None

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views as of an instant: folded from history by the same functions, when they are asked for."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nerv.errors import NervError, NotFound, Overloaded, SchemaMismatch, TooLarge
+from nerv.protocols import History, ReadQuery
+from nerv.protocols.views import View
+from nerv.types import Event
+from nerv_projector.model import Projection, describe, fold_as_of
+from nerv_projector.settings import FoldSettings
+
+BREATH = 500  # events between two breaths of the loop
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """Valid time and recorded time, either or both."""
+
+    as_of: datetime | None = None
+    known_at: datetime | None = None
+
+
+class TimeTravel:
+    """Reads history through *temporal* and folds it. Bounded in events and in how many do it at once."""
+
+    def __init__(self, history: History, settings: FoldSettings) -> None:
+        self._history = history
+        self._settings = settings
+        self._free = asyncio.Semaphore(settings.scans)
+
+    async def view(self, projection: Projection[Any], key: str, instant: Instant) -> View | None:
+        """One view; None when it did not exist. A rekeyed projection costs a scan of its event types."""
+        events = await self._collect(projection, key, instant)
+        found = events.get(key)
+        return None if not found else _fold(projection, key, found, instant)
+
+    async def views(self, projection: Projection[Any], instant: Instant) -> dict[str, View]:
+        """Every view, by one scan, in order of the keys."""
+        events = await self._collect(projection, None, instant)
+        views = {}
+        for key in sorted(events, key=str.encode):
+            views[key] = _fold(projection, key, events[key], instant)
+            await asyncio.sleep(0)
+        return views
+
+    async def _collect(
+        self, projection: Projection[Any], key: str | None, instant: Instant
+    ) -> dict[str, list[Event[bytes]]]:
+        if self._free.locked():
+            raise Overloaded(
+                f"{self._settings.scans} reads as of an instant are running (NERV_PROJECTOR__SCANS)", retry_after=1.0
+            )
+        found: dict[str, list[Event[bytes]]] = defaultdict(list)
+        async with self._free:
+            count = 0
+            async for event in self._read(projection, key, instant):
+                count += 1
+                if count > self._settings.scan:
+                    raise TooLarge(f"this reads more than {self._settings.scan} events (NERV_PROJECTOR__SCAN)")
+                for name in _keys(projection, event):
+                    if key is None or name == key:
+                        found[name].append(event)
+                if count % BREATH == 0:
+                    await asyncio.sleep(0)
+        return found
+
+    async def _read(
+        self, projection: Projection[Any], key: str | None, instant: Instant
+    ) -> AsyncIterator[Event[bytes]]:
+        query = ReadQuery(types=projection.types, as_of=instant.as_of, known_at=instant.known_at)
+        if projection.rekeyed:
+            events = self._history.read_category(None, query)
+        elif key is None:
+            events = self._history.read_category(projection.spec.category, query)
+        else:
+            events = self._history.read(f"{projection.spec.category}-{key}", query)
+        try:
+            async for event in events:
+                yield event
+        except NotFound:
+            return  # there is no such stream, so there is no such view
+
+
+def _keys(projection: Projection[Any], event: Event[bytes]) -> tuple[str, ...]:
+    try:
+        return projection.keys(event)
+    except Exception:  # live, this event went to the dead letters and into no view; so it does here
+        return ()
+
+
+def _fold(projection: Projection[Any], key: str, events: list[Event[bytes]], instant: Instant) -> View:
+    if instant.as_of is not None:
+        events.sort(key=lambda e: (e.time, e.sequence or 0, e.stream))
+    elif projection.rekeyed:  # of many streams: in the order in which they were recorded
+        events.sort(key=lambda e: (e.recorded_time or e.time, e.stream, e.sequence or 0))
+    try:
+        return fold_as_of(projection, events)
+    except NervError:
+        raise
+    except Exception as error:
+        raise SchemaMismatch(f"the fold of {projection.name}/{key} fails: {describe(error)}") from error

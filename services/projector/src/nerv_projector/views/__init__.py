@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The view port on Redis; its scripts are the `.lua` files here."""
+
+from nerv_projector.views.redis_views import RedisViews
+
+__all__ = ["RedisViews"]

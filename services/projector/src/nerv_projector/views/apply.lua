@@ -1,0 +1,31 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Write the views of one batch and the cursors that cover them; everything is checked before anything is written.
+-- KEYS: epoch, cursors, index, counts, view...
+-- ARGV: token, number of moves, (partition, cursor seen, cursor, folded)..., (name, view)... in the order of the views
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 'replaced'
+end
+local moves = tonumber(ARGV[2])
+local at = 3
+for _ = 1, moves do
+  if redis.call('HGET', KEYS[2], ARGV[at]) ~= ARGV[at + 1] then
+    return 'moved'
+  end
+  at = at + 4
+end
+at = 3
+local folded = 0
+for _ = 1, moves do
+  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])
+  folded = folded + tonumber(ARGV[at + 3])
+  at = at + 4
+end
+if folded > 0 then
+  redis.call('HINCRBY', KEYS[4], 'folded', folded)
+end
+for i = 5, #KEYS do
+  redis.call('ZADD', KEYS[3], 0, ARGV[at])
+  redis.call('SET', KEYS[i], ARGV[at + 1])
+  at = at + 2
+end
+return 'done'

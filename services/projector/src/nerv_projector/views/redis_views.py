@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The views of one projection on Redis, all in one slot of a cluster (`<mesh>:{<projection>}:...`).
+
+| key | holds |
+| --- | --- |
+| `epoch` | the token of the present epoch |
+| `<token>:topics` | JSON: topic -> Kafka's id of it |
+| `<token>:cursors` | hash: partition -> nerv.api.projection.v1.Cursor |
+| `<token>:counts` | hash: `folded` |
+| `<token>:keys` | sorted set of all keys, all with score 0, for pages |
+| `<token>:view:<key>` | version, newline, JSON of why it is parked (or nothing), newline, JSON of the state |
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import orjson
+from opentelemetry.trace import Span, SpanKind
+
+from nerv.protocols.views import Cursor, Epoch, Move, Progress, Verdict, View
+from nerv.redis import Scripts, mapped
+from nerv.redis.connection import Redis
+from nerv.telemetry import names as n
+from nerv.telemetry import span
+
+DROP = 1000  # views deleted at a time, so that Redis answers others in between
+
+
+class RedisViews:
+    """`nerv.protocols.views.Views` on Redis 7.0+ or Valkey."""
+
+    def __init__(self, redis: Redis, mesh: str, projection: str) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis, "nerv_projector.views")
+        self._prefix = f"{mesh}:{{{projection}}}:"
+
+    async def epoch(self) -> Epoch | None:
+        """The present epoch."""
+        token = await self._present()
+        return None if token is None else await self._epoch(token)
+
+    async def _epoch(self, token: str) -> Epoch:
+        topics = await self._command("GET", self._key(token, "topics"))
+        return Epoch(token, {} if topics is None else orjson.loads(topics))
+
+    async def begin(self, new: Epoch, cursors: Mapping[int, Cursor], *, instead_of: Epoch | None) -> Epoch:
+        """Begin an epoch (see `Views.begin`)."""
+        keys = [f"{self._prefix}epoch", self._key(new.token, "topics"), self._key(new.token, "cursors")]
+        args: list[str | bytes] = [new.token, instead_of.token if instead_of else "", orjson.dumps(dict(new.topics))]
+        for partition, cursor in cursors.items():
+            args += [str(partition), cursor.to_bytes()]
+        present = (await self._scripts("begin", keys, args)).decode()
+        return new if present == new.token else await self._epoch(present)
+
+    async def progress(self, epoch: Epoch) -> Progress:
+        """Where an epoch stands."""
+        token = epoch.token
+        with mapped("progress"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hgetall(self._key(token, "cursors"))
+                pipe.hget(self._key(token, "counts"), "folded")
+                pipe.zcard(self._key(token, "keys"))
+                cursors, folded, entities = await pipe.execute()
+        return Progress({int(p): bytes(c) for p, c in cursors.items()}, int(folded or 0), int(entities))
+
+    async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
+        """The views of these keys, by one MGET."""
+        if not keys:
+            return {}
+        with _span("MGET"):
+            found = await self._command("MGET", *(self._view(epoch, key) for key in keys))
+        return {key: _decode(data) for key, data in zip(keys, found, strict=True) if data is not None}
+
+    async def apply(self, epoch: Epoch, moves: Mapping[int, Move], views: Mapping[str, View]) -> Verdict:
+        """Write views and cursors in one script (see `Views.apply`)."""
+        keys = [f"{self._prefix}epoch", *(self._key(epoch.token, part) for part in ("cursors", "keys", "counts"))]
+        keys += [self._view(epoch, key) for key in views]
+        args: list[str | bytes | int | float] = [epoch.token, len(moves)]
+        for partition, move in moves.items():
+            args += [partition, move.seen, move.cursor.to_bytes(), move.folded]
+        for key, view in views.items():
+            args += [key, _encode(view)]
+        with _span("EVALSHA"):
+            return Verdict((await self._scripts("apply", keys, args)).decode())
+
+    async def page(self, epoch: Epoch, after: str | None, limit: int) -> list[tuple[str, View]]:
+        """Views in order of their keys."""
+        low = b"-" if after is None else b"(" + after.encode()
+        index = self._key(epoch.token, "keys")
+        with _span("ZRANGE"):
+            names = await self._command("ZRANGE", index, low, b"+", "BYLEX", "LIMIT", 0, limit)
+        keys = [name.decode() for name in names]
+        views = await self.load(epoch, keys)
+        return [(key, views[key]) for key in keys if key in views]
+
+    async def drop(self, epoch: Epoch) -> None:
+        """Delete an epoch that is over, a part at a time."""
+        index = self._key(epoch.token, "keys")
+        while await self._present() != epoch.token:
+            names = await self._command("ZRANGE", index, 0, DROP - 1)
+            if not names:
+                rest = (self._key(epoch.token, part) for part in ("topics", "cursors", "counts", "keys"))
+                await self._command("UNLINK", *rest)
+                return
+            await self._command("UNLINK", *(self._view(epoch, name.decode()) for name in names))
+            await self._command("ZREM", index, *names)
+
+    async def _present(self) -> str | None:
+        token = await self._command("GET", f"{self._prefix}epoch")
+        return None if token is None else str(token, "utf-8")
+
+    async def _command(self, *words: str | bytes | int) -> Any:
+        # The typed methods of redis-py promise text or bytes; ours are always bytes.
+        with mapped(str(words[0])):
+            return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py types it not
+
+    def _key(self, token: str, part: str) -> str:
+        return f"{self._prefix}{token}:{part}"
+
+    def _view(self, epoch: Epoch, key: str) -> str:
+        return f"{self._prefix}{epoch.token}:view:{key}"
+
+
+def _span(operation: str) -> AbstractContextManager[Span]:
+    return span(operation, SpanKind.CLIENT, attributes={n.DB_SYSTEM: n.REDIS, n.DB_OPERATION: operation})
+
+
+def _encode(view: View) -> bytes:
+    # JSON as we write it has no newline, so that a view is split without parsing its state.
+    parked = b"" if view.parked is None else orjson.dumps(dict(view.parked))
+    return b"%d\n%b\n%b" % (view.version, parked, view.state)
+
+
+def _decode(data: bytes) -> View:
+    version, parked, state = data.split(b"\n", 2)
+    return View(int(version), state, orjson.loads(parked) if parked else None)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Kafka says of topics: their ids, how many partitions, where each begins and ends."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from nerv.kafka import BatchConsumer, KafkaSettings
+from nerv.kafka.admin import Admin, check_partitions
+
+Bounds = tuple[int, int]
+"""The first offset, and the one after the last that is committed."""
+
+
+class Watermarks:
+    """Asks Kafka. Use as `async with`."""
+
+    def __init__(self, kafka: KafkaSettings, client_id: str, group: str, partitions: int) -> None:
+        self._kafka, self._client_id, self._group = kafka, client_id, group
+        self.partitions = partitions
+        self._admin = Admin(kafka, f"{client_id}-admin")
+        self._stack = AsyncExitStack()
+        self._consumer: BatchConsumer | None = None
+
+    async def __aenter__(self) -> Self:
+        consumer = BatchConsumer(self._kafka, f"{self._client_id}-watermarks", f"{self._group}.watermarks")
+        self._consumer = await self._stack.enter_async_context(consumer)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """Kafka's id of each topic. Raises NotFound, Unavailable, or Misconfigured for another number of partitions."""
+        found = {}
+        for topic in topics:
+            state = await asyncio.to_thread(self._admin.describe, topic)
+            check_partitions(topic, self.partitions, state.partitions)
+            found[topic] = state.id
+        return found
+
+    async def bounds(self, topic: str) -> Mapping[int, Bounds]:
+        """Where each partition of a topic begins and ends. Raises Unavailable."""
+        consumer = self._consumer
+        if consumer is None:
+            raise RuntimeError("use it as `async with`")
+        numbers = range(self.partitions)
+        found = await asyncio.gather(*(consumer.bounds((topic, p)) for p in numbers))
+        return dict(zip(numbers, found, strict=True))

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wiring of the scheduler, and nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dependency_injector import containers, providers
+
+from nerv.app import find_app
+from nerv.client import Client
+from nerv.clock import SystemClock
+from nerv.errors import Misconfigured
+from nerv.protocols.queue import TaskQueue
+from nerv.redis import connect
+from nerv.redis.connection import Redis
+from nerv.service import Health, Service
+from nerv_scheduler.attempt import Attempts
+from nerv_scheduler.effects import Performer
+from nerv_scheduler.handlers import ROUTES, Deps
+from nerv_scheduler.invoke import Threads, callees
+from nerv_scheduler.keeper import Keeper
+from nerv_scheduler.patience import Patience
+from nerv_scheduler.queue import RedisQueue
+from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.runs import Recovery, Starter
+from nerv_scheduler.settings import SchedulerSettings
+from nerv_scheduler.worker import Worker
+
+
+def make_client(settings: SchedulerSettings) -> Client:
+    """The client of history, of effects, and of tasks that ask for one. Raises Misconfigured."""
+    if settings.services.temporal is None:
+        raise Misconfigured("the scheduler keeps its runs in temporal; set NERV_SERVICES__TEMPORAL to its URL")
+    token = settings.client.token_file
+    urls = settings.services.model_dump(exclude_none=True)
+    return Client(urls, token=token.read_text(encoding="utf-8").strip() if token else None)
+
+
+def make_queue(redis: Redis, settings: SchedulerSettings) -> RedisQueue:
+    """The queue over some connections."""
+    return RedisQueue(
+        redis, settings.mesh, lease=settings.scheduler.lease_seconds, keep=settings.scheduler.keep_seconds
+    )
+
+
+@asynccontextmanager
+async def own_queue(settings: SchedulerSettings) -> AsyncIterator[TaskQueue]:
+    """A queue with connections of its own, for the thread that renews leases."""
+    redis = connect(settings.redis, f"scheduler-{settings.instance}-leases")
+    try:
+        yield make_queue(redis, settings)
+    finally:
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def closing(redis: Redis) -> AsyncIterator[None]:
+    """The connections to Redis, closed at the end."""
+    try:
+        yield
+    finally:
+        await redis.aclose()
+
+
+class Wiring(containers.DeclarativeContainer):
+    """Who gets what."""
+
+    settings = providers.Dependency(instance_of=SchedulerSettings)
+    work = settings.provided.scheduler
+    name = providers.Callable("scheduler-{}".format, settings.provided.instance)
+    source = providers.Callable("{}.scheduler".format, settings.provided.mesh)
+    app = providers.Singleton(find_app, settings.provided.app)
+    callees = providers.Singleton(callees, app)
+    clock = providers.Singleton(SystemClock)
+    health = providers.Singleton(Health)
+    redis = providers.Singleton(connect, settings.provided.redis, name)
+    queue = providers.Singleton(make_queue, redis, settings)
+    client = providers.Singleton(make_client, settings)
+    recorder = providers.Singleton(Recorder, client.provided.streams, settings.provided.limits)
+    starter = providers.Singleton(Starter, app, queue, recorder, clock, source, settings.provided.instance, work.tasks)
+    recovery = providers.Singleton(Recovery, queue, recorder, client.provided.streams)
+    performer = providers.Singleton(Performer, client.provided.streams, client, starter)
+    patience = providers.Singleton(Patience)
+    keeper = providers.Singleton(
+        Keeper, providers.Factory(own_queue, settings).provider, settings.provided.instance, work.lease_seconds
+    )
+    attempts = providers.Singleton(
+        Attempts,
+        app=app,
+        callees=callees,
+        queue=queue,
+        recorder=recorder,
+        performer=performer,
+        client=client,
+        threads=providers.Singleton(Threads),
+        patience=patience,
+        clock=clock,
+        settings=work,
+        source=source,
+        worker=settings.provided.instance,
+    )
+    worker = providers.Singleton(Worker, attempts, queue, keeper, recovery, work)
+    deps = providers.Singleton(Deps, settings=settings, app=app, queue=queue, recorder=recorder, starter=starter)
+
+
+def build(settings: SchedulerSettings) -> Service:
+    """The service, not yet started."""
+    wiring = Wiring(settings=settings)
+    worker, keeper = wiring.worker(), wiring.keeper()
+    worker.crashed = asyncio.get_running_loop().create_future()
+    wiring.health().register("worker", worker.fault)
+    wiring.health().register("servers", wiring.patience().fault)
+    return Service(
+        name="scheduler",
+        routes=ROUTES,
+        deps=wiring.deps(),
+        health=wiring.health(),
+        parts=(closing(wiring.redis()), wiring.client(), keeper, worker),
+        crashed=worker.crashed,
+    )

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One attempt at a node, step by step. Dying between any two steps is safe; the order is what makes it so:
+
+1. run the task;
+2. record its result and its effects in history: the first result recorded stands, and an attempt that comes second takes
+   that one for its own;
+3. perform the effects, under ids that every attempt would give them;
+4. record that they are performed;
+5. tell the queue, which makes ready what waited for the node.
+
+Who takes over after a death begins by reading history, and goes on after the last step that it finds there.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+import orjson
+import structlog
+
+from nerv.api.workflow.v1 import workflow_pb2
+from nerv.app import App
+from nerv.client import Client
+from nerv.errors import NervError, NotFound, TooLarge
+from nerv.protocols import Clock
+from nerv.protocols.queue import Claim, NodeStatus, Queue
+from nerv.types import Event
+from nerv.workflows import PermanentError, arguments_of, resolve
+from nerv.workflows.dag import needed
+from nerv_scheduler.effects import Performer, write_down
+from nerv_scheduler.events import RunEvents, effect_identities
+from nerv_scheduler.invoke import Callee, Threads, invoke
+from nerv_scheduler.model import (
+    Conclusion,
+    NodeRecord,
+    backoff,
+    conclude,
+    describe_error,
+    fold_node,
+    is_permanent,
+)
+from nerv_scheduler.patience import Patience
+from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.settings import WorkSettings
+
+log = structlog.get_logger(__name__)
+
+
+class LostError(Exception):
+    """The node is another replica's, or its run has been put into the queue anew; others go on with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Makes attempts. `source` is who writes the events, `worker` who holds the claims."""
+
+    app: App
+    callees: Mapping[str, Callee]
+    queue: Queue
+    recorder: Recorder
+    performer: Performer
+    client: Client | None
+    threads: Threads
+    patience: Patience
+    clock: Clock
+    settings: WorkSettings
+    source: str
+    worker: str
+
+    async def work(self, claim: Claim, task: workflow_pb2.Task) -> None:
+        """Bring a node to its verdict, or to its next attempt. Raises LostError."""
+        node: NodeRecord | None = NodeRecord()
+        if claim.attempt > 1 or claim.over:
+            node = (await self.patience(lambda: self.recorder.read(claim.run))).node(claim.node)
+        if node is not None and node.verdict is None:
+            if claim.over:
+                await self._write(lambda: self.queue.fail(claim, "the run failed before it was done", cancelled=True))
+                return
+            node = await self._verdict(claim, task)
+        if node is not None and node.verdict is NodeStatus.COMPLETED and not node.effects_done:
+            node = await self._effects(claim, task, node)
+        if node is None:
+            return
+        if node.verdict is NodeStatus.COMPLETED:
+            result = orjson.dumps(node.result)
+            await self._write(lambda: self.queue.finish(claim, result))
+        else:
+            error = node.error
+            await self._write(lambda: self.queue.fail(claim, error))
+
+    async def end(self, claim: Claim) -> None:
+        """Close a run. What it comes to is decided by its history alone. Raises LostError."""
+        record = await self.patience(lambda: self.recorder.read(claim.run))
+        if record.ended is None:
+            event = self._end_event(claim, conclude(record))
+            await self.patience(lambda: self.recorder.record(claim.run, event))
+            record = await self.patience(lambda: self.recorder.read(claim.run))
+        result = b"" if record.error else orjson.dumps(record.result)
+        await self._write(lambda: self.queue.close(claim, result=result, error=record.error))
+
+    async def put_off(self, claim: Claim, error: str) -> None:
+        """Have the node tried again later. Raises LostError."""
+        pause = self._pause(claim)
+        await self._write(lambda: self.queue.fail(claim, error, retry_in=pause))
+
+    def _end_event(self, claim: Claim, conclusion: Conclusion) -> Event[bytes]:
+        """The run's last event; a result that is too large to be recorded is a failure, and says so."""
+        events = RunEvents(self.source, claim.run, self.worker)
+        event = events.ended(self.clock.now(), conclusion)
+        try:
+            self.recorder.check(event)
+        except TooLarge as error:
+            return events.ended(self.clock.now(), replace(conclusion, error=f"the run's result is too large: {error}"))
+        return event
+
+    async def _verdict(self, claim: Claim, task: workflow_pb2.Task) -> NodeRecord | None:
+        """Run the task and record what came of it; None when there is another attempt to come."""
+        events = RunEvents(self.source, claim.run, self.worker)
+        try:
+            event = await self._attempt(claim, task, events)
+        except LostError:
+            raise
+        except Exception as error:  # the team's code; what it raises is the team's to choose
+            text = describe_error(error)
+            log.warning("task.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
+            if not is_permanent(error) and self._may_retry(claim, task.task):
+                failed = events.attempt_failed(self.clock.now(), claim, task.task, text)
+                await self.patience(lambda: self.recorder.record(claim.run, failed))
+                await self.put_off(claim, text)
+                return None
+            event = events.failed(self.clock.now(), claim, task.task, text)
+        return await self._record(claim, NodeRecord(), event)
+
+    async def _attempt(self, claim: Claim, task: workflow_pb2.Task, events: RunEvents) -> Event[bytes]:
+        """Call the task; the event of its result. Raises what the task raises, PermanentError, LostError."""
+        if claim.losses > self.settings.losses:
+            raise PermanentError(f"its replica died {claim.losses} times while it ran; look into what it does there")
+        callee = self.callees.get(task.task)
+        if callee is None:
+            raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
+        result = await invoke(callee, await self._arguments(claim, task), self.client, self.threads)
+        now = self.clock.now()
+        ids = effect_identities(self.app.name, task.workflow, claim.run, claim.node, result.effects)
+        effects = write_down(self.app, claim.run, result.effects, ids, now)
+        event = events.completed(now, claim, task.task, result.value, effects)
+        self.recorder.check(event)
+        return event
+
+    async def _arguments(self, claim: Claim, task: workflow_pb2.Task) -> list[object]:
+        arguments = arguments_of(orjson.loads(task.arguments or b"[]"))
+        wanted = list(dict.fromkeys(name for argument in arguments for name in needed(argument)))
+        results = await self.patience(lambda: self.queue.results(claim.run, wanted))
+        if len(results) < len(wanted):
+            raise LostError(f"run {claim.run} is not in the queue as it was")
+        return [resolve(argument, lambda name: orjson.loads(results[name])) for argument in arguments]
+
+    async def _effects(self, claim: Claim, task: workflow_pb2.Task, node: NodeRecord) -> NodeRecord | None:
+        """Perform a node's effects and record it; None when a target is away, and the node is tried again later.
+
+        There is no last try: the result is recorded, and so its effects are owed.
+        """
+        events = RunEvents(self.source, claim.run, self.worker)
+        # A replica that was stopped for longer than its lease must not go on here beside the one that took over.
+        if await self.patience(lambda: self.queue.renew(self.worker, [claim])):
+            raise LostError(f"{claim.node} of run {claim.run} has been given to another replica")
+        try:
+            await self.performer.perform(node.effects)
+        except NervError as error:
+            text = f"its effects: {describe_error(error)}"
+            log.warning("effects.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
+            if not is_permanent(error):
+                await self.put_off(claim, text)
+                return None
+            event = events.effects_refused(self.clock.now(), claim, task.task, text)
+        else:
+            event = events.effects_done(self.clock.now(), claim, task.task)
+        return await self._record(claim, node, event)
+
+    async def _record(self, claim: Claim, node: NodeRecord, event: Event[bytes]) -> NodeRecord:
+        """The node after an event; where another attempt was first, after that one's."""
+        if await self.patience(lambda: self.recorder.record(claim.run, event)):
+            return fold_node(node, event)
+        return (await self.patience(lambda: self.recorder.read(claim.run))).node(claim.node)
+
+    async def _write(self, write: Callable[[], Awaitable[bool]]) -> None:
+        if not await self.patience(write):
+            raise LostError("the token of this attempt is old")
+
+    def _may_retry(self, claim: Claim, task: str) -> bool:
+        return task in self.callees and claim.failures < self.callees[task].spec.retries
+
+    def _pause(self, claim: Claim) -> float:
+        chance = random.random()  # noqa: S311 - jitter, no secret
+        return backoff(claim.failures, self.settings.retry_first_seconds, self.settings.retry_longest_seconds, chance)

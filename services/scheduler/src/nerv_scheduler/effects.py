@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Effects of a result: written down with it as plain data, performed afterwards, each under its own id.
+
+Each is performed at least once, and seen once as far as its target deduplicates: history by event id, for ever; a run by
+its id, for ever; a topic as far as *broker* drops an id it has seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+
+from nerv.app import App
+from nerv.client import Client
+from nerv.cloudevents.json_format import from_mapping, to_structured
+from nerv.effects import Append, Effect, Publish, Run
+from nerv.errors import Misconfigured, NervError, NotFound
+from nerv.model import EventModel
+from nerv.protocols import AppendRequest, History
+from nerv.telemetry import carrier
+from nerv.types import EffectType, Event
+from nerv.workflows import PermanentError
+from nerv.workflows.drawing import plain
+
+
+class Starter(Protocol):
+    """Starts runs."""
+
+    async def start(self, workflow: str, run_input: Mapping[str, Any], run: str) -> Any:
+        """Start a run, unless it was started (see `nerv_scheduler.runs.Starter`)."""
+        ...
+
+
+def write_down(
+    app: App, run: str, effects: Sequence[Effect], ids: Sequence[str], now: datetime
+) -> list[dict[str, Any]]:
+    """The effects as JSON, to be recorded with the result. Raises PermanentError for one that can never be performed."""
+    try:
+        return [_written(app, run, effect, i, now) for effect, i in zip(effects, ids, strict=True)]
+    except NervError as error:
+        raise PermanentError(str(error)) from None
+
+
+def _written(app: App, run: str, effect: Effect, effect_id: str, now: datetime) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": effect_id, "kind": effect.kind.value}
+    if isinstance(effect, Append):
+        return document | {"stream": effect.stream, "event": _event(app, run, effect.event, effect_id, now, None)}
+    if isinstance(effect, Publish):
+        spec = app.events[app.type_of(effect.event)]
+        topic = effect.topic or spec.topic
+        if topic is None:
+            raise Misconfigured(f"event {spec.type} has no topic; declare one, or publish(..., topic=...)")
+        key = effect.key or (getattr(effect.event, spec.key) if spec.key else None)
+        made = _event(app, run, effect.event, effect_id, now, None if key is None else str(key))
+        return document | {"topic": topic, "event": made}
+    if isinstance(effect, Run):
+        if effect.workflow not in app.workflows:
+            raise NotFound(f"there is no workflow {effect.workflow}")
+        return document | {"workflow": effect.workflow, "input": plain(effect.arguments, "the input")}
+    # Rule 22: reaching out needs an allow-list, which this version does not have.
+    raise PermanentError("http effects are not performed by the scheduler yet; publish an event instead")
+
+
+def _event(app: App, run: str, model: EventModel, effect_id: str, now: datetime, key: str | None) -> dict[str, Any]:
+    event = Event(
+        effect_id,
+        app.name,
+        app.type_of(model),
+        now,
+        model.model_dump_json().encode(),
+        correlation_id=run,
+        partition_key=key or None,
+    )
+    document: dict[str, Any] = orjson.loads(orjson.dumps(to_structured(event)))
+    return document
+
+
+class Performer:
+    """Performs what was written down. Doing it again does nothing new, as far as the target deduplicates."""
+
+    def __init__(self, history: History, client: Client, starter: Starter) -> None:
+        self._history = history
+        self._client = client
+        self._starter = starter
+
+    async def perform(self, effects: Sequence[Mapping[str, Any]]) -> None:
+        """Perform these in order. Raises the target's error; those before it are performed then."""
+        for effect in effects:
+            kind = effect["kind"]
+            if kind == EffectType.APPEND:
+                [outcome] = await self._history.append([AppendRequest(effect["stream"], [_read(effect["event"])])])
+                if isinstance(outcome, NervError):
+                    raise outcome
+            elif kind == EffectType.PUBLISH:
+                await self._client.topics.publish(effect["topic"], [_read(effect["event"])])
+            elif kind == EffectType.RUN:
+                await self._starter.start(effect["workflow"], effect["input"], effect["id"])
+            else:
+                raise Misconfigured(f"history holds an effect of kind {kind!r}, which this version does not know")
+
+
+def _read(document: Mapping[str, Any]) -> Event[bytes]:
+    """The event, in the trace of whoever performs it now."""
+    context = carrier()
+    traced = {"traceparent": context.traceparent, "tracestate": context.tracestate or None}
+    return from_mapping({**document, **{name: value for name, value in traced.items() if value is not None}})

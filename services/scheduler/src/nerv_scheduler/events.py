@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The events of a run's stream. Their ids are made of what they are about, so that each is recorded once (rule 2).
+
+| event | id is made of | says |
+| --- | --- | --- |
+| `nerv.run.submitted.v1` | run | workflow, input and the drawn DAG |
+| `nerv.task.completed.v1` | run, node | the result, and the effects to perform, with their ids |
+| `nerv.task.failed.v1` | run, node (final), or run, node and token | why |
+| `nerv.task.effects-done.v1` | run, node, `effects` | that they are performed |
+| `nerv.run.completed.v1`, `nerv.run.failed.v1` | run, `end` | the result, or why |
+
+A node's success and its final failure have one id: whichever is recorded first stands.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from nerv.effects import effect_ids
+from nerv.effects.kinds import Effect
+from nerv.protocols.queue import Claim
+from nerv.telemetry import carrier
+from nerv.types import Event, EventType
+from nerv.workflows import Dag
+from nerv_scheduler.model import Conclusion, stream_of
+
+
+def event_id(*parts: str) -> str:
+    """32 hexadecimal digits of the parts; each is preceded by its length, so that no two lists make the same text."""
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def effect_identities(app: str, workflow: str, run: str, node: str, effects: Sequence[Effect]) -> list[str]:
+    """The ids of a node's effects: the same for every attempt (rule 12)."""
+    cause: Event[bytes] = Event(node, stream_of(run), EventType.TASK_COMPLETED, datetime.min.replace(tzinfo=UTC), b"")
+    return effect_ids(app, workflow, cause, effects)
+
+
+class RunEvents:
+    """Makes the events of one run. `source` is the service that writes them, `worker` its replica."""
+
+    def __init__(self, source: str, run: str, worker: str) -> None:
+        self._source = source
+        self._run = run
+        self._worker = worker
+
+    def submitted(self, now: datetime, workflow: str, run_input: Mapping[str, Any], dag: Dag) -> Event[bytes]:
+        """The run is accepted."""
+        document = {"run": self._run, "workflow": workflow, "input": run_input, "dag": dag.encode()}
+        return self._event(EventType.RUN_SUBMITTED, now, document, "submitted")
+
+    def completed(
+        self, now: datetime, claim: Claim, task: str, value: Any, effects: Sequence[Mapping[str, Any]]
+    ) -> Event[bytes]:
+        """A node has its result. What `effects` say is to be performed next."""
+        document = self._about(claim, task) | {"result": value, "effects": list(effects)}
+        return self._event(EventType.TASK_COMPLETED, now, document, "verdict", claim.node)
+
+    def failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
+        """A node has failed for good."""
+        document = self._about(claim, task) | {"error": error, "final": True}
+        return self._event(EventType.TASK_FAILED, now, document, "verdict", claim.node)
+
+    def attempt_failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
+        """One attempt has failed; another one follows."""
+        document = self._about(claim, task) | {"error": error, "final": False}
+        token = f"{claim.epoch}/{claim.attempt}"
+        return self._event(EventType.TASK_FAILED, now, document, "attempt", claim.node, token)
+
+    def effects_done(self, now: datetime, claim: Claim, task: str) -> Event[bytes]:
+        """Every effect of a node is performed."""
+        return self._event(EventType.EFFECTS_DONE, now, self._about(claim, task), "effects", claim.node)
+
+    def effects_refused(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
+        """An effect can never be performed, so that the node has failed after all."""
+        document = self._about(claim, task) | {"error": error, "final": True}
+        return self._event(EventType.TASK_FAILED, now, document, "effects", claim.node)
+
+    def ended(self, now: datetime, end: Conclusion) -> Event[bytes]:
+        """The run is over."""
+        if end.error:
+            return self._event(EventType.RUN_FAILED, now, {"error": end.error, "node": end.node}, "end")
+        return self._event(EventType.RUN_COMPLETED, now, {"result": end.result}, "end")
+
+    def _about(self, claim: Claim, task: str) -> dict[str, Any]:
+        return {"run": self._run, "node": claim.node, "task": task, "attempt": claim.attempt, "worker": self._worker}
+
+    def _event(self, kind: EventType, now: datetime, document: Mapping[str, Any], *parts: str) -> Event[bytes]:
+        context = carrier()
+        return Event(
+            event_id(self._run, *parts),
+            self._source,
+            kind.value,
+            now,
+            orjson.dumps(document),
+            correlation_id=self._run,
+            traceparent=context.traceparent,
+            tracestate=context.tracestate,
+        )

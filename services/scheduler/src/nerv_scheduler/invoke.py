@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Call a task by its spec: async ones on the loop, others in a thread of their own, both under the task's time-out."""
+
+import asyncio
+import contextvars
+import inspect
+import threading
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nerv.app import App, TaskSpec
+from nerv.client import Client
+from nerv.errors import Misconfigured
+from nerv.workflows import PermanentError, Result
+from nerv.workflows.drawing import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """A task that is ready to be called; `client` is the parameter that gets a `nerv.Client`."""
+
+    spec: TaskSpec
+    signature: inspect.Signature
+    client: str | None
+    is_async: bool
+
+
+def callees(app: App) -> dict[str, Callee]:
+    """Every task of the app. Raises Misconfigured for one that cannot have the client it asks for."""
+    return {name: _callee(spec) for name, spec in app.tasks.items()}
+
+
+def _callee(spec: TaskSpec) -> Callee:
+    signature = inspect.signature(spec.function)
+    is_async = inspect.iscoroutinefunction(spec.function)
+    client = _client_parameter(spec)
+    if client is not None and not is_async:
+        raise Misconfigured(f"task {spec.name} takes a nerv.Client, so it must be an `async def`")
+    return Callee(spec, signature, client, is_async)
+
+
+def _client_parameter(spec: TaskSpec) -> str | None:
+    try:
+        hints = typing.get_type_hints(spec.function)
+    except NameError as error:
+        raise Misconfigured(f"task {spec.name}: an annotation cannot be read: {error}") from error
+    found = [name for name, hint in hints.items() if name != "return" and hint is Client]
+    return found[0] if found else None
+
+
+class Threads:
+    """One thread a call, so that one that never ends holds up nobody else. They are daemons: the process ends without them.
+
+    The caller bounds how many run; `running` counts those that do, also after their time-out.
+    """
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    async def call(self, function: Callable[[], Any]) -> Any:
+        """What `function` returns or raises. Cancelled, the thread goes on and its outcome is dropped."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def done(value: Any, error: BaseException | None) -> None:
+            self.running -= 1
+            if outcome.done():
+                return
+            if error is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(value)
+
+        def body() -> None:
+            value: Any = None
+            error: BaseException | None = None
+            try:
+                value = context.run(function)
+            except StopIteration as stop:
+                error = RuntimeError(f"StopIteration: {stop}")  # a future does not take it
+            except BaseException as raised:  # SystemExit too: it belongs to the task, not to this thread
+                error = raised
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(done, value, error)
+
+        self.running += 1
+        threading.Thread(target=body, name="nerv-task", daemon=True).start()
+        return await outcome
+
+
+async def invoke(callee: Callee, arguments: Sequence[Any], client: Client | None, threads: Threads) -> Result:
+    """One attempt. Raises TimeoutError, PermanentError for what can never work, or what the task raises."""
+    spec = callee.spec
+    extra = {callee.client: client} if callee.client is not None else {}
+    try:
+        callee.signature.bind(*arguments, **extra)
+    except TypeError as error:
+        raise PermanentError(f"task {spec.name} cannot be called: {error}") from None
+    try:
+        async with asyncio.timeout(spec.timeout) as limit:
+            if callee.is_async:
+                returned = await spec.function(*arguments, **extra)
+            else:
+                returned = await threads.call(lambda: spec.function(*arguments, **extra))
+    except TimeoutError as error:
+        if limit.expired():
+            raise TimeoutError(f"task {spec.name} took longer than {spec.timeout:g} s") from error
+        raise
+    result = returned if isinstance(returned, Result) else Result(returned)
+    try:
+        return Result(plain(result.value, f"the result of {spec.name}"), result.effects)
+    except Exception as error:
+        raise PermanentError(str(error)) from None

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renew the leases of what this replica works on, from a thread of its own: a task that blocks the loop keeps its lease."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from nerv.errors import NervError
+from nerv.protocols.queue import Claim, TaskQueue
+
+log = structlog.get_logger(__name__)
+
+RENEWALS = 3  # within one lease, so that two may be late
+
+OpenQueue = Callable[[], AbstractAsyncContextManager[TaskQueue]]
+
+
+class Keeper:
+    """Holds claims. `open_queue` gives a queue with connections of its own, for the thread's loop."""
+
+    def __init__(self, open_queue: OpenQueue, worker: str, lease: float) -> None:
+        self._open_queue = open_queue
+        self._worker = worker
+        self._pause = lease / RENEWALS
+        self._held: dict[str, tuple[Claim, Callable[[], None]]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def hold(self, claim: Claim, lost: Callable[[], None]) -> None:
+        """Renew `claim` until `let_go`; `lost` is called, on the caller's loop, when another replica has it."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._held[claim.entry] = (claim, lambda: _call(loop, lost))
+
+    def let_go(self, claim: Claim) -> None:
+        """Renew it no longer."""
+        with self._lock:
+            self._held.pop(claim.entry, None)
+
+    async def __aenter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._renewing()), name="nerv-leases", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, self._pause)
+
+    async def _renewing(self) -> None:
+        async with self._open_queue() as queue:
+            while not await asyncio.to_thread(self._stop.wait, self._pause):
+                with self._lock:
+                    claims = [claim for claim, _ in self._held.values()]
+                try:
+                    lost = await queue.renew(self._worker, claims)
+                except NervError as error:
+                    # A lease that runs out meanwhile is found by its token; the work goes on until then.
+                    log.warning("leases.not_renewed", error=str(error), claims=len(claims))
+                    continue
+                for claim in lost:
+                    self._tell(claim)
+
+    def _tell(self, claim: Claim) -> None:
+        with self._lock:
+            found = self._held.pop(claim.entry, None)
+        if found is not None:
+            log.warning("claim.lost", run=claim.run, node=claim.node, attempt=claim.attempt)
+            found[1]()
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)

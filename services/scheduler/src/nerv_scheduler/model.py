@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scheduler decides, pure: what a run's history says, what is left to do of it, when to try again."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from nerv.api.workflow.v1 import workflow_pb2
+from nerv.errors import Internal, NervError, Retry
+from nerv.protocols.queue import END, NodeState, NodeStatus, Plan, PlannedNode, RunState, RunStatus
+from nerv.types import Event, EventType
+from nerv.workflows import Dag, PermanentError, resolve
+from nerv.workflows.dag import Argument, encode_argument
+
+ERROR_LIMIT = 2000  # characters of an error that are kept
+RUN_CATEGORY = "run"
+
+
+def stream_of(run: str) -> str:
+    """The stream that is the truth about a run."""
+    return f"{RUN_CATEGORY}-{run}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """What history says of one node. The first verdict that is recorded stands, whoever tried after."""
+
+    verdict: NodeStatus | None = None
+    verdict_id: str = ""
+    result: Any = None
+    effects: tuple[Mapping[str, Any], ...] = ()
+    effects_done: bool = True
+    error: str = ""
+    attempts: int = 0
+    failures: int = 0
+    ended: datetime | None = None
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What history says of a run."""
+
+    run: str
+    workflow: str
+    input: Mapping[str, Any]
+    dag: Dag
+    started: datetime
+    traceparent: str | None = None
+    tracestate: str | None = None
+    nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
+    status: RunStatus = RunStatus.RUNNING
+    ended: datetime | None = None
+    result: Any = None
+    error: str = ""
+
+    def node(self, name: str) -> NodeRecord:
+        """The record of a node; an empty one before its first event."""
+        return self.nodes.get(name, NodeRecord())
+
+
+def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
+    """The record of a run from the events of its stream, in order. Raises Internal when it does not begin with a start."""
+    record: RunRecord | None = None
+    nodes: dict[str, NodeRecord] = {}
+    for event in events:
+        data = orjson.loads(event.data)
+        if event.type == EventType.RUN_SUBMITTED:
+            record = _begun(run, event, data)
+        elif record is not None and "task" in data:
+            nodes[data["node"]] = node = fold_node(nodes.get(data["node"], NodeRecord()), event)
+            if node.verdict is NodeStatus.FAILED:
+                record = replace(record, status=RunStatus.FAILING)
+        elif record is not None:
+            record = _ended(record, event, data)
+    if record is None:
+        raise Internal(f"the stream of run {run} does not begin with {EventType.RUN_SUBMITTED}")
+    return replace(record, nodes=nodes)
+
+
+def _begun(run: str, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
+    dag = Dag.decode(data["dag"])
+    return RunRecord(run, data["workflow"], data["input"], dag, event.time, event.traceparent, event.tracestate)
+
+
+def _ended(record: RunRecord, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
+    if event.type == EventType.RUN_COMPLETED:
+        return replace(record, status=RunStatus.COMPLETED, ended=event.time, result=data["result"])
+    if event.type == EventType.RUN_FAILED:
+        return replace(record, status=RunStatus.FAILED, ended=event.time, error=data["error"])
+    return record
+
+
+def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
+    """The record of a node after one more event about it."""
+    data = orjson.loads(event.data)
+    attempts = max(node.attempts, int(data.get("attempt", 0)))
+    if event.type == EventType.TASK_COMPLETED:
+        effects = tuple(data["effects"])
+        return replace(
+            node,
+            verdict=NodeStatus.COMPLETED,
+            verdict_id=event.id,
+            result=data["result"],
+            effects=effects,
+            effects_done=not effects,
+            error="",
+            attempts=attempts,
+            ended=event.time,
+            worker=data["worker"],
+        )
+    if event.type == EventType.EFFECTS_DONE:
+        return replace(node, effects_done=True)
+    if event.type == EventType.TASK_FAILED:
+        final = NodeStatus.FAILED if data["final"] else node.verdict
+        return replace(
+            node,
+            verdict=final,
+            error=data["error"],
+            attempts=attempts,
+            failures=node.failures + 1,
+            worker=data["worker"],
+            ended=event.time if data["final"] else node.ended,
+        )
+    return node
+
+
+def plan(record: RunRecord) -> Plan:
+    """What the queue must hold of a run: all of a new one, the rest of one that had begun.
+
+    A completed node whose effects are not known to be done is ready again: who takes it does the effects and nothing else.
+    """
+    children: dict[str, list[str]] = {}
+    waits: dict[str, int] = {}
+    for node in record.dag.nodes.values():
+        after = node.after
+        waits[node.name] = sum(not _settled(record.node(name)) for name in after)
+        for name in after:
+            children.setdefault(name, []).append(node.name)
+    failing = record.status is not RunStatus.RUNNING
+    nodes = tuple(
+        PlannedNode(
+            name,
+            task_message(record, name, node.task, node.arguments),
+            waits[name],
+            tuple(children.get(name, ())),
+            _status(record.node(name), waits[name], failing),
+            orjson.dumps(record.node(name).result) if _settled(record.node(name)) else b"",
+            record.node(name).error,
+            record.node(name).attempts,
+            record.node(name).failures,
+        )
+        for name, node in record.dag.nodes.items()
+    )
+    end = task_message(record, END, "", (record.dag.result,))
+    return Plan(record.run, record.workflow, to_ms(record.started), nodes, end, failing)
+
+
+def _settled(node: NodeRecord) -> bool:
+    return node.verdict is NodeStatus.COMPLETED and node.effects_done
+
+
+def _status(node: NodeRecord, waits: int, failing: bool) -> NodeStatus:
+    if node.verdict is NodeStatus.FAILED or _settled(node):
+        return node.verdict or NodeStatus.WAITING
+    if node.verdict is NodeStatus.COMPLETED:
+        return NodeStatus.READY
+    if failing:
+        return NodeStatus.CANCELLED
+    return NodeStatus.WAITING if waits else NodeStatus.READY
+
+
+def task_message(record: RunRecord, node: str, task: str, arguments: Sequence[Argument]) -> bytes:
+    """The message of a node; its spans continue the trace of the request that started the run."""
+    return workflow_pb2.Task(
+        run=record.run,
+        workflow=record.workflow,
+        node=node,
+        task=task,
+        arguments=orjson.dumps([encode_argument(argument) for argument in arguments]),
+        traceparent=record.traceparent or "",
+        tracestate=record.tracestate or "",
+    ).SerializeToString()
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a run ends: with a result, or with the error of the node that failed first."""
+
+    result: Any = None
+    error: str = ""
+    node: str = ""
+
+
+def conclude(record: RunRecord) -> Conclusion:
+    """The end of a run whose nodes have all ended. Raises Internal when one has not, though no node failed."""
+    failed = [(node.ended or record.started, name) for name, node in record.nodes.items() if _failed(node)]
+    if failed:
+        _, name = min(failed)
+        return Conclusion(error=f"{name}: {record.node(name).error}", node=name)
+    missing = [name for name in record.dag.nodes if not _settled(record.node(name))]
+    if missing:
+        raise Internal(f"run {record.run} is to end, but history has no result of {missing[0]}")
+    return Conclusion(result=resolve(record.dag.result, lambda name: record.node(name).result))
+
+
+def _failed(node: NodeRecord) -> bool:
+    return node.verdict is NodeStatus.FAILED
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether trying again meets the same answer: what the team says so of, and what the mesh refuses."""
+    return isinstance(error, PermanentError) or (isinstance(error, NervError) and error.retry is Retry.NEVER)
+
+
+def describe_error(error: BaseException) -> str:
+    """One line, bounded, for history and people."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return text if len(text) <= ERROR_LIMIT else text[: ERROR_LIMIT - 1] + "…"
+
+
+def backoff(failures: int, first: float, longest: float, chance: float) -> float:
+    """Seconds before the next try, after `failures` earlier ones; `chance` from 0 to 1 spreads those that failed together."""
+    return min(longest, first * 2.0 ** min(failures, 30)) * (0.5 + 0.5 * chance)
+
+
+def state_of(record: RunRecord) -> RunState:
+    """A run that the queue does not have (any more), for people."""
+    over = record.status in (RunStatus.COMPLETED, RunStatus.FAILED)
+    nodes = {
+        name: NodeState(
+            _shown(record.node(name), over),
+            node.task,
+            record.node(name).attempts,
+            0,
+            to_ms(record.node(name).ended),
+            record.node(name).error,
+            orjson.dumps(record.node(name).result) if _settled(record.node(name)) else b"",
+            record.node(name).worker,
+        )
+        for name, node in record.dag.nodes.items()
+    }
+    result = orjson.dumps(record.result) if record.status is RunStatus.COMPLETED else b""
+    return RunState(
+        record.run,
+        record.workflow,
+        record.status,
+        to_ms(record.started),
+        to_ms(record.ended),
+        nodes,
+        result,
+        record.error,
+    )
+
+
+def _shown(node: NodeRecord, over: bool) -> NodeStatus:
+    return node.verdict or (NodeStatus.CANCELLED if over else NodeStatus.WAITING)
+
+
+def to_ms(instant: datetime | None) -> int:
+    """Milliseconds since 1970; 0 for none."""
+    return 0 if instant is None else round(instant.timestamp() * 1000)

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs and their ready tasks on Redis 7.0+ or Valkey.
+
+| key | holds |
+| --- | --- |
+| `<mesh>:tasks:<queue>` | stream of ready nodes `{run, node}`, with the group `workers` |
+| `<mesh>:tasks:<queue>:delayed` | sorted set, by when they are due: retries, unfinished starts, and `:intact`, the proof |
+| | that nothing was lost |
+| `<mesh>:run:<id>` | hash, the whole of one run: `epoch status active nodes ...`, and of each node `m:` message, `w:` waits, |
+| | `c:` children, `s:` status, `a:` attempt, `f:` failures, `l:` losses, `e:` entry, `o:` owner, `b:` began, |
+| | `t:` ended, `r:` result, `x:` error |
+| `<mesh>:runs:<workflow>` | sorted set of runs by their start |
+
+An entry counts only if the run names it (`e:`), so that one that was written twice, or is left over, is passed over.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nerv.api.workflow.v1 import workflow_pb2
+from nerv.errors import Invalid
+from nerv.protocols.queue import Claim, NodeState, NodeStatus, Orphan, Plan, RunState, RunStatus, Taken
+from nerv.redis import Scripts, mapped
+from nerv.redis.connection import Redis
+
+GROUP = "workers"
+INTACT = ":intact"
+DUE = 100  # members made ready at a time
+REMEMBERED = 10_000  # runs of a workflow
+
+Words = list[str | bytes | int | float]
+
+
+class RedisQueue:
+    """`nerv.protocols.queue.Queue` on Redis. `lease` is seconds; `keep` is how long an ended run is remembered, seconds."""
+
+    def __init__(self, redis: Redis, mesh: str, *, lease: float, keep: int, queue: str = "default") -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis, "nerv_scheduler.queue")
+        self._mesh = mesh
+        self._stream = f"{mesh}:tasks:{queue}"
+        self._delayed = f"{self._stream}:delayed"
+        self._lease_ms = round(lease * 1000)
+        self._keep = keep
+
+    async def take(self, worker: str, limit: int, seconds: float) -> Taken:
+        """Claim nodes (see `TaskQueue.take`)."""
+        intact, due = await self._scripts("due", [self._delayed], [DUE])
+        if due:
+            await self._promote([member.decode() for member in due])
+        entries = await self._expired(worker, limit)
+        if entries is not None and len(entries) < limit:
+            fresh = await self._ready(worker, limit - len(entries), 0.0 if entries else seconds)
+            entries = None if fresh is None else entries + fresh
+        if entries is None:
+            await self._make_group()
+            return Taken(intact=False)
+        return await self._claim(worker, entries, bool(intact))
+
+    async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
+        """Renew leases (see `TaskQueue.renew`)."""
+        if not claims:
+            return []
+        args: Words = [GROUP, worker]
+        for claim in claims:
+            args += [claim.epoch, claim.attempt, claim.entry, claim.node]
+        held = await self._scripts("renew", [self._stream, *(self._run(c.run) for c in claims)], args)
+        return [claim for claim, mine in zip(claims, held, strict=True) if not mine]
+
+    async def finish(self, claim: Claim, result: bytes) -> bool:
+        """Complete a node (see `TaskQueue.finish`)."""
+        return await self._settle(claim, NodeStatus.COMPLETED, result)
+
+    async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
+        """Fail an attempt or a node (see `TaskQueue.fail`)."""
+        if retry_in is None:
+            return await self._settle(claim, NodeStatus.CANCELLED if cancelled else NodeStatus.FAILED, error)
+        keys = [self._run(claim.run), self._stream, self._delayed]
+        answer = await self._scripts("retry", keys, [*self._token(claim), claim.node, error, round(retry_in * 1000)])
+        return bool(answer == b"done")
+
+    async def release(self, claim: Claim) -> bool:
+        """Give a node back (see `TaskQueue.release`)."""
+        keys = [self._run(claim.run), self._stream]
+        return bool(await self._scripts("release", keys, [*self._token(claim), claim.node]) == b"done")
+
+    async def close(self, claim: Claim, *, result: bytes = b"", error: str = "") -> bool:
+        """End a run (see `TaskQueue.close`)."""
+        status = RunStatus.FAILED if error else RunStatus.COMPLETED
+        keys = [self._run(claim.run), self._stream]
+        answer = await self._scripts("close", keys, [*self._token(claim), status.value, result, error, self._keep])
+        return bool(answer == b"done")
+
+    async def drop(self, orphan: Orphan) -> None:
+        """Forget an entry (see `TaskQueue.drop`)."""
+        with mapped("drop"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.xack(self._stream, GROUP, orphan.entry)
+                pipe.xdel(self._stream, orphan.entry)
+                await pipe.execute()
+
+    async def start(self, plan: Plan, *, restore: bool = False) -> bool:
+        """Put a run in (see `RunStore.start`)."""
+        keys = [self._run(plan.run), self._stream, self._delayed, self._runs(plan.workflow)]
+        status = RunStatus.FAILING if plan.failing else RunStatus.RUNNING
+        args: Words = [uuid.uuid4().hex, plan.run, plan.workflow, status.value, plan.started_ms, plan.end]
+        args += [int(restore), REMEMBERED, "\n".join(node.name for node in plan.nodes)]
+        for node in plan.nodes:
+            args += [node.name, node.message, node.waits, "\n".join(node.children), node.status.value]
+            args += [node.result, node.error, node.attempts, node.failures]
+        return bool(await self._scripts("start", keys, args) == b"started")
+
+    async def intend(self, run: str, seconds: float) -> None:
+        """Remember a start (see `RunStore.intend`)."""
+        await self._scripts("intend", [self._run(run), self._delayed], [run, round(seconds * 1000)])
+
+    async def status(self, run: str) -> RunStatus | None:
+        """Where a run stands (see `RunStore.status`)."""
+        found = await self._command("HGET", self._run(run), "status")
+        return None if found is None else RunStatus(found.decode())
+
+    async def show(self, run: str) -> RunState | None:
+        """A run (see `RunStore.show`)."""
+        found: dict[bytes, bytes] = await self._command("HGETALL", self._run(run))
+        return _state({name.decode(): value for name, value in found.items()}) if found else None
+
+    async def results(self, run: str, nodes: Sequence[str]) -> dict[str, bytes]:
+        """Results of nodes (see `RunStore.results`)."""
+        if not nodes:
+            return {}
+        found = await self._command("HMGET", self._run(run), *(f"r:{node}" for node in nodes))
+        return {node: value for node, value in zip(nodes, found, strict=True) if value is not None}
+
+    async def runs(self, workflow: str, limit: int) -> list[tuple[str, int]]:
+        """The latest runs (see `RunStore.runs`)."""
+        found = await self._command("ZRANGE", self._runs(workflow), 0, limit - 1, "REV")
+        if not found:
+            return []
+        started = await self._command("ZMSCORE", self._runs(workflow), *found)
+        return [(run.decode(), int(ms)) for run, ms in zip(found, started, strict=True) if ms is not None]
+
+    async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
+        """Nothing is missing (see `RunStore.mark_intact`)."""
+        for workflow, runs in started.items():
+            latest = sorted(runs.items(), key=lambda item: item[1])[-REMEMBERED:]
+            await self._command("ZADD", self._runs(workflow), *(word for run, ms in latest for word in (ms, run)))
+            await self._command("ZREMRANGEBYRANK", self._runs(workflow), 0, -1 - REMEMBERED)
+        await self._command("ZADD", self._delayed, "inf", INTACT)
+
+    async def _promote(self, members: Sequence[str]) -> None:
+        pairs = [member.partition("\n") for member in members]
+        keys = [self._delayed, self._stream, *(self._run(run) for run, _, _ in pairs)]
+        await self._scripts("promote", keys, [word for run, _, node in pairs for word in (run, node)])
+
+    async def _expired(self, worker: str, limit: int) -> list[Any] | None:
+        """Entries whose worker has not renewed them; None when the stream or its group is gone."""
+        words = (self._stream, GROUP, worker, self._lease_ms, "0-0", "COUNT", limit)
+        answer = await self._of_group("XAUTOCLAIM", *words)
+        return None if answer is None else list(answer[1])
+
+    async def _ready(self, worker: str, limit: int, seconds: float) -> list[Any] | None:
+        """New entries; None when the stream or its group is gone."""
+        words: Words = ["GROUP", GROUP, worker, "COUNT", limit]
+        if seconds > 0:
+            words += ["BLOCK", max(1, round(seconds * 1000))]
+        answer = await self._of_group("XREADGROUP", *words, "STREAMS", self._stream, ">")
+        if answer is None:
+            return None
+        streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
+        return [entry for part in streams for entry in part]
+
+    async def _of_group(self, *words: str | bytes | int | float) -> Any:
+        try:
+            return await self._command(*words) or []
+        except Invalid as error:
+            # The second is what a blocked read hears when the stream is deleted under it (Redis 7.0).
+            if "NOGROUP" in error.detail or "UNBLOCKED" in error.detail:
+                return None
+            raise
+
+    async def _make_group(self) -> None:
+        """The group, from the first entry on, so that none that was written before it is passed over."""
+        await self._command("ZREM", self._delayed, INTACT)
+        try:
+            await self._command("XGROUP", "CREATE", self._stream, GROUP, "0", "MKSTREAM")
+        except Invalid as error:
+            if "BUSYGROUP" not in error.detail:
+                raise
+
+    async def _claim(self, worker: str, entries: Sequence[Any], intact: bool) -> Taken:
+        if not entries:
+            return Taken(intact=intact)
+        args: Words = [GROUP, worker]
+        named = [(entry.decode(), *_fields(fields)) for entry, fields in entries]
+        for entry, run, node in named:
+            args += [entry, run, node]
+        answers = await self._scripts("claim", [self._stream, *(self._run(run) for _, run, _ in named)], args)
+        claims, orphans = [], []
+        for (entry, run, node), answer in zip(named, answers, strict=True):
+            if answer[0] == b"orphan":
+                orphans.append(Orphan(run, entry))
+            elif answer[0] == b"claimed":
+                _, epoch, attempt, message, failures, losses, status = answer
+                over = status != b"running"
+                claims.append(
+                    Claim(run, node, entry, epoch.decode(), attempt, message, int(failures), int(losses), over)
+                )
+        return Taken(tuple(claims), tuple(orphans), intact)
+
+    async def _settle(self, claim: Claim, verdict: NodeStatus, text: str | bytes) -> bool:
+        keys = [self._run(claim.run), self._stream]
+        answer = await self._scripts("settle", keys, [*self._token(claim), claim.node, verdict.value, text])
+        return bool(answer == b"done")
+
+    def _token(self, claim: Claim) -> Words:
+        return [GROUP, claim.epoch, claim.attempt, claim.entry]
+
+    async def _command(self, *words: str | bytes | int | float) -> Any:
+        with mapped(str(words[0])):
+            return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py types it not
+
+    def _run(self, run: str) -> str:
+        return f"{self._mesh}:run:{run}"
+
+    def _runs(self, workflow: str) -> str:
+        return f"{self._mesh}:runs:{workflow}"
+
+
+def _fields(fields: Any) -> tuple[str, str]:
+    found = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+    return found[b"run"].decode(), found[b"node"].decode()
+
+
+def _state(found: Mapping[str, bytes]) -> RunState:
+    text = {name: value.decode() for name, value in found.items() if name[:2] not in ("m:", "r:") and name != "result"}
+    names = text["nodes"].split("\n") if text["nodes"] else []
+    nodes = {
+        name: NodeState(
+            NodeStatus(text[f"s:{name}"]),
+            workflow_pb2.Task.FromString(found[f"m:{name}"]).task,
+            int(text.get(f"a:{name}", 0)),
+            int(text.get(f"b:{name}", 0)),
+            int(text.get(f"t:{name}", 0)),
+            text.get(f"x:{name}", ""),
+            found.get(f"r:{name}", b""),
+            text.get(f"o:{name}", ""),
+        )
+        for name in names
+    }
+    return RunState(
+        text["run"],
+        text["workflow"],
+        RunStatus(text["status"]),
+        int(text["started"]),
+        int(text.get("ended", 0)),
+        nodes,
+        found.get("result", b""),
+        text.get("error", ""),
+    )

@@ -1,0 +1,76 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Put a run in; everything is looked at before anything is written.
+-- KEYS: run, stream, delayed, runs of the workflow
+-- ARGV: epoch, run, workflow, status, started (ms), end message, restore (0/1), runs remembered, names of the nodes (lines),
+--       (node, message, waits, children (lines), status, result, error, attempts, failures)...
+local FIELDS = 9
+local first = 10
+local intent = ARGV[2] .. '\n:start'
+
+local function sound()
+  -- Whether every node that is on its way has its entry. XRANGE finds it in the stream, taken or not.
+  local function found(node)
+    local status = redis.call('HGET', KEYS[1], 's:' .. node)
+    if status == 'ready' or status == 'running' then
+      local entry = redis.call('HGET', KEYS[1], 'e:' .. node)
+      return entry and #redis.call('XRANGE', KEYS[2], entry, entry) == 1
+    end
+    if status == 'retrying' then
+      return redis.call('ZSCORE', KEYS[3], ARGV[2] .. '\n' .. node)
+    end
+    return true
+  end
+  for i = first, #ARGV, FIELDS do
+    if not found(ARGV[i]) then
+      return false
+    end
+  end
+  return found(':end')
+end
+
+if redis.call('EXISTS', KEYS[1]) == 1 and (ARGV[7] == '0' or sound()) then
+  redis.call('ZREM', KEYS[3], intent)
+  return 'exists'
+end
+
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'run', ARGV[2], 'workflow', ARGV[3], 'status', ARGV[4],
+  'started', ARGV[5], 'm::end', ARGV[6], 'nodes', ARGV[9])
+local active = 0
+
+local function enqueue(node)
+  local entry = redis.call('XADD', KEYS[2], '*', 'run', ARGV[2], 'node', node)
+  redis.call('HSET', KEYS[1], 's:' .. node, 'ready', 'e:' .. node, entry)
+end
+
+for i = first, #ARGV, FIELDS do
+  local node, status = ARGV[i], ARGV[i + 4]
+  redis.call('HSET', KEYS[1], 'm:' .. node, ARGV[i + 1], 'w:' .. node, ARGV[i + 2], 's:' .. node, status)
+  if ARGV[i + 3] ~= '' then
+    redis.call('HSET', KEYS[1], 'c:' .. node, ARGV[i + 3])
+  end
+  if status == 'completed' then
+    redis.call('HSET', KEYS[1], 'r:' .. node, ARGV[i + 5])
+  end
+  if ARGV[i + 6] ~= '' then
+    redis.call('HSET', KEYS[1], 'x:' .. node, ARGV[i + 6])
+  end
+  if ARGV[i + 7] ~= '0' then
+    redis.call('HSET', KEYS[1], 'a:' .. node, ARGV[i + 7])
+  end
+  if ARGV[i + 8] ~= '0' then
+    redis.call('HSET', KEYS[1], 'f:' .. node, ARGV[i + 8])
+  end
+  if status == 'ready' then
+    active = active + 1
+    enqueue(node)
+  end
+end
+redis.call('HSET', KEYS[1], 'active', active)
+if active == 0 then
+  enqueue(':end')
+end
+redis.call('ZADD', KEYS[4], ARGV[5], ARGV[2])
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[8]))
+redis.call('ZREM', KEYS[3], intent)
+return 'started'

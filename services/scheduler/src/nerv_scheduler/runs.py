@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start runs, and put back what the queue has lost."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+from opentelemetry.trace import SpanKind
+
+from nerv.app import App
+from nerv.errors import IdConflict, NotFound, UnknownOutcome
+from nerv.protocols import Clock, History, ReadQuery
+from nerv.protocols.queue import Queue, RunStatus
+from nerv.telemetry import names as n
+from nerv.telemetry import span
+from nerv.types import EventType, check_id, entity_of
+from nerv.workflows import draw
+from nerv.workflows.drawing import plain
+from nerv_scheduler.events import RunEvents
+from nerv_scheduler.model import RUN_CATEGORY, RunRecord, plan, stream_of, to_ms
+from nerv_scheduler.recorder import Recorder
+
+log = structlog.get_logger(__name__)
+
+SUBMIT_SECONDS = 10.0
+# Longer than a submission can take to be recorded or aborted, Kafka's transaction time-out included.
+INTENT_SECONDS = 40.0
+
+
+class Starter:
+    """Starts runs of the app's workflows, each once."""
+
+    def __init__(
+        self, app: App, queue: Queue, recorder: Recorder, clock: Clock, source: str, worker: str, task_limit: int
+    ) -> None:
+        self._app = app
+        self._queue = queue
+        self._recorder = recorder
+        self._clock = clock
+        self._source = source
+        self._worker = worker
+        self._task_limit = task_limit
+
+    async def start(self, workflow: str, run_input: Mapping[str, Any], run: str) -> bool:
+        """Draw, record, put into the queue. False: this run was started before, with the same input.
+
+        Raises NotFound for the workflow, Invalid, TooLarge, IdConflict when the run was started otherwise, Unavailable,
+        UnknownOutcome. Repeating it with the same run is safe; a start that is given up half-way is finished by others.
+        """
+        spec = self._app.workflows.get(workflow)
+        if spec is None:
+            known = ", ".join(sorted(self._app.workflows)) or "none"
+            raise NotFound(f"there is no workflow {workflow!r}; there are {known}")
+        check_id(stream_of(run), "stream of the run")
+        dag = draw(spec, self._app.tasks, run_input, self._task_limit)
+        with span(
+            f"send {workflow}", SpanKind.PRODUCER, attributes={n.WORKFLOW: workflow, n.RUN: run, n.SYSTEM: n.REDIS}
+        ):
+            event = RunEvents(self._source, run, self._worker).submitted(self._clock.now(), workflow, run_input, dag)
+            await self._queue.intend(run, INTENT_SECONDS)
+            try:
+                new = await self._recorder.submit(run, event, SUBMIT_SECONDS)
+            except TimeoutError:
+                raise UnknownOutcome(f"history did not answer; repeat it with the run id {run}") from None
+            if new:
+                record = RunRecord(run, workflow, run_input, dag, event.time, event.traceparent, event.tracestate)
+            else:
+                record = await self._recorder.read(run)
+                _check_same(record, workflow, run_input)
+            # The reply of an earlier try may be lost and the run long under way: the queue knows it then.
+            if new or record.status in (RunStatus.RUNNING, RunStatus.FAILING):
+                await self._queue.start(plan(record))
+            return new
+
+
+def _check_same(record: RunRecord, workflow: str, run_input: Mapping[str, Any]) -> None:
+    if record.workflow != workflow or dict(record.input) != plain(run_input, "the input"):
+        raise IdConflict(f"run {record.run} was started as {record.workflow} with another input; choose another run id")
+
+
+class Recovery:
+    """Puts unfinished runs back into a queue that has lost them: history says which, and how far they came."""
+
+    def __init__(self, queue: Queue, recorder: Recorder, history: History) -> None:
+        self._queue = queue
+        self._recorder = recorder
+        self._history = history
+
+    async def restore(self, run: str) -> bool:
+        """Put one run back if history says that it is unfinished. False: there is nothing to do."""
+        try:
+            record = await self._recorder.read(run)
+        except NotFound:
+            return False
+        if record.status in (RunStatus.COMPLETED, RunStatus.FAILED):
+            return False
+        restored = await self._queue.start(plan(record), restore=True)
+        if restored:
+            log.info("run.restored", run=run, workflow=record.workflow, known=len(record.nodes))
+        return restored
+
+    async def restore_all(self) -> int:
+        """Put every unfinished run back; answers how many were. Harmless when nothing was lost, and from many replicas."""
+        ended: set[str] = set()
+        started: dict[str, tuple[str, datetime]] = {}
+        marks = frozenset({EventType.RUN_SUBMITTED, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
+        async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=marks)):
+            run = entity_of(event.stream)
+            if event.type == EventType.RUN_SUBMITTED:
+                started[run] = (orjson.loads(event.data)["workflow"], event.time)
+            else:
+                ended.add(run)
+        restored = [run for run in started if run not in ended and await self.restore(run)]
+        remembered: dict[str, dict[str, int]] = {}
+        for run, (workflow, time) in started.items():
+            remembered.setdefault(workflow, {})[run] = to_ms(time)
+        await self._queue.mark_intact(remembered)
+        log.info("queue.intact", runs=len(started), unfinished=len(started) - len(ended), restored=len(restored))
+        return len(restored)

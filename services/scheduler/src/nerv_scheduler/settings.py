@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the scheduler alone: `NERV_SCHEDULER__CONCURRENCY=32`."""
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from nerv.service import ServiceSettings
+from nerv.workflows import TASK_LIMIT
+
+
+class WorkSettings(BaseModel):
+    """How a replica works."""
+
+    model_config = ConfigDict(frozen=True)
+
+    concurrency: PositiveInt = 16  # tasks at once; also the most threads of tasks that are not async
+    lease_seconds: float = Field(default=6.0, ge=0.5)  # a task whose replica is silent for so long goes to another
+    drain_seconds: float = Field(default=5.0, ge=0.0, le=7.0)  # on SIGTERM; what is unfinished then goes to others
+    tasks: PositiveInt = TASK_LIMIT  # of one workflow; beyond: 413
+    keep_seconds: PositiveInt = 3600  # an ended run stays in Redis; afterwards it is read from history
+    losses: NonNegativeInt = 5  # a task whose replica has died more often than this fails for good
+    retry_first_seconds: PositiveFloat = 0.5  # pause before the first retry; it doubles
+    retry_longest_seconds: PositiveFloat = 30.0
+
+
+class SchedulerSettings(ServiceSettings):
+    """All settings of the scheduler."""
+
+    scheduler: WorkSettings = WorkSettings()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runs of this replica: each a task that outlives the request which ordered it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from nerv.errors import IdConflict, NervError, Overloaded, Refused, Unavailable, from_problem
+from nerv.telemetry import names as n
+from nerv.telemetry import span
+from nerv_sync.journal import Claim, Document, Journal
+from nerv_sync.model import (
+    Order,
+    Tally,
+    applied_document,
+    check_deletes,
+    planned_document,
+    refused_document,
+    running_document,
+)
+from nerv_sync.runner import Runner
+from nerv_sync.settings import RunSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Runs:
+    """Takes orders, at most so many at once. A repeated order joins its run, or gets the answer again."""
+
+    def __init__(self, runner: Runner, journal: Journal, threads: ThreadPoolExecutor, settings: RunSettings) -> None:
+        self._runner = runner
+        self._journal = journal
+        self._threads = threads
+        self._settings = settings
+        self._active: dict[tuple[str, str], tuple[Order, asyncio.Task[Document]]] = {}
+        self._stopping = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        tasks = {task for _, task in self._active.values()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def order(self, order: Order) -> Document:
+        """Perform a run and answer its document; one with status `running` when it takes longer than a request may.
+
+        Raises what the run was refused for, RunUnderWay, IdConflict, Overloaded, Unavailable.
+        """
+        task = self._task(order)
+        done, _ = await asyncio.wait({task}, timeout=self._settings.answer_seconds)
+        if not done:
+            return running_document(order)
+        if task.cancelled():
+            raise Unavailable("this replica is going down; repeat the order with the same Idempotency-Key")
+        return task.result()
+
+    def _task(self, order: Order) -> asyncio.Task[Document]:
+        place = (order.source, order.run)
+        if place in self._active:
+            known, task = self._active[place]
+            if known != order:
+                raise IdConflict(f"run {order.run} was ordered with other options; use another Idempotency-Key")
+            return task
+        if self._stopping:
+            raise Unavailable("this replica is going down", retry_after=1.0)
+        if len(self._active) >= self._settings.runs:
+            raise Overloaded(f"{len(self._active)} runs are under way here (NERV_SYNC__RUNS)", retry_after=2.0)
+        task = asyncio.create_task(self._perform(order))
+        self._active[place] = (order, task)
+        task.add_done_callback(lambda ended: self._over(order, ended))
+        return task
+
+    def _over(self, order: Order, task: asyncio.Task[Document]) -> None:
+        self._active.pop((order.source, order.run), None)
+        if task.cancelled():
+            log.info("run.stopped", source=order.source, run=order.run)
+        elif (error := task.exception()) is not None:
+            known = isinstance(error, NervError)
+            log.warning(
+                "run.failed", source=order.source, run=order.run, exc_info=None if known else error, error=str(error)
+            )
+
+    async def _perform(self, order: Order) -> Document:
+        with span("sync run", attributes={n.SYNC: order.source, n.RUN: order.run}):
+            document = await self._journal.document(order.source, order.run)
+            if document is None:
+                claimed = await self._journal.claim(order, lambda run: (order.source, run) in self._active)
+                document = await self._claimed(claimed) if isinstance(claimed, Claim) else claimed
+            return _answer(order, document)
+
+    async def _claimed(self, claim: Claim) -> Document:
+        tally = Tally()
+        async with self._journal.alive(claim, tally.counts):
+            try:
+                document = await self._execute(claim.order, tally)
+            except Refused as refusal:
+                document = refused_document(claim.order, refusal)
+            recorded = await self._journal.finish(claim, document | {"attempt": claim.attempt})
+        log.info("run.finished", source=claim.order.source, run=claim.order.run, status=recorded["status"])
+        return recorded
+
+    async def _execute(self, order: Order, tally: Tally) -> Document:
+        guard = self._settings.delete_guard
+        plan = await self._runner.plan(order)
+        if order.dry_run:
+            return planned_document(order, plan, guard)
+        check_deletes(plan, guard, order.confirm_deletes)
+        await self._runner.apply(plan, tally)
+        return applied_document(order, plan, tally, guard)
+
+
+def _answer(order: Order, document: Document) -> Document:
+    """The document of a run that is over, as the answer to this order: a refusal is raised again."""
+    if (document["dry_run"], document["confirm_deletes"]) != (order.dry_run, order.confirm_deletes):
+        raise IdConflict(f"run {order.run} was ordered with other options; use another Idempotency-Key")
+    if document["status"] == "refused":
+        problem = document["problem"]
+        raise from_problem(problem, problem["status"])
+    return document

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queue port: in memory, and on a real Redis, where also its losses are tried."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from nerv.protocols.queue import Queue
+from nerv.redis import RedisSettings, connect
+from nerv.redis.connection import Redis
+from nerv.testing.contracts.queue import LEASE, QueueContract, fan, nothing, single, take
+from nerv.testing.memory_queue import MemoryQueue
+from nerv_scheduler.queue import RedisQueue
+
+
+class TestMemoryQueue(QueueContract):
+    """The memory queue keeps the contract."""
+
+    @pytest.fixture
+    def queue(self) -> Queue:
+        """A new one for each test."""
+        return MemoryQueue(lease=LEASE)
+
+
+@pytest.fixture
+async def redis(redis_url: str, mesh_name: str) -> AsyncIterator[Redis]:
+    """Connections to a real server; the keys of the mesh are deleted afterwards."""
+    client = connect(RedisSettings(url=redis_url), mesh_name)
+    yield client
+    keys = [key async for key in client.scan_iter(f"{mesh_name}:*")]
+    if keys:
+        await client.unlink(*keys)
+    await client.aclose()
+
+
+@pytest.fixture
+async def queue(redis: Redis, mesh_name: str) -> Queue:
+    """A queue of its own for each test, with its group."""
+    made = RedisQueue(redis, mesh_name, lease=LEASE, keep=60)
+    await made.take("nobody", 1, 0.0)
+    return made
+
+
+class TestRedisQueue(QueueContract):
+    """The queue on Redis keeps the contract."""
+
+    async def test_a_wiped_server_is_noticed(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
+        """When all keys are deleted the queue is not intact, and the group is made anew from the first entry on."""
+        await queue.mark_intact({})
+        await queue.start(single())
+        keys = [key async for key in redis.scan_iter(f"{mesh_name}:*")]
+        await redis.unlink(*keys)
+        plan = single()
+        await queue.start(plan)
+        assert not (await nothing(queue)).intact
+        [claim] = await take(queue)
+        assert claim.run == plan.run
+
+    async def test_a_stream_deleted_under_a_waiting_worker_is_noticed(
+        self, queue: Queue, redis: Redis, mesh_name: str
+    ) -> None:
+        """A worker that waits for entries hears that the stream is gone."""
+        await queue.mark_intact({})
+        waiting = asyncio.create_task(queue.take("a", 1, 5.0))
+        async with asyncio.timeout(10):
+            while not await _is_blocked(redis, mesh_name):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+            await redis.unlink(f"{mesh_name}:tasks:default")
+            assert not (await waiting).intact
+
+    async def test_a_restored_run_takes_no_old_tokens(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
+        """A run whose entries are lost is put in anew: earlier claims are lost, old entries are passed over."""
+        plan = fan()
+        await queue.start(plan)
+        old, _ = await take(queue, at_least=2)
+        await redis.unlink(f"{mesh_name}:tasks:default")
+        await nothing(queue)
+        assert await queue.start(plan, restore=True)
+        assert await queue.renew("a", [old]) == [old]
+        assert not await queue.finish(old, b"old")
+        assert len({claim.node for claim in await take(queue, at_least=2)}) == 2
+
+    async def test_an_entry_whose_run_is_lost_is_an_orphan(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
+        """A worker that takes it learns which run to restore; what is restored runs once."""
+        plan = single()
+        await queue.start(plan)
+        await redis.unlink(f"{mesh_name}:run:{plan.run}")
+        taken = await queue.take("a", 10, 1.0)
+        assert [orphan.run for orphan in taken.orphans] == [plan.run]
+        assert await queue.start(plan, restore=True)
+        await queue.drop(taken.orphans[0])
+        assert len(await take(queue)) == 1
+        await nothing(queue)
+
+    async def test_nothing_is_left_in_the_stream(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
+        """Entries are acknowledged and deleted with the work they stand for."""
+        plan = fan(count=5)
+        await queue.start(plan)
+        for claim in await take(queue, at_least=5):
+            await queue.finish(claim, b"1")
+        for _ in range(2):
+            [claim] = await take(queue)
+            if claim.node == "join":
+                await queue.finish(claim, b"1")
+            else:
+                await queue.close(claim)
+        assert await redis.xlen(f"{mesh_name}:tasks:default") == 0
+        assert 0 < await redis.ttl(f"{mesh_name}:run:{plan.run}") <= 60
+
+    async def test_scripts_are_packaged(self) -> None:
+        """Every script lies beside the code, so that it is in the wheel."""
+        import nerv_scheduler.queue as room
+
+        assert len(list(Path(str(room.__file__)).parent.glob("*.lua"))) == 10
+
+
+async def _is_blocked(redis: Redis, name: str) -> bool:
+    """Whether a connection of this name waits in a blocking command."""
+    return any(c["name"] == name and "b" in c["flags"] for c in await redis.client_list())

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo on one day of flights: the whole mesh as its users start it, from nothing to `demo passed`."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+MARK = "NERV_E2E_MARK"
+SECONDS = 240.0  # it takes 30 on two idle cores
+OURS = ("NERV_", "OTEL_", "KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "FLIGHTS_DATA")
+
+# One of a shared Kafka's would hold the flights of other tests: the demo's topics are the app's, without a mesh's prefix.
+pytestmark = pytest.mark.timeout(SECONDS + 60)
+
+
+def environment(mark: str) -> dict[str, str]:
+    """This one without what would lead the demo to servers, settings or collectors of others."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | {MARK: mark}
+
+
+def marked(mark: str) -> list[str]:
+    """The command lines of the processes that the demo started and that still run."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline())[:200])
+    return found
+
+
+@contextmanager
+def demo(folder: Path, mark: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The running demo, its output on a pipe; ended with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flights.demo", *arguments],
+        cwd=folder,
+        env=environment(mark),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)  # its guard ends the rest
+        process.communicate(timeout=60)
+
+
+def test_the_demo_passes_on_one_day_and_leaves_nothing_running(tmp_path: Path) -> None:
+    """Every total equals the file's, one trace has spans of all five services, exit 0, and no process is left."""
+    mark = uuid.uuid4().hex
+    with demo(tmp_path, mark, "--days", "1") as process:
+        output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, output
+    assert "demo passed" in output
+    assert "649 aircraft, 89 airports, 14 carriers, 14 months; 0 differ" in output
+    trace = re.search(r"trace [0-9a-f]{32}: spans of ([^|]*?)\n\S*all of it", output)
+    assert trace is not None, output
+    for service in ("broker", "temporal", "projector", "sync", "scheduler"):
+        assert re.search(rf"{service} [\d,]+", trace[1]), output
+    assert marked(mark) == []
+
+
+def test_wrong_arguments_start_nothing(tmp_path: Path) -> None:
+    """A month that a year does not have is refused with exit 2, before anything runs."""
+    mark = uuid.uuid4().hex
+    with demo(tmp_path, mark, "--months", "13") as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "must be 1 to 12" in output
+    assert list(tmp_path.iterdir()) == []
+    assert marked(mark) == []

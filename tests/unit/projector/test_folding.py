@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folding batches into views, on the memory store."""
+
+from typing import Any
+
+import pytest
+
+import nerv
+from nerv.protocols.views import Cursor, Epoch, Move
+from nerv.testing.memory_views import MemoryViews
+from nerv_projector.folding import FoldHop, FoldSession
+from nerv_projector.lanes import StartOver
+from nerv_projector.model import Projection, origin_position
+from nerv_projector.records import rekeyed
+from tests.unit.projector.records_in_memory import Kept, Record, event, record
+
+HISTORY, REKEYED = "m.history.v1", "m.rekeyed.airports.v1"
+EPOCH = Epoch("now", {HISTORY: "id"})
+ZERO = Cursor("id", 0)
+
+app = nerv.App("test")
+
+
+@app.event("trip.v1")
+class Trip(nerv.Event):
+    """From somewhere to somewhere."""
+
+    dest: str
+    minutes: int = 1
+
+
+@app.projection("plane", on=["trip.v1"])
+def plane(state: dict[str, Any] | None, event: Trip) -> dict[str, Any]:
+    """Adds up; thirteen minutes are not taken."""
+    if event.minutes == 13:
+        raise ValueError("thirteen")
+    return {"minutes": (state or {"minutes": 0})["minutes"] + event.minutes}
+
+
+@app.projection("airports", on=["trip.v1"], key="dest")
+def airports(state: dict[str, Any] | None, event: Trip) -> dict[str, Any]:
+    """Counts."""
+    return {"trips": (state or {"trips": 0})["trips"] + 1}
+
+
+class Bench:
+    """A session of one projection on two partitions of a memory store."""
+
+    def __init__(self, name: str, cache: int = 100) -> None:
+        self.views = MemoryViews()
+        self.letters = Kept()
+        topic = HISTORY if name == "plane" else REKEYED
+        projection: Projection[Any] = Projection(app, app.projections[name])
+        self.hop = FoldHop(projection, self.views, self.letters, topic, "m.projector", cache)
+
+    async def open(self) -> FoldSession:
+        """The session, in an epoch that has begun."""
+        await self.views.begin(EPOCH, {0: ZERO, 1: ZERO}, instead_of=None)
+        session, _ = await self.hop.open(EPOCH, frozenset({0, 1}))
+        assert isinstance(session, FoldSession)
+        return session
+
+    async def states(self) -> dict[str, tuple[int, bytes]]:
+        """Version and state of every view."""
+        return {key: (view.version, view.state) for key, view in await self.views.page(EPOCH, None, 1000)}
+
+    async def offsets(self) -> dict[int, int]:
+        """Where the cursors are."""
+        progress = await self.views.progress(EPOCH)
+        return {p: Cursor.from_bytes(stored).next_offset for p, stored in progress.cursors.items()}
+
+
+def trip(plane_: str, offset: int, minutes: int = 1, partition: int = 0) -> Record:
+    """A trip in history."""
+    data = {"dest": "LAX", "minutes": minutes}
+    return record(event("trip.v1", f"plane-{plane_}", data, offset + 1), offset=offset, partition=partition)
+
+
+def rekeyed_trip(key: str, offset: int, origin: tuple[str, int, int]) -> Record:
+    """A trip as the rekeyer writes it."""
+    source = trip("N1", 5)
+    found = event("trip.v1", "plane-N1", {"dest": key})
+    made = rekeyed(REKEYED, key, (found, source), origin, None)
+    return Record(REKEYED, 0, offset, made.key, found.data, list(made.headers))
+
+
+async def test_a_batch_is_folded_and_covered() -> None:
+    """Views, cursors and the count of events move together, over partitions."""
+    bench = Bench("plane")
+    session = await bench.open()
+    await session.take([trip("N1", 0, 5), trip("N2", 0, 7, partition=1), trip("N1", 3, 6)])
+    assert await bench.states() == {"N1": (2, b'{"minutes":11}'), "N2": (1, b'{"minutes":7}')}
+    assert await bench.offsets() == {0: 4, 1: 1}
+    assert (await bench.views.progress(EPOCH)).folded == 3
+
+
+async def test_a_batch_goes_on_from_the_one_before() -> None:
+    """Also for keys that the cache has let go."""
+    bench = Bench("plane", cache=1)
+    session = await bench.open()
+    await session.take([trip("N1", 0), trip("N2", 1)])
+    await session.take([trip("N1", 2), trip("N2", 3)])
+    assert await bench.states() == {"N1": (2, b'{"minutes":2}'), "N2": (2, b'{"minutes":2}')}
+
+
+async def test_records_that_are_covered_are_passed_over() -> None:
+    """A redelivered batch changes nothing."""
+    bench = Bench("plane")
+    session = await bench.open()
+    batch = [trip("N1", 0), trip("N1", 1)]
+    await session.take(batch)
+    await session.take(batch)
+    assert await bench.states() == {"N1": (2, b'{"minutes":2}')}
+
+
+async def test_a_deposed_session_starts_over() -> None:
+    """When another owner has moved a cursor, nothing is written and nobody is told that it was."""
+    bench = Bench("plane")
+    session = await bench.open()
+    moved = Move(ZERO.to_bytes(), Cursor("id", 9))
+    await bench.views.apply(EPOCH, {0: moved}, {})
+    with pytest.raises(StartOver):
+        await session.take([trip("N1", 0)])
+    assert await bench.states() == {}
+
+
+async def test_a_partition_without_a_cursor_is_not_taken_up() -> None:
+    """A store that has lost a cursor has to begin a new epoch first."""
+    bench = Bench("plane")
+    await bench.open()
+    with pytest.raises(StartOver):
+        await bench.hop.open(EPOCH, frozenset({0, 7}))
+
+
+async def test_poison_parks_its_key_and_the_partition_goes_on() -> None:
+    """The key stays as before the event, which is in the dead letters once; other keys are folded, now and later."""
+    bench = Bench("plane")
+    session = await bench.open()
+    await session.take([trip("N1", 0, 2), trip("N1", 1, 13), trip("N2", 2, 3), trip("N1", 3, 2)])
+    await session.take([trip("N1", 4, 2), trip("N2", 5, 3)])
+    assert await bench.states() == {"N1": (1, b'{"minutes":2}'), "N2": (2, b'{"minutes":6}')}
+    assert bench.letters.letters == [("ValueError: thirteen", "fold-plane")]
+    view = (await bench.views.load(EPOCH, ["N1"]))["N1"]
+    assert view.parked is not None
+    assert view.parked["position"] == "m.history.v1/0/1"
+    assert await bench.offsets() == {0: 6, 1: 0}
+    assert (await bench.views.progress(EPOCH)).folded == 3
+
+
+async def test_a_parked_key_stays_parked_after_a_restart() -> None:
+    """The store remembers it, not the memory of the session."""
+    bench = Bench("plane")
+    await (await bench.open()).take([trip("N1", 0, 13)])
+    session, _ = await bench.hop.open(EPOCH, frozenset({0}))
+    await session.take([trip("N1", 1)])
+    assert await bench.states() == {"N1": (0, b"null")}
+
+
+async def test_an_event_that_does_not_fit_its_schema_parks_its_key() -> None:
+    """The key is known from the stream, so that no later event is folded past it."""
+    bench = Bench("plane")
+    session = await bench.open()
+    bad = record(event("trip.v1", "plane-N1", b'{"dest":1}'), offset=0)
+    await session.take([bad, trip("N1", 1)])
+    assert await bench.states() == {"N1": (0, b"null")}
+    assert bench.letters.letters[0][0].startswith("SchemaMismatch")
+
+
+async def test_a_record_that_is_no_event_is_skipped() -> None:
+    """It has no key to park; it goes to the dead letters, and the partition goes on."""
+    bench = Bench("plane")
+    session = await bench.open()
+    await session.take([Record(HISTORY, 0, 0, b"x", b"x", [("ce_id", b"1")]), trip("N1", 1)])
+    assert await bench.states() == {"N1": (1, b'{"minutes":1}')}
+    assert len(bench.letters.letters) == 1
+
+
+async def test_doubles_of_the_rekeyer_are_dropped() -> None:
+    """By origin, in the same batch and in a later one; the second key of the same event is no double."""
+    bench = Bench("airports")
+    session = await bench.open()
+    first, second = ("now", 3, origin_position(5, 0)), ("now", 3, origin_position(5, 1))
+    await session.take([rekeyed_trip("LAX", 0, first), rekeyed_trip("LAX", 1, first), rekeyed_trip("JFK", 2, second)])
+    await session.take([rekeyed_trip("LAX", 7, first), rekeyed_trip("JFK", 8, second)])
+    assert await bench.states() == {"JFK": (1, b'{"trips":1}'), "LAX": (1, b'{"trips":1}')}
+
+
+async def test_origins_survive_a_restart() -> None:
+    """They are part of the cursor."""
+    bench = Bench("airports")
+    origin = ("now", 3, origin_position(5, 0))
+    await (await bench.open()).take([rekeyed_trip("LAX", 0, origin)])
+    session, _ = await bench.hop.open(EPOCH, frozenset({0}))
+    await session.take([rekeyed_trip("LAX", 1, origin)])
+    assert await bench.states() == {"LAX": (1, b'{"trips":1}')}
+
+
+async def test_records_of_another_epoch_are_passed_over() -> None:
+    """What an earlier life rekeyed is not folded into this one."""
+    bench = Bench("airports")
+    session = await bench.open()
+    await session.take([rekeyed_trip("LAX", 0, ("before", 3, origin_position(5, 0)))])
+    assert await bench.states() == {}
+    assert await bench.offsets() == {0: 1, 1: 0}
+
+
+async def test_the_cursor_moves_over_marks_at_the_end() -> None:
+    """So that the lag of a partition that ends in a transaction's mark is 0."""
+    bench = Bench("plane")
+    session = await bench.open()
+    await session.take([trip("N1", 0)])
+    ended = {(HISTORY, 0): 2, (HISTORY, 1): 0}
+    assert session.at_end(ended)
+    await session.rest(ended)
+    assert await bench.offsets() == {0: 2, 1: 0}
+    assert not session.at_end(ended)
