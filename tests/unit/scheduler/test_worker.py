@@ -44,6 +44,13 @@ FAST = WorkSettings(
 )
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; fail after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - some conditions come true in other threads
+            await asyncio.sleep(0.01)
+
+
 class Away(MemoryHistory):
     """A history that can be away for a while."""
 
@@ -167,9 +174,7 @@ async def test_a_second_attempt_takes_the_recorded_result() -> None:
     world = made(work)
     await world.starter.start("w", {}, "r1")
     async with world.replica():
-        async with asyncio.timeout(10):
-            while not calls:
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(calls))
         # As after a wipe: the queue forgets who works on it, and another attempt is made from history.
         world.queue.wipe()
         state = await world.ended("r1")
@@ -366,9 +371,7 @@ async def test_a_stopping_replica_gives_its_work_back() -> None:
     world = made(work)
     await world.starter.start("w", {}, "r1")
     async with world.replica("one"):
-        async with asyncio.timeout(10):
-            while not started:
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(started))
     stopped = time.monotonic()
     hold.set()
     async with world.replica("two"):
@@ -392,10 +395,9 @@ async def test_a_task_that_blocks_the_loop_keeps_its_lease() -> None:
 
     def elsewhere() -> None:
         async def look() -> None:
-            while not calls:
-                await asyncio.sleep(0.01)
-            until = time.monotonic() + 2.5 * FAST.lease_seconds
-            while time.monotonic() < until:
+            await until(lambda: bool(calls))
+            end = time.monotonic() + 2.5 * FAST.lease_seconds
+            while time.monotonic() < end:
                 other.extend((await world.queue.take("two", 1, 0.05)).claims)
 
         asyncio.run(look())
@@ -438,13 +440,11 @@ async def test_room_counts_threads_that_outlive_their_time_out() -> None:
         assert "took longer than 0.05 s" in state.error
         assert worker.room == FAST.concurrency - 1
         hold.set()
-        async with asyncio.timeout(5):
-            while worker.room < FAST.concurrency:
-                await asyncio.sleep(0.01)
+        await until(lambda: worker.room == FAST.concurrency)
 
 
 async def test_a_task_is_called_as_declared() -> None:
-    """Wrong arguments and results that are not JSON are permanent; SystemExit of a task is its failure."""
+    """Wrong arguments and results that are not JSON are permanent; a task cannot end its process or cancel its worker."""
     app = nerv.App("called")
 
     @app.task()
@@ -458,8 +458,16 @@ async def test_a_task_is_called_as_declared() -> None:
         await invoke(found, [1, 2], None, Threads())
     with pytest.raises(PermanentError, match="not JSON"):
         await invoke(found, [2], None, Threads())
-    with pytest.raises(SystemExit):
+    with pytest.raises(RuntimeError, match="SystemExit"):
         await invoke(found, [1], None, Threads())
+
+    @app.task()
+    async def two(error: bool) -> None:
+        raise SystemExit if error else asyncio.CancelledError
+
+    for error in (True, False):
+        with pytest.raises(RuntimeError, match="SystemExit|CancelledError"):
+            await invoke(callees(app)["two"], [error], None, Threads())
 
 
 async def test_the_client_is_handed_to_the_parameter_that_asks_for_it() -> None:

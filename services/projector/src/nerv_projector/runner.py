@@ -137,8 +137,12 @@ class Runner:
     async def _restart(self) -> None:
         try:
             async with self._lock:
+                import time,sys
+                t0=time.time()
                 await self._halt()
+                t1=time.time()
                 self.epoch = await self._present_epoch()
+                print('RESTART', self.name, time.strftime('%X'), 'halt', t1-t0, 'epoch', time.time()-t1, file=sys.stderr, flush=True)
                 owned = self._working = self._owned
                 starts = [lane.start(self.epoch, owned) for lane in self.hosted.lanes]
                 for outcome in await asyncio.gather(*starts, return_exceptions=True):

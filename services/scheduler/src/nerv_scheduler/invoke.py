@@ -6,7 +6,7 @@ import contextvars
 import inspect
 import threading
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,16 +79,30 @@ class Threads:
             error: BaseException | None = None
             try:
                 value = context.run(function)
-            except StopIteration as stop:
-                error = RuntimeError(f"StopIteration: {stop}")  # a future does not take it
-            except BaseException as raised:  # SystemExit too: it belongs to the task, not to this thread
-                error = raised
+            except Exception as raised:
+                # A future does not take StopIteration.
+                error = RuntimeError(f"StopIteration: {raised}") if isinstance(raised, StopIteration) else raised
+            except BaseException as raised:  # SystemExit: it is the task's failure, and must not end the loop
+                error = RuntimeError(f"it raised {type(raised).__name__}: {raised}")
             if not loop.is_closed():
                 loop.call_soon_threadsafe(done, value, error)
 
         self.running += 1
         threading.Thread(target=body, name="nerv-task", daemon=True).start()
         return await outcome
+
+
+async def _contained(task: Awaitable[Any]) -> Any:
+    """What a task returns; its attempts to end the process, or to cancel who called it, are its own failure."""
+    try:
+        return await task
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        raise RuntimeError(f"it raised {type(error).__name__}: {error}") from error
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        raise RuntimeError("it raised CancelledError") from error
 
 
 async def invoke(callee: Callee, arguments: Sequence[Any], client: Client | None, threads: Threads) -> Result:
@@ -102,7 +116,7 @@ async def invoke(callee: Callee, arguments: Sequence[Any], client: Client | None
     try:
         async with asyncio.timeout(spec.timeout) as limit:
             if callee.is_async:
-                returned = await spec.function(*arguments, **extra)
+                returned = await _contained(spec.function(*arguments, **extra))
             else:
                 returned = await threads.call(lambda: spec.function(*arguments, **extra))
     except TimeoutError as error:
