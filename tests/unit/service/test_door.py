@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one door of every service: who may pass, how big a body may be, and how errors look."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from jwt.algorithms import RSAAlgorithm
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.types import Message
+
+from nerv.errors import Misconfigured, NervError, UnknownOutcome, VersionConflict
+from nerv.limits import Limits
+from nerv.service import Request, Route, respond
+from nerv.service.auth import Authenticator
+from nerv.service.http import application
+from nerv.service.settings import AuthSettings
+
+ISSUER, AUDIENCE = "https://issuer.example", "nerv"
+
+
+async def echo(request: Request[None]) -> Response:
+    """Who asked, and how much was sent."""
+    return respond(
+        {"subject": request.principal.subject, "tenant": request.principal.tenant, "size": len(request.body)}
+    )
+
+
+async def fail(request: Request[None]) -> Response:
+    """Fails as the query says."""
+    errors: dict[str, Exception] = {
+        "conflict": VersionConflict("a is at 2", errors=[{"version": 2}]),
+        "unknown": UnknownOutcome("who knows"),
+        "bug": RuntimeError("secret=hunter2"),
+    }
+    raise errors[request.query("how") or ""]
+
+
+ROUTES = (Route("POST", "/v1/echo", echo, "things:write"), Route("GET", "/v1/fail", fail, "things:read"))
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+async def ask(
+    app: Starlette, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", query: str = ""
+) -> Answer:
+    """One request, straight into the app."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    raw = [(k.lower().encode(), v.encode()) for k, v in {"content-length": str(len(body)), **(headers or {})}.items()]
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
+        "headers": raw, "http_version": "1.1", "scheme": "http", "server": ("test", 80), "client": ("test", 1),
+        "root_path": "", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    await app(scope, receive, send)
+    start = sent[0]
+    found = {k.decode(): v.decode() for k, v in start["headers"]}
+    return Answer(start["status"], found, b"".join(m.get("body", b"") for m in sent[1:]))
+
+
+def app_with(settings: AuthSettings, *, insecure: bool = False, limits: Limits | None = None) -> Starlette:
+    """The routes behind the door."""
+    return application(ROUTES, None, Authenticator(settings, insecure=insecure), limits or Limits())
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> AuthSettings:
+    """Two static tokens: one may write, one may only read."""
+    path = tmp_path / "tokens.json"
+    documents = [
+        {"token": "writer-token", "subject": "writer", "tenant": "acme", "scopes": ["things:write", "things:read"]},
+        {"token": "reader-token", "subject": "reader", "scopes": ["things:read"]},
+    ]
+    path.write_text(json.dumps(documents))
+    return AuthSettings(tokens_file=path)
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header of a token."""
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_without_settings_nothing_starts() -> None:
+    """Deny by default: no way to check a token, no service; NERV_INSECURE_DEV=1 is the only way around."""
+    with pytest.raises(Misconfigured, match="NERV_AUTH__TOKENS_FILE"):
+        Authenticator(AuthSettings(), insecure=False)
+    Authenticator(AuthSettings(), insecure=True)
+    with pytest.raises(Misconfigured, match="ISSUER"):
+        Authenticator(AuthSettings(jwks_url="https://keys.example/jwks"), insecure=False)
+
+
+def test_a_bad_tokens_file_is_named_without_its_content(tmp_path: Path) -> None:
+    """The error names the file and the form, and shows no token."""
+    path = tmp_path / "tokens.json"
+    path.write_text('[{"token": "hunter2"}]')
+    with pytest.raises(Misconfigured) as caught:
+        Authenticator(AuthSettings(tokens_file=path), insecure=False)
+    assert str(path) in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_static_tokens_decide(tokens: AuthSettings) -> None:
+    """No token and a wrong one are 401, a token without the scope 403, the right one passes with its tenant."""
+    app = app_with(tokens)
+    for headers in ({}, bearer("wrong"), {"authorization": "Basic d3JpdGVy"}, {"authorization": "Bearer"}):
+        answer = await ask(app, "POST", "/v1/echo", headers)
+        assert answer.status == 401
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["www-authenticate"] == "Bearer"
+    refused = await ask(app, "POST", "/v1/echo", bearer("reader-token"))
+    assert refused.status == 403
+    assert "things:write" in refused.json["detail"]
+    passed = await ask(app, "POST", "/v1/echo", bearer("writer-token"), b"12345")
+    assert (passed.status, passed.json) == (200, {"subject": "writer", "tenant": "acme", "size": 5})
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(tokens: AuthSettings) -> None:
+    """By its announced length and, where that lies, by what comes; a compressed one is not taken at all."""
+    app = app_with(tokens, limits=Limits(body=10))
+    for headers in ({}, {"content-length": "3"}):
+        answer = await ask(app, "POST", "/v1/echo", {**bearer("writer-token"), **headers}, b"x" * 11)
+        assert answer.status == 413
+        assert "NERV_LIMITS__BODY" in answer.json["detail"]
+    packed = await ask(app, "POST", "/v1/echo", {**bearer("writer-token"), "content-encoding": "gzip"}, b"x")
+    assert packed.status == 400
+
+
+async def test_the_door_comes_before_the_body(tokens: AuthSettings) -> None:
+    """Somebody without a token learns nothing of limits."""
+    app = app_with(tokens, limits=Limits(body=10))
+    assert (await ask(app, "POST", "/v1/echo", {}, b"x" * 11)).status == 401
+
+
+async def test_errors_are_problem_documents_without_secrets(tokens: AuthSettings) -> None:
+    """Our errors keep their status, text and details; a bug is a 500 that says nothing of what happened inside."""
+    app = app_with(tokens)
+    conflict = await ask(app, "GET", "/v1/fail", bearer("reader-token"), query="how=conflict")
+    assert conflict.status == 409
+    assert conflict.json["errors"] == [{"version": 2}]
+    assert conflict.json["instance"] == "/v1/fail"
+    assert (await ask(app, "GET", "/v1/fail", bearer("reader-token"), query="how=unknown")).status == 504
+    bug = await ask(app, "GET", "/v1/fail", bearer("reader-token"), query="how=bug")
+    assert bug.status == 500
+    assert b"hunter2" not in bug.body
+    assert (await ask(app, "GET", "/v1/nowhere")).status == 404
+    assert (await ask(app, "DELETE", "/v1/echo")).status == 405
+
+
+@pytest_asyncio.fixture
+async def issuer() -> AsyncIterator[tuple[AuthSettings, RSAPrivateKey]]:
+    """A JWKS that a server of ours serves, and its private key."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k1", "alg": "RS256", "use": "sig"}
+
+    async def keys(request: web.Request) -> web.Response:
+        return web.json_response({"keys": [public]})
+
+    server = web.Application()
+    server.router.add_get("/jwks", keys)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/jwks"
+    yield AuthSettings(jwks_url=url, issuer=ISSUER, audience=AUDIENCE), key
+    await runner.cleanup()
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """Good claims, changed; None leaves one out."""
+    now = int(time.time())
+    good = {"sub": "ann", "iss": ISSUER, "aud": AUDIENCE, "exp": now + 60, "scope": "things:write", "tenant": "acme"}
+    return {name: value for name, value in (good | changes).items() if value is not None}
+
+
+async def test_a_jwt_passes_only_as_the_issuer_made_it(issuer: tuple[AuthSettings, RSAPrivateKey]) -> None:
+    """Signature, algorithm, issuer, audience, expiry and start are all checked; the scope decides what it may do."""
+    settings, key = issuer
+    app = app_with(settings)
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    now = int(time.time())
+
+    def signed(secret: Any = key, algorithm: str = "RS256", **changes: Any) -> str:
+        return jwt.encode(claims(**changes), secret, algorithm=algorithm, headers={"kid": "k1"})
+
+    good = await ask(app, "POST", "/v1/echo", bearer(signed()))
+    assert (good.status, good.json["subject"], good.json["tenant"]) == (200, "ann", "acme")
+    bad = {
+        "another key": signed(other),
+        "no signature": signed("", "none"),
+        "a shared secret": signed("x" * 64, "HS256"),
+        "another issuer": signed(iss="https://else.example"),
+        "another audience": signed(aud="else"),
+        "expired": signed(exp=now - 120),
+        "without an end": signed(exp=None),
+        "not yet": signed(nbf=now + 120),
+        "without a subject": signed(sub=None),
+        "nonsense": "a.b.c",
+    }
+    for what, token in bad.items():
+        answer = await ask(app, "POST", "/v1/echo", bearer(token))
+        assert answer.status == 401, what
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert (await ask(app, "POST", "/v1/echo", bearer(signed(scope="things:read")))).status == 403
+
+
+async def test_while_the_keys_cannot_be_fetched_nobody_is_refused_for_good() -> None:
+    """503 with Retry-After, not 401: the token may be good."""
+    app = app_with(AuthSettings(jwks_url="http://127.0.0.1:9/jwks", issuer=ISSUER, audience=AUDIENCE))
+    token = jwt.encode(claims(), "x" * 64, algorithm="HS256", headers={"kid": "k1"})
+    answer = await ask(app, "POST", "/v1/echo", bearer(token))
+    assert answer.status == 503
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_every_error_of_the_tree_has_its_own_status_and_type() -> None:
+    """A problem document can be turned back into the error that it came from."""
+    from nerv.errors import _tree, from_problem
+
+    for name, kind in _tree(NervError).items():
+        error = kind("why", errors=[{"a": 1}])
+        again = from_problem(error.problem("/v1/x"), kind.status)
+        assert type(again) is kind, name
+        assert (again.detail, again.errors) == ("why", [{"a": 1}])
