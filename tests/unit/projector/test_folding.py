@@ -147,6 +147,24 @@ async def test_poison_parks_its_key_and_the_partition_goes_on() -> None:
     assert (await bench.views.progress(EPOCH)).folded == 3
 
 
+async def test_a_fold_that_spoils_the_state_it_is_given_does_no_harm() -> None:
+    """A fold should be pure; when one is not and raises, the key is folded again from the store."""
+    bench = Bench("plane")
+
+    def spoil(state: dict[str, Any] | None, event: Trip) -> dict[str, Any]:
+        state = state or {"minutes": 0}
+        state["minutes"] += event.minutes
+        if event.minutes == 13:
+            raise ValueError("thirteen")
+        return state
+
+    bench.hop.projection.function = spoil
+    session = await bench.open()
+    await session.take([trip("N1", 0, 2)])
+    await session.take([trip("N1", 1, 3), trip("N1", 2, 13)])
+    assert await bench.states() == {"N1": (2, b'{"minutes":5}')}
+
+
 async def test_a_parked_key_stays_parked_after_a_restart() -> None:
     """The store remembers it, not the memory of the session."""
     bench = Bench("plane")

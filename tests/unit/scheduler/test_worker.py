@@ -268,7 +268,7 @@ async def test_a_refused_effect_fails_the_run() -> None:
             return [IdConflict("used before")]
         return await Away.append(world.history, requests)
 
-    world.history.append = refusing  # type: ignore[method-assign, assignment]  # a target that refuses
+    world.history.append = refusing  # type: ignore[method-assign]  # a target that refuses
     await world.starter.start("w", {}, "r1")
     async with world.replica():
         state = await world.ended("r1")
@@ -466,7 +466,7 @@ async def test_a_task_is_called_as_declared() -> None:
         raise SystemExit if error else asyncio.CancelledError
 
     for error in (True, False):
-        with pytest.raises(RuntimeError, match="SystemExit|CancelledError"):
+        with pytest.raises(RuntimeError, match=r"SystemExit|CancelledError"):
             await invoke(callees(app)["two"], [error], None, Threads())
 
 
@@ -475,10 +475,19 @@ async def test_the_client_is_handed_to_the_parameter_that_asks_for_it() -> None:
     app = nerv.App("asking")
 
     @app.task()
-    async def ask(n: int, client: nerv.Client) -> bool:
+    async def last(n: int, client: nerv.Client) -> bool:
         return isinstance(client, Client) and n == 1
 
-    assert (await invoke(callees(app)["ask"], [1], Client({}), Threads())).value is True
+    @app.task()
+    async def first(client: nerv.Client, n: int, *rest: int) -> bool:
+        return isinstance(client, Client) and (n, rest) == (1, (2, 3))
+
+    @app.task()
+    async def named(n: int = 1, *, client: nerv.Client) -> bool:
+        return isinstance(client, Client) and n == 1
+
+    for name, arguments in (("last", [1]), ("first", [1, 2, 3]), ("named", [1]), ("named", [])):
+        assert (await invoke(callees(app)[name], arguments, Client({}), Threads())).value is True
 
     @app.task()
     def plain(client: nerv.Client) -> None:

@@ -2,8 +2,8 @@
 """Runs over a history in memory: what one does, what two do to each other, and what is left when one dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,7 @@ from nerv_sync.runner import Runner
 from nerv_sync.runs import Runs
 from nerv_sync.settings import RunSettings
 from nerv_sync.sources import Sources
+from nerv_sync.threads import Threads
 
 SETTINGS = RunSettings(heartbeat_seconds=0.05, silence_seconds=0.6, answer_seconds=30)
 
@@ -60,11 +61,11 @@ class Bench:
 
     def runner(self, history: History | None = None) -> Runner:
         """What makes and applies plans."""
-        return Runner(self.app, self.sources, history or self.history, ThreadPoolExecutor(1), SETTINGS)
+        return Runner(self.app, self.sources, history or self.history, Threads(1), SETTINGS)
 
     def replica(self, history: History | None = None) -> AbstractAsyncContextManager[Runs]:
         """A replica."""
-        return Runs(self.runner(history), self.journal(), ThreadPoolExecutor(1), SETTINGS)
+        return Runs(self.runner(history), self.journal(), SETTINGS, asyncio.Event())
 
     async def write(self, stream: str, kind: str = "plane.painted.v1") -> None:
         """Another writer appends an event."""
@@ -265,6 +266,44 @@ async def test_a_late_sign_of_life_hides_no_document(bench: Bench) -> None:
         assert isinstance(await elsewhere.claim(Order("planes", "s"), lambda run: False), Claim)
 
 
+async def test_a_source_that_hangs_is_given_up_and_takes_no_more_than_its_thread(bench: Bench) -> None:
+    """The load is refused after its time; the thread keeps its place until it ends, so that no others pile up."""
+    gate = threading.Event()
+
+    class Hanging(Fleet):
+        def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+            gate.wait(30)
+            yield from super().rows()
+
+    bench.app.source("hanging")(type("Hanging", (Hanging,), {"category": "hangar", "planes": fleet(1)}))
+    settings = SETTINGS.model_copy(update={"load_seconds": 0.1})
+    threads = Threads(1)
+    runner = Runner(bench.app, Sources(bench.app), bench.history, threads, settings)
+    for _ in range(2):
+        with pytest.raises(LoadRefused, match="not read within"):
+            await runner.plan(Order("hanging", "r"))
+    assert sum(thread.name == "sync" and thread.is_alive() for thread in threading.enumerate()) == 1
+    gate.set()
+    async with asyncio.timeout(5):
+        assert await threads.run(lambda check: "free again") == "free again"
+
+
+async def test_threads_stop_when_they_are_told_to() -> None:
+    """Work that goes on and on ends at its next check; the end waits for it."""
+    begun = threading.Event()
+
+    def endless(check: Callable[[], None]) -> None:
+        while True:
+            begun.set()
+            check()
+
+    async with asyncio.timeout(3), Threads(1) as threads:
+        working = asyncio.create_task(threads.run(endless))
+        await asyncio.to_thread(begun.wait)
+    with pytest.raises(Unavailable):
+        await working
+
+
 async def test_names_with_dashes_and_slashes_do_not_share_streams(bench: Bench) -> None:
     """Run `b-c` of source `a` is not run `c` of source `a-b`."""
     journal = bench.journal()
@@ -326,7 +365,7 @@ async def test_a_run_that_takes_long_is_answered_before_its_end(bench: Bench) ->
 
     settings = SETTINGS.model_copy(update={"answer_seconds": 0.05})
     runner = bench.runner(Slow(bench.history, before={}, after={}))
-    async with Runs(runner, bench.journal(), ThreadPoolExecutor(1), settings) as runs:
+    async with Runs(runner, bench.journal(), settings, asyncio.Event()) as runs:
         assert (await runs.order(Order("planes", "r")))["status"] == "running"
         gate.set()
         async with asyncio.timeout(5):
