@@ -5,7 +5,7 @@ Topics are Kafka's, and one Kafka serves all tests of a session: LEDGER_TOPICS i
 """
 
 import os
-from typing import TypedDict
+from dataclasses import dataclass
 
 import nerv
 
@@ -41,7 +41,8 @@ def record(event: Deposited) -> list[nerv.effects.Effect]:
     return effects
 
 
-class Balance(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Balance:
     """What an account holds, and how many deposits made it."""
 
     balance: int
@@ -51,5 +52,5 @@ class Balance(TypedDict):
 @app.projection("account", on=["account.deposited.v1"], state=Balance)
 def account(state: Balance | None, event: Deposited) -> Balance:
     """The balance of an account."""
-    before = state or Balance(balance=0, deposits=0)
-    return Balance(balance=before["balance"] + event.amount, deposits=before["deposits"] + 1)
+    before = state or Balance(0, 0)
+    return Balance(before.balance + event.amount, before.deposits + 1)

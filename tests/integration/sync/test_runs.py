@@ -6,7 +6,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from nerv_sync.model import Order, Tally
 from nerv_sync.runner import Runner
 from nerv_sync.settings import RunSettings
 from nerv_sync.sources import Sources
+from nerv_sync.threads import Threads
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -184,7 +184,7 @@ async def test_a_run_that_is_killed_half_way_is_completed(
     """kill -9 between two batches; the same order at the restarted replica, or a new one elsewhere: each change once."""
     same = by.startswith("the same")
     before = Counter(e[0] for e in await events(client, "kill"))
-    planes = {tail: seats + (0 if same else 1000) for tail, seats in fleet(12_000).items()}
+    planes = {tail: seats + (0 if same else 1000) for tail, seats in fleet(6_000).items()}
     write(data, "kill", planes)
     ordered = asyncio.create_task(client.syncs.run("kill", run=by.replace(" ", "-").replace(",", ""), seconds=90))
     await _until_begun(client, before["kill-N00000"])
@@ -200,10 +200,10 @@ async def test_a_run_that_is_killed_half_way_is_completed(
         await mesh.restart("sync")
     assert document["status"] == "done"
     left = document["outcomes"]["done"]
-    assert 0 < left < 12_000, "the kill came too late or too early"
+    assert 0 < left < 6_000, "the kill came too late or too early"
     after = Counter(e[0] for e in await events(client, "kill"))
     assert after == {f"kill-{tail}": before[f"kill-{tail}"] + 1 for tail in planes}
-    assert (await other.syncs.run("kill", dry_run=True))["summary"]["unchanged"] == 12_000
+    assert (await other.syncs.run("kill", dry_run=True))["summary"]["unchanged"] == 6_000
 
 
 async def _until_begun(client: Client, versions: int) -> None:
@@ -248,12 +248,11 @@ async def test_another_writer_between_plan_and_apply_is_a_conflict(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     app, tally = find_app("fleet:app"), Tally()
     write(data, "few", fleet(600))
-    with ThreadPoolExecutor(1) as threads:
-        runner = Runner(app, Sources(app), client.streams, threads, RunSettings())
-        plan = await runner.plan(Order("few", "r"))
-        event = Event(new_event_id(), "test", "few.painted.v1", utc_now(), b"{}")
-        await client.streams.append([AppendRequest("few-N00123", [event])])
-        await runner.apply(plan, tally)
+    runner = Runner(app, Sources(app), client.streams, Threads(1), RunSettings())
+    plan = await runner.plan(Order("few", "r"))
+    event = Event(new_event_id(), "test", "few.painted.v1", utc_now(), b"{}")
+    await client.streams.append([AppendRequest("few-N00123", [event])])
+    await runner.apply(plan, tally)
     assert tally.counts() == {"done": 599, "refused": 1, "unknown": 0, "untried": 0}
     assert [p["stream"] for p in tally.document()["problems"]] == ["few-N00123"]
     again = await client.syncs.run("few")
@@ -265,12 +264,12 @@ async def test_another_writer_between_plan_and_apply_is_a_conflict(
 
 
 async def test_a_first_load_of_the_size_of_the_demo_takes_seconds(client: Client, data: Path) -> None:
-    """4,800 rows are loaded, and compared again, each in less than ten seconds on a busy machine."""
+    """4,800 rows are loaded, and compared again, each in less than fifteen seconds on a busy machine."""
     write(data, "big", fleet(4800))
     for created in (4800, 0):
         begun = time.monotonic()
         document = await client.syncs.run("big")
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 15
         assert document["summary"]["create"] == created
         assert document["truncated"] is (created > 0)
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wiring of sync, and nothing else."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 from dependency_injector import containers, providers
 
 from nerv.app import find_app
@@ -16,6 +14,7 @@ from nerv_sync.runner import Runner
 from nerv_sync.runs import Runs
 from nerv_sync.settings import SyncSettings
 from nerv_sync.sources import Sources
+from nerv_sync.threads import Threads
 
 
 class Wiring(containers.DeclarativeContainer):
@@ -30,10 +29,10 @@ class Wiring(containers.DeclarativeContainer):
     history = client.provided.streams
     reach = providers.Singleton(Reach, client)
     sources = providers.Singleton(Sources, app)
-    threads = providers.Singleton(ThreadPoolExecutor, bounds.threads, "sync")
+    threads = providers.Singleton(Threads, bounds.threads)
     journal = providers.Singleton(Journal, history, clock, bounds)
     runner = providers.Singleton(Runner, app, sources, history, threads, bounds)
-    runs = providers.Singleton(Runs, runner, journal, threads, bounds)
+    runs = providers.Singleton(Runs, runner, journal, bounds, health.provided.closing.call())
     deps = providers.Singleton(Deps, settings=settings, app=app, sources=sources, runs=runs, journal=journal)
 
 
@@ -46,5 +45,5 @@ def build(settings: SyncSettings) -> Service:
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(wiring.client(), wiring.reach(), wiring.runs()),
+        parts=(wiring.client(), wiring.reach(), wiring.threads(), wiring.runs()),
     )

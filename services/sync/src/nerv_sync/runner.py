@@ -3,8 +3,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from contextvars import copy_context
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,12 +10,13 @@ from nerv.app import App
 from nerv.errors import NervError, SchemaMismatch, Unavailable
 from nerv.protocols import AppendOutcome, AppendRequest, History
 from nerv.sync.errors import LoadRefused
-from nerv.sync.loading import load_whole
+from nerv.sync.loading import Check, load_whole
 from nerv.telemetry import carrier, span
 from nerv_sync.model import Order, Plan, Step, Tally, batches, make_plan
 from nerv_sync.settings import RunSettings
 from nerv_sync.sources import Sources
 from nerv_sync.target import read_current
+from nerv_sync.threads import Threads
 
 T = TypeVar("T")
 
@@ -25,7 +24,7 @@ T = TypeVar("T")
 class Runner:
     """Makes plans and applies them. `threads` bounds how many sources are read and compared at once."""
 
-    def __init__(self, app: App, sources: Sources, history: History, threads: Executor, settings: RunSettings) -> None:
+    def __init__(self, app: App, sources: Sources, history: History, threads: Threads, settings: RunSettings) -> None:
         self._app = app
         self._sources = sources
         self._history = history
@@ -37,16 +36,19 @@ class Runner:
         # diffsync takes a while to import, which a service that has just started need not wait for.
         from nerv.sync.adapters import difference
 
+        def compare(check: Check) -> Plan:
+            changes = difference(loaded.rows, entities, check)
+            plan = make_plan(order.source, source.category, changes, entities, loaded.instant)
+            self._check_schemas(plan, check)
+            return plan
+
         source = self._sources.make(order.source)
         with span("sync load"):
-            loaded = await self._load(lambda: load_whole(source, self._settings.rows))
+            loaded = await self._load(lambda check: load_whole(source, self._settings.rows, check))
         with span("sync read"):
             entities = await read_current(self._history, source.category, self._settings.rows)
         with span("sync compare"):
-            changes = await self._in_thread(lambda: difference(loaded.rows, entities))
-            plan = make_plan(order.source, source.category, changes, entities, loaded.instant)
-            await self._in_thread(lambda: self._check_schemas(plan))
-        return plan
+            return await self._threads.run(compare)
 
     async def apply(self, plan: Plan, tally: Tally) -> None:
         """Append the steps batch by batch, each at its exact version; `tally` counts as they are answered.
@@ -72,21 +74,19 @@ class Runner:
             # Refused as a whole, or unknown as a whole: so is each step.
             return [error] * len(steps)
 
-    async def _load(self, work: Callable[[], T]) -> T:
+    async def _load(self, work: Callable[[Check], T]) -> T:
         try:
             async with asyncio.timeout(self._settings.load_seconds):
-                return await self._in_thread(work)
+                return await self._threads.run(work)
         except TimeoutError:
             raise LoadRefused(
                 f"the source was not read within {self._settings.load_seconds:.0f} s (NERV_SYNC__LOAD_SECONDS)"
             ) from None
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work)
-
-    def _check_schemas(self, plan: Plan) -> None:
+    def _check_schemas(self, plan: Plan, check: Check) -> None:
         """Hold every event against the app's model, where it declares one, before the first is appended."""
         for step in plan.steps:
+            check()
             for event in step.request.events:
                 if event.type not in self._app.events:
                     continue

@@ -2,7 +2,6 @@
 """The runs of this replica: each a task that outlives the request which ordered it."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -28,29 +27,35 @@ log = structlog.get_logger(__name__)
 
 
 class Runs:
-    """Takes orders, at most so many at once. A repeated order joins its run, or gets the answer again."""
+    """Takes orders, at most so many at once. A repeated order joins its run, or gets the answer again.
 
-    def __init__(self, runner: Runner, journal: Journal, threads: ThreadPoolExecutor, settings: RunSettings) -> None:
+    `closing` is set when the service begins to stop: runs are then given up where they are, free for others.
+    """
+
+    def __init__(self, runner: Runner, journal: Journal, settings: RunSettings, closing: asyncio.Event) -> None:
         self._runner = runner
         self._journal = journal
-        self._threads = threads
         self._settings = settings
         self._active: dict[tuple[str, str], tuple[Order, asyncio.Task[Document]]] = {}
-        self._stopping = False
+        self._closing = closing
 
     async def __aenter__(self) -> Self:
+        self._giving_up = asyncio.create_task(self._give_up())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping = True
+        self._closing.set()
+        await self._giving_up
+
+    async def _give_up(self) -> None:
+        await self._closing.wait()
         tasks = {task for _, task in self._active.values()}
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def order(self, order: Order) -> Document:
         """Perform a run and answer its document; one with status `running` when it takes longer than a request may.
@@ -62,7 +67,7 @@ class Runs:
         if not done:
             return running_document(order)
         if task.cancelled():
-            raise Unavailable("this replica is going down; repeat the order with the same Idempotency-Key")
+            raise Unavailable("this replica is going down; repeat with the same Idempotency-Key", retry_after=1.0)
         return task.result()
 
     def _task(self, order: Order) -> asyncio.Task[Document]:
@@ -72,7 +77,7 @@ class Runs:
             if known != order:
                 raise IdConflict(f"run {order.run} was ordered with other options; use another Idempotency-Key")
             return task
-        if self._stopping:
+        if self._closing.is_set():
             raise Unavailable("this replica is going down", retry_after=1.0)
         if len(self._active) >= self._settings.runs:
             raise Overloaded(f"{len(self._active)} runs are under way here (NERV_SYNC__RUNS)", retry_after=2.0)

@@ -14,6 +14,7 @@ from diffsync import Adapter, DiffSyncModel
 from nerv.protocols.source import Row
 from nerv.sync.change import Action, Change
 from nerv.sync.current import Current
+from nerv.sync.loading import Check, go_on
 
 
 class Entity(DiffSyncModel):
@@ -60,16 +61,17 @@ class HistoryAdapter(Adapter):
                 self.add(Entity(key=key, content=current.content))
 
 
-def difference(rows: Mapping[str, Row], entities: Mapping[str, Current]) -> list[Change]:
+def difference(rows: Mapping[str, Row], entities: Mapping[str, Current], check: Check = go_on) -> list[Change]:
     """What must change so that the streams hold what the source holds, in order of keys. O(N), blocks."""
     source, target = SourceAdapter(rows), HistoryAdapter(entities)
     source.load()
+    check()
     target.load()
-    return sorted(_changes(source, target), key=lambda change: change.key)
+    return sorted(_changes(source, target, check), key=lambda change: change.key)
 
 
-def _changes(source: SourceAdapter, target: HistoryAdapter) -> Iterator[Change]:
-    for element in target.diff_from(source).get_children():
+def _changes(source: SourceAdapter, target: HistoryAdapter, check: Check) -> Iterator[Change]:
+    for element in target.diff_from(source, callback=lambda *progress: check()).get_children():
         if element.action is None:
             continue
         before = element.dest_attrs["content"] if element.dest_attrs is not None else None

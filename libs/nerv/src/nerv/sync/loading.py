@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load a source whole, or refuse: a failed, empty or partial load never changes anything (rule 19)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +9,13 @@ from nerv.errors import NervError
 from nerv.protocols.source import Complete, Row, Source
 from nerv.sync.errors import LoadRefused
 from nerv.types import check_id
+
+Check = Callable[[], None]
+"""Called again and again by what blocks; raises when it is to stop."""
+
+
+def go_on() -> None:
+    """A check that never stops anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +26,12 @@ class Loaded:
     instant: datetime
 
 
-def load_whole(source: Source, limit: int) -> Loaded:
+def load_whole(source: Source, limit: int, check: Check = go_on) -> Loaded:
     """Every row of a source, at most `limit`, proven complete by its marker. Blocks. Raises LoadRefused."""
     rows: dict[str, Row] = {}
     marker: Complete | None = None
     for item in _items(source):
+        check()
         if marker is not None:
             raise LoadRefused("the source went on after it had said that it was complete; nothing was changed")
         if isinstance(item, Complete):

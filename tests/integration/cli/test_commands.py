@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line against a real mesh: what it prints, for people and for machines, and the code it ends with."""
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from nerv.dev.mesh import LocalMesh
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+APPS = Path(__file__).parent.parent.parent / "apps"
+NERV = Path(sys.executable).with_name("nerv")
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """Standard output as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def prefix() -> str:
+    """What the topics of this module's app begin with."""
+    return f"ledger-{uuid.uuid4().hex[:8]}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mesh(
+    kafka: str, redis_url: str, prefix: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LocalMesh]:
+    """A mesh in a folder, as `nerv dev` leaves it."""
+    async with LocalMesh(
+        app="ledger:app",
+        services=["temporal", "broker", "projector"],
+        folder=tmp_path_factory.mktemp("cli") / ".nerv",
+        mesh=f"t{uuid.uuid4().hex[:8]}",
+        kafka=kafka,
+        redis=redis_url,
+        env={"PYTHONPATH": str(APPS), "LEDGER_TOPICS": prefix},
+    ) as running:
+        yield running
+
+
+async def nerv(mesh: LocalMesh, *arguments: str, stdin: str = "", **environment: str) -> Ended:
+    """Run the command in the mesh's folder."""
+    process = await asyncio.create_subprocess_exec(
+        str(NERV), *arguments, cwd=mesh.folder.parent,
+        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(APPS), **environment},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        out, err = await process.communicate(stdin.encode())
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+async def test_append_history_and_state(mesh: LocalMesh) -> None:
+    """An event goes in, is listed, and is folded, now and as of before."""
+    data = '{"account": "ann", "amount": 5}'
+    first = await nerv(
+        mesh, "append", "account-ann", data, "--type", "account.deposited.v1", "--time", "2013-01-15T12:00Z", "--json"
+    )
+    assert (first.code, first.json["version"], first.json["duplicate"]) == (0, 1, False)
+    again = await nerv(
+        mesh, "append", "account-ann", data, "--type", "account.deposited.v1", "--time", "2013-01-15T12:00Z", "--json",
+        "--id", first.json["id"],
+    )  # fmt: skip
+    assert (again.code, again.json["version"], again.json["duplicate"]) == (0, 1, True)
+    listed = await nerv(mesh, "history", "account-ann", "--json")
+    assert [(line["sequence"], line["data"]["amount"]) for line in listed.lines] == [("1", 5)]
+    shown = await nerv(mesh, "history", "account-ann")
+    assert "account.deposited.v1" in shown.out
+    assert "amount=5" in shown.out
+    assert (await nerv(mesh, "state", "account-ann", "--json")).json["state"] == {"balance": 5, "deposits": 1}
+    before = await nerv(mesh, "state", "account-ann", "--as-of", "2013-01-14T00:00Z", "--json")
+    assert before.json["state"] is None
+    assert "balance: 5" in (await nerv(mesh, "state", "account-ann", "--known-at", "now")).out
+
+
+async def test_publish_consume_and_view(mesh: LocalMesh, prefix: str) -> None:
+    """Events from a file reach the topic, the reaction, the stream and the read model."""
+    topic = f"{prefix}.account.v1"
+    events = [
+        {
+            "specversion": "1.0", "id": f"e{n}", "source": "test", "type": "account.deposited.v1",
+            "time": "2013-01-15T12:00:00Z", "data": {"account": "bob", "amount": n},
+        }
+        for n in range(1, 11)
+    ]  # fmt: skip
+    published = await nerv(mesh, "publish", topic, "--file", "-", stdin="\n".join(map(json.dumps, events)))
+    assert (published.code, published.out.strip()) == (0, f"published 10 events to {topic}")
+    one = await nerv(
+        mesh, "publish", topic, '{"account": "bob", "amount": 45}', "--type", "account.deposited.v1", "--json"
+    )
+    assert (one.code, set(one.json)) == (0, {"id", "partition", "offset"})
+    consumed = await nerv(mesh, "consume", topic, "--from", "earliest", "--max", "11", "--json")
+    assert [line["data"]["amount"] for line in consumed.lines if line["data"]["account"] == "bob"] == [
+        *range(1, 11),
+        45,
+    ]
+    async with asyncio.timeout(30):
+        while (found := await nerv(mesh, "view", "account", "bob", "--json")).code or found.json["version"] < 11:
+            assert found.code in (0, 1)
+    assert found.json["state"] == {"balance": 100, "deposits": 11}
+    table = await nerv(mesh, "view", "account")
+    assert "bob" in table.out
+    assert "100" in table.out
+
+
+async def test_exit_codes_tell_what_happened(mesh: LocalMesh, prefix: str) -> None:
+    """0 done, 1 refused or not reached, 2 wrong use; the text on standard error says what to do."""
+    append = ("append", "account-cat", '{"account": "cat", "amount": 1}', "--type", "account.deposited.v1")
+    conflict = await nerv(mesh, *append, "--expected-version", "7")
+    assert conflict.code == 1
+    assert "version 0, not 7" in conflict.err
+    schema = await nerv(mesh, "append", "account-cat", "{}", "--type", "account.deposited.v1")
+    assert (schema.code, "amount" in schema.err) == (1, True)
+    unknown = await nerv(mesh, "publish", "nowhere.v1", "{}", "--type", "x")
+    assert (unknown.code, f"{prefix}.account.v1" in unknown.err) == (1, True)
+    assert (await nerv(mesh, "state", "account-nobody")).code == 1
+    for wrong in (
+        ("state", "account-cat", "--as-of", "yesterday"),
+        ("append", "account-cat", "{}"),
+        ("append", "account-cat", "{}", "--type", "x", "--expected-version", "soon"),
+        ("publish", f"{prefix}.account.v1"),
+        ("serve", "nothing"),
+        ("nonsense",),
+    ):
+        ended = await nerv(mesh, *wrong)
+        assert ended.code == 2, wrong
+        assert ended.err, wrong
+        assert "Traceback" not in ended.err, wrong
+    away = await nerv(mesh, "status", NERV_URL="http://127.0.0.1:9")
+    assert away.code == 1
+
+
+async def test_without_a_mesh_it_says_how_to_get_one(mesh: LocalMesh, tmp_path: Path) -> None:
+    """In a folder without a context file: usage, and the command that starts one."""
+    process = await asyncio.create_subprocess_exec(
+        str(NERV), "status", cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
+        env={k: v for k, v in os.environ.items() if not k.startswith("NERV_")},
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"nerv dev" in err
+
+
+async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: str) -> None:
+    """What runs, what Kafka holds, what the app declares; creating topics twice changes nothing."""
+    status = (await nerv(mesh, "status", "--json")).json
+    assert {row["service"] for row in status["services"] if row["status"] == "up"} == {
+        "temporal",
+        "broker",
+        "projector",
+    }
+    assert "temporal" in (await nerv(mesh, "status")).out
+    environment = {
+        "NERV_APP": "ledger:app", "LEDGER_TOPICS": prefix, "NERV_MESH": mesh.mesh, "NERV_KAFKA__BOOTSTRAP_SERVERS": kafka,
+    }  # fmt: skip
+    created = await nerv(mesh, "topics", "create", "--json", **environment)
+    assert (created.code, created.json["created"]) == (0, [])
+    listed = await nerv(mesh, "topics", "list", "--json", **environment)
+    assert all(row["there"] for row in listed.json)
+    described = await nerv(mesh, "describe", "--json", **environment)
+    assert described.json["events"]["account.deposited.v1"]["topic"] == f"{prefix}.account.v1"
+    assert "reactions" in (await nerv(mesh, "describe", **environment)).out
+
+
+async def test_help_lists_every_command(mesh: LocalMesh) -> None:
+    """Each command has a line, and a help of its own."""
+    listed = await nerv(mesh, "--help")
+    for command in (
+        "dev", "serve", "publish", "consume", "append", "history", "state", "view", "sync", "workflow", "topics", "status",
+    ):  # fmt: skip
+        assert f" {command} " in listed.out
+        shown = await nerv(mesh, command, "--help")
+        assert (shown.code, "Usage: nerv" in shown.out) == (0, True), command
