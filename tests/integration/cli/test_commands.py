@@ -130,7 +130,7 @@ async def test_publish_consume_and_view(mesh: LocalMesh, prefix: str) -> None:
 
 
 async def test_exit_codes_tell_what_happened(mesh: LocalMesh, prefix: str) -> None:
-    """0 done, 1 refused or not reached, 2 wrong use; the text on standard error says what to do."""
+    """0 done, 1 refused or not reached; the text on standard error says what to do."""
     append = ("append", "account-cat", '{"account": "cat", "amount": 1}', "--type", "account.deposited.v1")
     conflict = await nerv(mesh, *append, "--expected-version", "7")
     assert conflict.code == 1
@@ -140,18 +140,6 @@ async def test_exit_codes_tell_what_happened(mesh: LocalMesh, prefix: str) -> No
     unknown = await nerv(mesh, "publish", "nowhere.v1", "{}", "--type", "x")
     assert (unknown.code, f"{prefix}.account.v1" in unknown.err) == (1, True)
     assert (await nerv(mesh, "state", "account-nobody")).code == 1
-    for wrong in (
-        ("state", "account-cat", "--as-of", "yesterday"),
-        ("append", "account-cat", "{}"),
-        ("append", "account-cat", "{}", "--type", "x", "--expected-version", "soon"),
-        ("publish", f"{prefix}.account.v1"),
-        ("serve", "nothing"),
-        ("nonsense",),
-    ):
-        ended = await nerv(mesh, *wrong)
-        assert ended.code == 2, wrong
-        assert ended.err, wrong
-        assert "Traceback" not in ended.err, wrong
     away = await nerv(mesh, "status", NERV_URL="http://127.0.0.1:9")
     assert away.code == 1
 
@@ -186,14 +174,3 @@ async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: s
     described = await nerv(mesh, "describe", "--json", **environment)
     assert described.json["events"]["account.deposited.v1"]["topic"] == f"{prefix}.account.v1"
     assert "reactions" in (await nerv(mesh, "describe", **environment)).out
-
-
-async def test_help_lists_every_command(mesh: LocalMesh) -> None:
-    """Each command has a line, and a help of its own."""
-    listed = await nerv(mesh, "--help")
-    for command in (
-        "dev", "serve", "publish", "consume", "append", "history", "state", "view", "sync", "workflow", "topics", "status",
-    ):  # fmt: skip
-        assert f" {command} " in listed.out
-        shown = await nerv(mesh, command, "--help")
-        assert (shown.code, "Usage: nerv" in shown.out) == (0, True), command

@@ -10,11 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from nerv.cli.calling import AsJson, call, console, say_json, usage
+from nerv.cli.calling import REFUSED, UNKNOWN, AsJson, call, console, say_json, usage
 from nerv.cli.show import cell, table, tree
 from nerv.client import Client
 from nerv.errors import Invalid
 
+# How a run of a source can end other than well, and the command's exit code for it.
+SYNC_CODES = {"conflicts": REFUSED, "refused": REFUSED, "interrupted": UNKNOWN, "unknown": UNKNOWN}
 MARKS = {"done": "[green]done[/green]", "failed": "[red]failed[/red]", "running": "[yellow]running[/yellow]"}
 
 
@@ -34,11 +36,21 @@ def sync(
     run = call(lambda client: client.syncs.run(source, dry_run=dry_run, confirm_deletes=confirm_deletes))
     if as_json:
         say_json(run)
-        return
+    else:
+        _show_sync(source, run)
+    if run["status"] in SYNC_CODES:
+        raise typer.Exit(SYNC_CODES[run["status"]])
+
+
+def _show_sync(source: str, run: Mapping[str, Any]) -> None:
     summary = ", ".join(f"{count:,} {name}" for name, count in run["summary"].items())
     console().print(f"{source}: {run['status']}; {summary}", markup=False)
     if run["changes"]:
         console().print(changes_table(run))
+    for problem in run.get("problems") or ():
+        console().print(cell(problem), style="red")
+    if run["dry_run"] and run.get("needs_confirmation"):
+        console().print("More than 20 % would be deleted: the run itself wants --confirm-deletes.", style="yellow")
 
 
 def changes_table(run: Mapping[str, Any], most: int = 20) -> Table:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One way in: every route authenticates, bounds its body, gets its span, and answers errors as problem+json."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
-from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable
+from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
 from nerv.limits import Limits
 from nerv.service.auth import Authenticator, Principal
 from nerv.telemetry import Carrier, span
@@ -138,6 +139,9 @@ def _door(
                 answer = problem(error, request.url.path)
             except ClientDisconnect:
                 return Response(status_code=499)
+            except asyncio.CancelledError:
+                # The service ends and has no more time for this request: what it has done by now nobody can say.
+                answer = problem(_cut_off(request.method), request.url.path)
             except Exception as error:
                 log.exception("request.failed", route=name)
                 current.set_attribute(n.ERROR_TYPE, type(error).__name__)
@@ -148,6 +152,12 @@ def _door(
             return answer
 
     return endpoint
+
+
+def _cut_off(method: str) -> NervError:
+    if method in ("GET", "HEAD"):
+        return Unavailable("the service is stopping; send it again", retry_after=1.0)
+    return UnknownOutcome("the service is stopping, and did not see the end of this; repeat it with the same ids")
 
 
 async def _body(request: StarletteRequest, limit: int) -> bytes:
