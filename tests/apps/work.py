@@ -5,7 +5,6 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import nerv
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result
@@ -34,8 +33,9 @@ async def total(numbers: list[int]) -> int:
 
 
 @app.task()
-async def note(name: str, number: int) -> Result:
-    """The number, noted in the stream `note-<name>`."""
+async def note(number: int, name: str, seconds: float) -> Result:
+    """The number, noted in the stream `note-<name>`; takes a moment, so that a fault finds some at work."""
+    await asyncio.sleep(seconds)
     return Result(number, [nerv.append(f"note-{name}", SumMade(name=name, total=number))])
 
 
@@ -61,7 +61,7 @@ def endless(seconds: float) -> None:
 
 
 @app.task()
-async def gate(folder: str, name: str) -> Result:
+async def gate(name: str, folder: str) -> Result:
     """Waits until the file `open` is there; notes itself then."""
     count(folder, name)
     while not (Path(folder) / "open").exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
@@ -88,20 +88,9 @@ def doubled(w: Drawing, count: int = 3) -> Output:
 
 
 @app.workflow("noted")
-def noted(w: Drawing, name: str, count: int) -> Output:
+def noted(w: Drawing, name: str, count: int, seconds: float = 0.0) -> Output:
     """Note each number once, and add them up."""
-    return w.call(total, w.map(_note_task(), range(count), name))
-
-
-@app.task()
-async def note_number(number: int, name: str) -> Result:
-    """One number, noted; takes a moment, so that a kill finds some at work."""
-    await asyncio.sleep(0.02)
-    return Result(number, [nerv.append(f"note-{name}", SumMade(name=name, total=number))])
-
-
-def _note_task() -> Any:
-    return note_number
+    return w.call(total, w.map(note, range(count), name, seconds))
 
 
 @app.workflow("flaky")
@@ -126,14 +115,19 @@ def run_endless(w: Drawing) -> Output:
 @app.workflow("gated")
 def gated(w: Drawing, folder: str, count: int) -> Fan:
     """Tasks that wait for a file."""
-    return w.map(gate_numbered, [f"task{i}" for i in range(count)], folder)
+    return w.map(gate, [f"task{i}" for i in range(count)], folder)
 
 
 @app.task()
-async def gate_numbered(name: str, folder: str) -> Result:
-    """`gate`, by name first."""
-    result: Result = await gate(folder, name)
-    return result
+async def announce(name: str, number: int) -> Result:
+    """A number, published."""
+    return Result(number, [nerv.publish(SumMade(name=name, total=number))])
+
+
+@app.workflow("announced")
+def announced(w: Drawing, name: str) -> Output:
+    """A task whose result is published."""
+    return w.call(announce, name, 7)
 
 
 @app.workflow("asked")

@@ -109,11 +109,21 @@ class TestRedisQueue(QueueContract):
         assert await redis.xlen(f"{mesh_name}:tasks:default") == 0
         assert 0 < await redis.ttl(f"{mesh_name}:run:{plan.run}") <= 60
 
+    async def test_workers_that_are_gone_are_forgotten(self, queue: RedisQueue) -> None:
+        """Names that hold nothing are dropped after a while; one that holds a node stays, and so does the node."""
+        await queue.start(single())
+        [claim] = await take(queue, "holding")
+        await nothing(queue, "gone")
+        assert await queue.forget_workers(3600) == 0
+        assert await queue.forget_workers(0) >= 1
+        assert await queue.renew("holding", [claim]) == []
+        assert (await take(queue, "other"))[0].node == claim.node
+
     async def test_scripts_are_packaged(self) -> None:
         """Every script lies beside the code, so that it is in the wheel."""
         import nerv_scheduler.queue as room
 
-        assert len(list(Path(str(room.__file__)).parent.glob("*.lua"))) == 10
+        assert len(list(Path(str(room.__file__)).parent.glob("*.lua"))) == 11
 
 
 async def _is_blocked(redis: Redis, name: str) -> bool:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workflows over HTTP, on a real Redis and a real temporal, run by two replicas of the scheduler."""
 
+import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -26,10 +28,10 @@ PATIENCE = 60.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
-    """Two replicas of the scheduler, and temporal."""
+    """Two replicas of the scheduler, and what they work with."""
     async with LocalMesh(
         app="work:app",
-        services=["temporal", "scheduler"],
+        services=["temporal", "broker", "scheduler"],
         replicas={"scheduler": 2},
         folder=tmp_path_factory.mktemp("scheduler") / ".nerv",
         mesh=f"t{uuid.uuid4().hex[:8]}",
@@ -43,7 +45,7 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
     """The client, to the first replica."""
-    async with Client({name: mesh.url(name) for name in ("temporal", "scheduler")}) as client:
+    async with Client({name: mesh.url(name) for name in ("temporal", "broker", "scheduler")}) as client:
         yield client
 
 
@@ -118,6 +120,22 @@ async def test_a_task_may_use_the_client(client: Client) -> None:
     event = Event(new_event_id(), "test", "thing.noted.v1", datetime(2013, 1, 1, tzinfo=UTC), b"{}")
     await client.streams.append([AppendRequest(stream, [event])])
     assert (await run(client, "asked", stream=stream))["result"] == 1
+
+
+async def test_a_result_is_published(client: Client) -> None:
+    """An effect's event is on its topic under the effect's id, keyed, and part of the run."""
+    name = uuid.uuid4().hex
+    done = await run(client, "announced", name=name)
+    async with asyncio.timeout(PATIENCE):
+        async for consumed in client.topics.consume("work.sum.v1", "earliest"):
+            event = consumed.event
+            if event.correlation_id == done["run"]:
+                break
+    assert (event.type, event.source, event.partition_key) == ("sum.made.v1", "work", name)
+    assert json.loads(event.data) == {"name": name, "total": 7}
+    kinds = {e.type: json.loads(e.data) async for e in client.streams.read(f"run-{done['run']}")}
+    assert [effect["id"] for effect in kinds["nerv.task.completed.v1"]["effects"]] == [event.id]
+    assert "nerv.task.effects-done.v1" in kinds
 
 
 async def test_a_run_is_started_once(client: Client, mesh: LocalMesh) -> None:

@@ -11,13 +11,25 @@ from nerv.model import EventModel as Event
 from nerv.perspectives import Perspective
 
 if TYPE_CHECKING:
-    from nerv import sync
+    from nerv import sync, workflows
     from nerv.client import Client
 
-__all__ = ["App", "Client", "Event", "NervError", "Perspective", "append", "http", "publish", "run", "sync"]
+__all__ = [
+    "App",
+    "Client",
+    "Event",
+    "NervError",
+    "Perspective",
+    "append",
+    "http",
+    "publish",
+    "run",
+    "sync",
+    "workflows",
+]
 
 # Imported when first used: what they stand on takes longer to import than all else together, and few need both.
-_LATER = {"Client": ("nerv.client", "Client"), "sync": ("nerv.sync", None)}
+_LATER = {"Client": ("nerv.client", "Client"), "sync": ("nerv.sync", None), "workflows": ("nerv.workflows", None)}
 
 
 def __getattr__(name: str) -> Any:

@@ -45,22 +45,20 @@ def make_queue(redis: Redis, settings: SchedulerSettings) -> RedisQueue:
 
 
 @asynccontextmanager
-async def own_queue(settings: SchedulerSettings) -> AsyncIterator[TaskQueue]:
-    """A queue with connections of its own, for the thread that renews leases."""
-    redis = connect(settings.redis, f"scheduler-{settings.instance}-leases")
-    try:
-        yield make_queue(redis, settings)
-    finally:
-        await redis.aclose()
-
-
-@asynccontextmanager
 async def closing(redis: Redis) -> AsyncIterator[None]:
     """The connections to Redis, closed at the end."""
     try:
         yield
     finally:
         await redis.aclose()
+
+
+@asynccontextmanager
+async def own_queue(settings: SchedulerSettings) -> AsyncIterator[TaskQueue]:
+    """A queue with connections of its own, for the thread that renews leases."""
+    redis = connect(settings.redis, f"scheduler-{settings.instance}-leases")
+    async with closing(redis):
+        yield make_queue(redis, settings)
 
 
 class Wiring(containers.DeclarativeContainer):

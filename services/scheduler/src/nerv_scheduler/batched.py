@@ -44,7 +44,8 @@ class Batched:
                     outcome.set_result(found)
 
     def _next(self) -> list[tuple[AppendRequest, asyncio.Future[AppendOutcome]]]:
-        batch, size = [], 0
+        batch: list[tuple[AppendRequest, asyncio.Future[AppendOutcome]]] = []
+        size = 0
         while self._waiting and len(batch) < MOST:
             size += sum(len(event.data) for event in self._waiting[0][0].events)
             if batch and size > BYTES:

@@ -6,6 +6,7 @@ import contextvars
 import inspect
 import threading
 import typing
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,23 @@ class Threads:
         return await outcome
 
 
+def _bound(callee: Callee, arguments: Sequence[Any], client: Client | None) -> Callable[[], Any]:
+    """The call that is to be made; the client takes its parameter, wherever that stands. Raises PermanentError."""
+    signature = callee.signature
+    if callee.client is not None:
+        others = [p for name, p in signature.parameters.items() if name != callee.client]
+        signature = signature.replace(parameters=others)
+    try:
+        bound = signature.bind(*arguments)
+    except TypeError as error:
+        raise PermanentError(f"task {callee.spec.name} cannot be called: {error}") from None
+    if callee.client is None:
+        return lambda: callee.spec.function(*bound.args, **bound.kwargs)
+    whole = inspect.BoundArguments(callee.signature, OrderedDict(bound.arguments))
+    whole.arguments[callee.client] = client
+    return lambda: callee.spec.function(*whole.args, **whole.kwargs)
+
+
 async def _contained(task: Awaitable[Any]) -> Any:
     """What a task returns; its attempts to end the process, or to cancel who called it, are its own failure."""
     try:
@@ -108,17 +126,10 @@ async def _contained(task: Awaitable[Any]) -> Any:
 async def invoke(callee: Callee, arguments: Sequence[Any], client: Client | None, threads: Threads) -> Result:
     """One attempt. Raises TimeoutError, PermanentError for what can never work, or what the task raises."""
     spec = callee.spec
-    extra = {callee.client: client} if callee.client is not None else {}
-    try:
-        callee.signature.bind(*arguments, **extra)
-    except TypeError as error:
-        raise PermanentError(f"task {spec.name} cannot be called: {error}") from None
+    call = _bound(callee, arguments, client)
     try:
         async with asyncio.timeout(spec.timeout) as limit:
-            if callee.is_async:
-                returned = await _contained(spec.function(*arguments, **extra))
-            else:
-                returned = await threads.call(lambda: spec.function(*arguments, **extra))
+            returned = await (_contained(call()) if callee.is_async else threads.call(call))
     except TimeoutError as error:
         if limit.expired():
             raise TimeoutError(f"task {spec.name} took longer than {spec.timeout:g} s") from error

@@ -15,6 +15,7 @@ from nerv.protocols.queue import Claim, TaskQueue
 
 log = structlog.get_logger(__name__)
 
+JOIN_SECONDS = 0.3
 RENEWALS = 3  # within one lease, so that two may be late
 
 OpenQueue = Callable[[], AbstractAsyncContextManager[TaskQueue]]
@@ -53,7 +54,8 @@ class Keeper:
     ) -> None:
         self._stop.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, self._pause)
+            # It is a daemon: one that hangs in a renewal does not hold up the end.
+            await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
 
     async def _renewing(self) -> None:
         async with self._open_queue() as queue:

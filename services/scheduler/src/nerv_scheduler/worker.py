@@ -3,6 +3,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -25,8 +26,9 @@ log = structlog.get_logger(__name__)
 # How long one look waits for work: it bounds how late a due retry is noticed, and a stop.
 POLL_SECONDS = 0.25
 PAUSE_SECONDS = 0.5
-# What is left after the drain to give the rest back; the chassis ends the process at 9.5 s.
-RELEASE_SECONDS = 1.5
+# The chassis ends the process 9.5 s after the signal: requests may take 3 s of that, the drain 5 s.
+CANCEL_SECONDS = 0.3
+RELEASE_SECONDS = 0.7
 
 
 class Worker:
@@ -104,17 +106,18 @@ class Worker:
         taken = await self._queue.take(self._name, self.room, POLL_SECONDS)
         for claim in taken.claims:
             self._begin(claim)
-        for orphan in taken.orphans:
-            await self._adopt(orphan)
+        await self._adopt(taken.orphans)
         if not taken.intact:
             self._fault = "the queue is empty or was lost; asking history for unfinished runs"
             await self._recovery.restore_all()
         self._fault = None
 
-    async def _adopt(self, orphan: Orphan) -> None:
-        """Restore first, then forget the entry: dying in between leaves it to others."""
-        await self._recovery.restore(orphan.run)
-        await self._queue.drop(orphan)
+    async def _adopt(self, orphans: Sequence[Orphan]) -> None:
+        """Restore first, then forget the entries: dying in between leaves them to others."""
+        for run in {orphan.run for orphan in orphans}:
+            await self._recovery.restore(run)
+        for orphan in orphans:
+            await self._queue.drop(orphan)
 
     def _begin(self, claim: Claim) -> None:
         task = asyncio.create_task(self._perform(claim))
@@ -162,7 +165,7 @@ class Worker:
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(set(left), timeout=RELEASE_SECONDS / 3)
+            await asyncio.wait(set(left), timeout=CANCEL_SECONDS)
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await asyncio.gather(*(self._queue.release(claim) for claim in left.values()))

@@ -27,6 +27,7 @@ from nerv.redis.connection import Redis
 GROUP = "workers"
 INTACT = ":intact"
 DUE = 100  # members made ready at a time
+FORGET_SECONDS = 3600.0  # pods come and go under new names
 REMEMBERED = 10_000  # runs of a workflow
 
 Words = list[str | bytes | int | float]
@@ -43,9 +44,13 @@ class RedisQueue:
         self._delayed = f"{self._stream}:delayed"
         self._lease_ms = round(lease * 1000)
         self._keep = keep
+        self._tidied = False
 
     async def take(self, worker: str, limit: int, seconds: float) -> Taken:
         """Claim nodes (see `TaskQueue.take`)."""
+        if not self._tidied:
+            self._tidied = True
+            await self.forget_workers(FORGET_SECONDS)
         intact, due = await self._scripts("due", [self._delayed], [DUE])
         if due:
             await self._promote([member.decode() for member in due])
@@ -147,6 +152,10 @@ class RedisQueue:
             await self._command("ZADD", self._runs(workflow), *(word for run, ms in latest for word in (ms, run)))
             await self._command("ZREMRANGEBYRANK", self._runs(workflow), 0, -1 - REMEMBERED)
         await self._command("ZADD", self._delayed, "inf", INTACT)
+
+    async def forget_workers(self, idle_seconds: float) -> int:
+        """Drop the names of workers that hold nothing and have been silent for so long; answers how many."""
+        return int(await self._scripts("forget", [self._stream], [GROUP, round(idle_seconds * 1000)]))
 
     async def _promote(self, members: Sequence[str]) -> None:
         pairs = [member.partition("\n") for member in members]
