@@ -136,7 +136,9 @@ def main(helm: str, composecheck: str, *options: str) -> int:
     except Fault as fault:
         sys.stderr.write(f"{fault}\n")
         return 1
-    sys.stdout.write(f"chart and compose file are good: {len(SERVICES)} workloads, {len(BAD_VALUES)} bad values refused\n")
+    sys.stdout.write(
+        f"chart and compose file are good: {len(SERVICES)} workloads, {len(BAD_VALUES)} bad values refused\n"
+    )
     return 0
 
 

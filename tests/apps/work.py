@@ -64,7 +64,7 @@ def endless(seconds: float) -> None:
 async def gate(name: str, folder: str) -> Result:
     """Waits until the file `open` is there; notes itself then."""
     count(folder, name)
-    while not (Path(folder) / "open").exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
+    while not (Path(folder) / "open").exists():  # noqa: ASYNC110 - another process opens it
         await asyncio.sleep(0.02)
     return Result(name, [nerv.append(f"note-{Path(folder).name}", SumMade(name=name, total=1))])
 

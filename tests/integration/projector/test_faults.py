@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.kafka import BatchConsumer, KafkaSettings
@@ -144,18 +142,3 @@ async def dead_letters(kafka: str, topic: str, count: int) -> list[tuple[str, st
             if len(found) >= count:
                 return found
     raise AssertionError(f"only {found}")
-
-
-@pytest.mark.parametrize("signals", [3])
-async def test_killed_again_and_again(tmp_path: Path, mesh_name: str, kafka: str, redis_url: str, signals: int) -> None:
-    """Several kills at whatever line, with history growing, lose and double nothing."""
-    async with staged(tmp_path, mesh_name, kafka, redis_url) as stage:
-        for number in range(signals):
-            await stage.fly(3000, first=3000 * number)
-            await until(
-                stage.client, lambda found, n=number: all((r["folded"] or 0) > 3000 * n for r in found.values())
-            )
-            await stage.mesh.kill("projector")
-            await stage.mesh.restart("projector")
-        await settled(stage.client)
-        await check_all(stage.client, stage.expected)

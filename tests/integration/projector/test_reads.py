@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the projector folds of real history, and how it answers."""
 
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -28,7 +29,7 @@ async def expected() -> Expected:
 async def client(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     """A projector that has folded all trips."""
     folder = tmp_path_factory.mktemp("projector")
-    name = folder.name.replace("_", "-")
+    name = f"t{uuid.uuid4().hex[:8]}"
     mesh = projector_mesh(folder, name, kafka, redis_url)
     async with mesh, Feed(kafka, name) as feed, Client({"projector": mesh.url("projector")}) as client:
         await feed.trips(make_trips(TRIPS))

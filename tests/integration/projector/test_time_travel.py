@@ -2,6 +2,7 @@
 """Views as of an instant, folded from the history of a real *temporal*."""
 
 import json
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +33,7 @@ def trip(hour: int, plane: str, origin: str, dest: str) -> AppendRequest:
 async def client(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     """Four trips, the last of which was recorded late."""
     folder: Path = tmp_path_factory.mktemp("travel")
-    name = folder.name.replace("_", "-")
+    name = f"t{uuid.uuid4().hex[:8]}"
     services = ("temporal", "projector")
     mesh = projector_mesh(folder, name, kafka, redis_url, services=services)
     async with mesh, Client({service: mesh.url(service) for service in services}) as client:

@@ -64,6 +64,8 @@ def line_of(event: AnyFlight) -> Line:
 
 def with_line(board: tuple[Line, ...], line: Line) -> tuple[Line, ...]:
     """The board with one more line, where its instant puts it, and no longer than a board is."""
+    if not board or _order(line) > _order(board[0]):  # as most come
+        return (line, *board[: BOARD_LINES - 1])
     place = sum(_order(other) > _order(line) for other in board)
     return (*board[:place], line, *board[place:])[:BOARD_LINES]
 

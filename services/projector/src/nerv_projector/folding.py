@@ -162,25 +162,25 @@ class FoldSession:
             except NervError as error:
                 if error.status >= 500:
                     raise  # not the app's
-                before, views[key] = await self._park(key, sources, batch)
+                before, entities[key], views[key] = await self._park(key, sources, batch)
             except Exception:
-                before, views[key] = await self._park(key, sources, batch)
-            if views[key].parked is not None:
-                entities[key] = Entity(views[key].version, parked=views[key].parked)
+                before, entities[key], views[key] = await self._park(key, sources, batch)
             partition = sources[0][1].partition()
             folded[partition] = folded.get(partition, 0) + views[key].version - before
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
         return entities, views, folded
 
-    async def _park(self, key: str, sources: Sequence[Sourced], batch: Sorted) -> tuple[int, View]:
+    async def _park(self, key: str, sources: Sequence[Sourced], batch: Sorted) -> tuple[int, Entity[Any], View]:
         """Fold the key again from the store, up to the event that fails; that one goes to the dead letters."""
         view = (await self._hop.views.load(self._epoch, [key])).get(key)
         events = [event for event, _ in sources]
         found, poison = fold_with_care(self._hop.projection, view, events, [where(record) for _, record in sources])
         if poison is not None:
             batch.letters.append((sources[poison.index][1], poison.cause))
-        return (view.version if view else 0), found
+        # A state that no longer fits its type cannot be loaded; a parked key needs none.
+        entity = entity_of_view(self._hop.projection, found) if poison is None else Entity(parked=found.parked)
+        return (view.version if view else 0), entity, found
 
     async def _write(self, batch: Sorted, views: Mapping[str, View], folded: Mapping[int, int]) -> None:
         moves: dict[int, Move] = {}

@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from nerv.protocols.views import Epoch
 Partition = tuple[str, int]
 
 TICK_SECONDS = 0.1  # how often a lane looks whether it has come to the end of its partitions
+CANCEL_SECONDS = 0.2  # after which a task that goes on is cancelled again
 STOP_SECONDS = 4.0  # how long a batch in hand may take to end; a group gives a member 6 s to let go
 
 
@@ -108,7 +109,7 @@ class Lane:
         self.hop = hop
         self.consumer: BatchConsumer | None = None
         self.send: Send | None = None  # to the agent's channel
-        self.failed: Callable[[NervError], None] | None = None  # told when it must start over
+        self.failed: Callable[[Exception], None] | None = None  # told why it cannot go on
         self._kafka, self._client_id, self._batch = kafka, client_id, batch
         self._stack: AsyncExitStack | None = None
         self._in_hand: asyncio.Future[None] | None = None
@@ -131,7 +132,7 @@ class Lane:
             )
             session.attach(self.consumer)
             for work in (self._feed(session, self.consumer), self._tick(session, self.consumer)):
-                stack.push_async_callback(_end, asyncio.create_task(self._watch(work), name=self.hop.name))
+                stack.push_async_callback(end, asyncio.create_task(self._watch(work), name=self.hop.name))
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
@@ -147,7 +148,7 @@ class Lane:
     async def _watch(self, work: Any) -> None:
         try:
             await work
-        except NervError as error:
+        except Exception as error:
             if self.failed is not None:
                 self.failed(error)
 
@@ -171,7 +172,14 @@ class Lane:
             await handover.done
 
 
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+async def end(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task until it has ended; what it ended with is its own affair.
+
+    Once is not enough: on Python 3.11 `asyncio.wait_for`, and so every command of redis-py, may lose a cancellation
+    (python/cpython#86296, mended in 3.12).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_SECONDS)
+    if not task.cancelled():
+        task.exception()

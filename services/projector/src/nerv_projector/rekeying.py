@@ -47,17 +47,12 @@ class RekeyHop:
     async def open(self, epoch: Epoch, partitions: frozenset[int]) -> tuple[Session, Mapping[Partition, int]]:
         """Shut out earlier owners of these partitions, then take up where they have committed."""
         async with AsyncExitStack() as stack:
-            import time,sys
-            t0=time.time()
             producers = {p: self._producer(p) for p in partitions}
-            print('made', self.name, time.time()-t0, file=sys.stderr, flush=True)
             for producer in producers.values():
                 stack.push_async_callback(producer.close)
             await asyncio.gather(*(producer.start() for producer in producers.values()))
-            print('started', self.name, time.time()-t0, file=sys.stderr, flush=True)
             # Only now: the transaction of an earlier owner has ended, and no other can commit.
             starts = await self._starts(epoch, partitions)
-            print('starts', self.name, time.time()-t0, file=sys.stderr, flush=True)
             session = RekeySession(
                 self, epoch, producers, {p: starts[self.history, p] for p in partitions}, stack.pop_all()
             )

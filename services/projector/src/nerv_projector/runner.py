@@ -5,7 +5,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +13,7 @@ import structlog
 
 from nerv.errors import NervError, Retry, Unavailable
 from nerv.protocols.views import Cursor, Epoch, Views
-from nerv_projector.lanes import Lane
+from nerv_projector.lanes import Lane, end
 from nerv_projector.model import Projection
 from nerv_projector.watermarks import Bounds, Watermarks
 
@@ -22,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+TOPICS_EVERY = 10  # checks of the epoch to one of Kafka's topic ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Runner:
         self._dirty = asyncio.Event()
         self._lock = asyncio.Lock()
         self._failures = 0
+        self._checks = 0
         self._tasks: list[asyncio.Task[Any]] = []
         for lane in hosted.lanes:
             lane.failed = self.failed
@@ -75,10 +76,7 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError, NervError):
-                await task
+            await end(task)
         await self._halt()
 
     def own(self, partitions: frozenset[int]) -> None:
@@ -93,8 +91,11 @@ class Runner:
             if self._working is None or self._working - partitions:
                 await self._halt()
 
-    def failed(self, error: NervError) -> None:
-        """A lane could not go on."""
+    def failed(self, error: Exception) -> None:
+        """A lane could not go on. What may pass is tried again from the cursors; what will not brings the service down."""
+        if not isinstance(error, NervError) or error.retry is Retry.NEVER:
+            self._crash(error)
+            return
         self._failures += 1
         self.fault = error.detail
         self._working = None
@@ -102,21 +103,26 @@ class Runner:
         self._dirty.set()
 
     async def check(self) -> None:
-        """See whether the epoch still holds: a wiped store, or another replica's new epoch, is noticed without an event."""
+        """See whether the epoch still holds: a wiped store, another replica's new epoch, a topic that was made anew."""
         if self.epoch is None or self._lock.locked() or self._dirty.is_set():
             return
+        self._checks += 1
         try:
-            present = await self.hosted.views.epoch()
+            replaced = await self.hosted.views.epoch() != self.epoch
+            if not replaced and self._checks % TOPICS_EVERY == 0:
+                replaced = dict(self.epoch.topics) != await self._watermarks.ids(self.hosted.topics)
         except NervError as error:
             self.fault = error.detail
             return
-        if present == self.epoch:
-            self.fault = None
-            self._failures = 0
-        elif not self._dirty.is_set():
+        if self._dirty.is_set():
+            return  # it starts over anyway
+        if replaced:
             log.warning("projection.replaced", projection=self.name)
             self._working = None
             self._dirty.set()
+        else:
+            self.fault = None
+            self._failures = 0
 
     async def _run(self) -> None:
         try:
@@ -130,27 +136,24 @@ class Runner:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            log.exception("projection.failed", projection=self.name)
-            if not self._crashed.done():
-                self._crashed.set_exception(error)
+            self._crash(error)
+
+    def _crash(self, error: Exception) -> None:
+        log.error("projection.failed", projection=self.name, exc_info=error)
+        if not self._crashed.done():
+            self._crashed.set_exception(error)
 
     async def _restart(self) -> None:
         try:
             async with self._lock:
-                import time,sys
-                t0=time.time()
                 await self._halt()
-                t1=time.time()
                 self.epoch = await self._present_epoch()
-                print('RESTART', self.name, time.strftime('%X'), 'halt', t1-t0, 'epoch', time.time()-t1, file=sys.stderr, flush=True)
                 owned = self._working = self._owned
                 starts = [lane.start(self.epoch, owned) for lane in self.hosted.lanes]
                 for outcome in await asyncio.gather(*starts, return_exceptions=True):
                     if isinstance(outcome, BaseException):
                         raise outcome
         except NervError as error:
-            if error.retry is Retry.NEVER:
-                raise
             self.failed(error)
         else:
             self.fault = None

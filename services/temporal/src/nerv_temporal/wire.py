@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Append requests and their outcomes as protobuf messages, checked as they come in."""
 
+import orjson
+
 from nerv.api.history.v1 import history_pb2
 from nerv.app import App
 from nerv.cloudevents import from_proto
@@ -75,4 +77,5 @@ def reply_to(outcome: AppendOutcome, topic: str) -> history_pb2.AppendReply:
     problem.type, problem.title, problem.detail = document["type"], document["title"], document["detail"]
     problem.status = outcome.status
     problem.retry_after_seconds = outcome.retry_after or 0.0
+    problem.errors = orjson.dumps(outcome.errors) if outcome.errors else b""
     return reply

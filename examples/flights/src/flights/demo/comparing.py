@@ -21,15 +21,16 @@ class Comparison:
 async def compare(client: nerv.Client, reference: Reference) -> Comparison:
     """Read every view and compare all of its totals."""
     result = Comparison()
-    _compare(result, "aircraft", await _read(_totals(client, "aircraft")), reference.aircraft)
-    _compare(result, "airports", await _read(_totals(client, "airports")), reference.airports)
-    _compare(result, "carriers", await _read(_carriers(client)), reference.carriers)
-    _compare(result, "months", await _read(_months(client)), reference.months)
+    for what, views, expected in (
+        ("aircraft", _totals(client, "aircraft"), reference.aircraft),
+        ("airports", _totals(client, "airports"), reference.airports),
+        ("carriers", _carriers(client), reference.carriers),
+        ("months", _months(client), reference.months),
+    ):
+        got = {key: counts async for key, counts in views}
+        result.compared[what] = len(expected)
+        result.differences += differences(what, got, expected)
     return result
-
-
-async def _read(pairs: AsyncIterator[tuple[str, Counts]]) -> dict[str, Counts]:
-    return {key: counts async for key, counts in pairs}
 
 
 async def _totals(client: nerv.Client, projection: str) -> AsyncIterator[tuple[str, Counts]]:
@@ -48,13 +49,17 @@ async def _months(client: nerv.Client) -> AsyncIterator[tuple[str, Counts]]:
             yield f"{view['key']} {carrier}", totals
 
 
-def _compare(result: Comparison, what: str, got: Mapping[str, Counts], expected: Mapping[str, Counts]) -> None:
-    result.compared[what] = len(expected)
+def differences(what: str, got: Mapping[str, Counts], expected: Mapping[str, Counts]) -> list[str]:
+    """What differs, a sentence for each key."""
+    found = []
     for key in sorted(got.keys() | expected.keys()):
         if key not in got:
-            result.differences.append(f"{what} {key} is in the file, and there is no view of it")
+            found.append(f"{what} {key} is in the file, and there is no view of it")
         elif key not in expected:
-            result.differences.append(f"{what} {key} has a view, and is not in the file: was something loaded before?")
+            found.append(f"{what} {key} has a view, and is not in the file: was something loaded before?")
         elif got[key] != expected[key]:
-            fields = (f"{n} {got[key].get(n)} is not {c}" for n, c in expected[key].items() if got[key].get(n) != c)
-            result.differences.append(f"{what} {key}: {', '.join(fields)}")
+            names = sorted(got[key].keys() | expected[key].keys())
+            pairs = ((name, got[key].get(name), expected[key].get(name)) for name in names)
+            fields = (f"{name} {mine} is not {theirs}" for name, mine, theirs in pairs if mine != theirs)
+            found.append(f"{what} {key}: {', '.join(fields)}")
+    return found

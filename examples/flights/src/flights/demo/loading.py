@@ -4,8 +4,9 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -14,6 +15,7 @@ from flights.demo.hops import Hop, Hops, history_size, standing
 from flights.demo.job import Job
 from flights.demo.publishing import publish_all
 from flights.demo.together import together
+from flights.demo.tracing import unsampled
 from flights.events import FLIGHT_TOPIC
 from flights.reference import Reference
 from nerv.errors import Unavailable
@@ -22,29 +24,39 @@ from nerv.types import Event
 LOOK_SECONDS = 0.4  # between two looks at how far the hops are
 STALL_SECONDS = 60.0  # without any progress: something is broken, and waiting will not mend it
 BATCH_SECONDS = 60.0  # for one batch, with its repeats
+TRACED_BATCHES = 8  # a trace of all would have a hundred thousand spans, which nobody looks at
 
 
 async def load(job: Job) -> None:
     """Publish every event of the chosen days, and wait until each is in history and in every view."""
     months = await asyncio.to_thread(load_flights, job.data, job.months, job.days)
     expected = expected_folds(job.reference)
-    base = await history_size(job.client)
+    before = await _size(job)
     count = job.reference.events
     hops = Hops(Hop("published", count), Hop("appended", count), Hop("folded", sum(expected.values())))
     job.hops[:] = hops.all()
-    send = partial(_send, job)
+    send = _Sender(job).send
     with _progress(job) as progress:
-        watch = _Watch(job, hops, base, expected, Bars.of(progress, hops.all()))
+        watch = _Watch(job, hops, before, expected, Bars.of(progress, hops.all()))
         async with together() as group:
             group.create_task(watch.until_visible())
             sent = await publish_all(send, events_in_order(months), hops.published.more)
     job.expect("events published", sent, count)
     for hop in hops.all():
         job.screen.print(f"  {hop.name:9}  {hop.done:>9,} events  {hop.rate:>9,.0f} a second")
+    if not hops.appended.done:
+        job.screen.print("  this mesh had all of them from an earlier demo: to publish them again has changed nothing")
 
 
-async def _send(job: Job, batch: Sequence[Event[bytes]]) -> None:
-    await job.client.topics.publish(FLIGHT_TOPIC, batch, seconds=BATCH_SECONDS)
+@dataclass(slots=True)
+class _Sender:
+    job: Job
+    batches: int = 0
+
+    async def send(self, batch: Sequence[Event[bytes]]) -> None:
+        self.batches += 1
+        with nullcontext() if self.batches <= TRACED_BATCHES else unsampled():
+            await self.job.client.topics.publish(FLIGHT_TOPIC, batch, seconds=BATCH_SECONDS)
 
 
 def expected_folds(reference: Reference) -> Mapping[str, int]:
@@ -71,11 +83,23 @@ class Bars:
             self.progress.update(bar, completed=hop.done, rate=f"{hop.rate:,.0f}/s" if hop.done else "")
 
 
+class Size(NamedTuple):
+    """How much is in the mesh: records of history, folded events of all projections."""
+
+    history: int
+    folded: int
+
+
+async def _size(job: Job) -> Size:
+    history, now = await asyncio.gather(history_size(job.client), standing(job.client))
+    return Size(history, now.total)
+
+
 @dataclass(frozen=True, slots=True)
 class _Watch:
     job: Job
     hops: Hops
-    base: int  # records in history before
+    before: Size
     expected: Mapping[str, int]
     bars: Bars
 
@@ -94,8 +118,8 @@ class _Watch:
         visible = now.caught_up and all(now.folded.get(name, 0) >= count for name, count in self.expected.items())
         # Markers of transactions are in the size, too: it would reach the total a little before the last event is there.
         most = self.hops.appended.total - (0 if visible else 1)
-        self.hops.appended.reached(min(size - self.base, most))
-        self.hops.folded.reached(min(now.total, self.hops.folded.total))
+        self.hops.appended.reached(min(size - self.before.history, most))
+        self.hops.folded.reached(min(now.total - self.before.folded, self.hops.folded.total))
         self.bars.draw()
         return visible
 

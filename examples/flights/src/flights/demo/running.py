@@ -2,7 +2,6 @@
 """Start a mesh, do the job, say whether it passed."""
 
 import asyncio
-import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -15,11 +14,13 @@ import nerv
 from flights.data import data_folder
 from flights.demo import loading, looking, reporting, syncing, travelling
 from flights.demo.job import Job
+from flights.demo.together import together
 from flights.demo.tracing import Tracing, traced
 from flights.demo.working_copy import copy_registers
 from flights.reference import count_flights
 from flights.sources import VARIABLE
 from nerv.dev.mesh import LocalMesh
+from nerv.errors import Unavailable
 
 Step = Callable[[Job], Awaitable[None]]
 
@@ -45,24 +46,34 @@ async def run_demo(months: range, days: range, folder: Path, screen: Console) ->
     copy_registers(data, copy)
     begun = time.monotonic()
     async with traced() as tracing:
+        died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         mesh = LocalMesh(
             app="flights:app",
             folder=folder,
             env={VARIABLE: str(copy)},
             on_phase=lambda text: screen.print(f"  {text}", style="dim"),
+            on_died=lambda complaint: None if died.done() else died.set_result(complaint),
         )
         async with mesh:
             screen.print(f"the mesh is up after {time.monotonic() - begun:.1f} s")
             urls = {name: entry["url"] for name, entry in mesh.context["services"].items()}
             async with nerv.Client(urls) as client:
                 job = Job(client, screen, data, copy, months, days)
-                await _run_steps(job, tracing)
-            job.problems += mesh.dead.values()
+                async with together() as group:
+                    watchers = [group.create_task(mesh.wait()), group.create_task(_raise(died))]
+                    await _run_steps(job, tracing)
+                    for watcher in watchers:
+                        watcher.cancel()
             screen.print(f"all of it took {time.monotonic() - begun:.1f} s", style="dim")
             passed = verdict(job)
             if passed and screen.is_terminal:
                 await _stay(mesh, screen)
     return 0 if passed else 1
+
+
+async def _raise(died: asyncio.Future[str]) -> None:
+    """A service that dies ends the demo at once: what it was to do would be waited for in vain."""
+    raise Unavailable(await died)
 
 
 async def _run_steps(job: Job, tracing: Tracing) -> None:
@@ -92,10 +103,8 @@ def verdict(job: Job) -> bool:
 
 def _nerv() -> str:
     """How the command `nerv` of this environment is called from here."""
-    ours = Path(sys.executable).with_name("nerv")
-    if shutil.which("nerv") == str(ours):
-        return "nerv"
-    here = Path.cwd()
+    # Under make this environment is on the path; in another terminal it may not be.
+    ours, here = Path(sys.executable).with_name("nerv"), Path.cwd()
     return str(ours.relative_to(here)) if ours.is_relative_to(here) else str(ours)
 
 

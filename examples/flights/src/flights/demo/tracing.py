@@ -3,15 +3,20 @@
 
 import asyncio
 import os
+import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from flights.demo.collector import Collector
+from opentelemetry import context, trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
 from flights.demo.job import Job
 from nerv.client.client import SERVICES
 from nerv.telemetry import enabled, span, telemetry
 from nerv.telemetry.setup import wanted
+from nerv.testing.otlp import Receiver
 
 NAME = "flights-demo"
 ARRIVE_SECONDS = 30.0  # spans are exported once a second, and a busy machine is late
@@ -22,19 +27,16 @@ EXPORT = {"OTEL_BSP_SCHEDULE_DELAY": "1000"}
 
 @dataclass(slots=True)
 class Tracing:
-    """The trace of this demo. `collector` is None when the spans go to the user's own."""
+    """The trace of this demo. `receiver` is None when the spans go to the user's own collector."""
 
-    collector: Collector | None
+    receiver: Receiver | None
     trace_id: str = ""
 
     @contextmanager
     def root(self, name: str) -> Iterator[None]:
         """The span that everything in the block is under."""
         with span(name) as current:
-            trace_id = current.get_span_context().trace_id
-            self.trace_id = f"{trace_id:032x}"
-            if self.collector is not None:
-                self.collector.follow(trace_id)
+            self.trace_id = f"{current.get_span_context().trace_id:032x}"
             yield
 
     async def check(self, job: Job) -> None:
@@ -42,28 +44,41 @@ class Tracing:
         if not enabled():
             job.screen.print("tracing is turned off by OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER: there is no trace")
             return
-        if self.collector is None:
+        if self.receiver is None:
             job.screen.print(f"trace {self.trace_id}: its spans went where OTEL_EXPORTER_OTLP_* says")
             return
-        missing = await self.collector.seen(frozenset(SERVICES), ARRIVE_SECONDS)
-        spans = ", ".join(f"{service} {count:,}" for service, count in sorted(self.collector.spans.items()))
+        receiver, wanted_ones = self.receiver, set(SERVICES)
+        await receiver.until(lambda: wanted_ones <= receiver.services(self.trace_id), ARRIVE_SECONDS)
+        counts = Counter(one.service for one in receiver.of_trace(self.trace_id))
+        spans = ", ".join(f"{service} {count:,}" for service, count in sorted(counts.items()))
         job.screen.print(f"trace {self.trace_id}: spans of {spans}")
-        job.expect("services without a span in the trace", sorted(missing), [])
+        job.expect("services without a span in the trace", sorted(wanted_ones - counts.keys()), [])
+
+
+@contextmanager
+def unsampled() -> Iterator[None]:
+    """What is done in the block, and whatever it leads to in any service, makes no spans (W3C's sampled flag is off)."""
+    parent = SpanContext(secrets.randbits(128) or 1, secrets.randbits(64) or 1, False, TraceFlags(TraceFlags.DEFAULT))
+    token = context.attach(trace.set_span_in_context(NonRecordingSpan(parent)))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 @asynccontextmanager
 async def traced() -> AsyncIterator[Tracing]:
     """Export spans while the block runs, of this process and of those it starts, which inherit its environment."""
     async with AsyncExitStack() as stack:
-        collector = None
+        receiver = None
         if not wanted():
-            collector = await stack.enter_async_context(Collector())
-            stack.enter_context(_environment({**EXPORT, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}))
+            receiver = await stack.enter_async_context(Receiver())
+            stack.enter_context(_environment({**EXPORT, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}))
         exporting = telemetry(NAME, str(os.getpid()))
         exporting.__enter__()
-        # What is buffered goes out at the end, to a collector that this loop may serve: not in its thread.
+        # What is buffered goes out at the end, to a receiver that this loop may serve: not in its thread.
         stack.push_async_callback(asyncio.to_thread, exporting.__exit__, None, None, None)
-        yield Tracing(collector)
+        yield Tracing(receiver)
 
 
 @contextmanager

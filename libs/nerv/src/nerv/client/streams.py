@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
 from nerv.api.event.v1 import event_pb2
 from nerv.api.history.v1 import history_pb2
 from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Transport
@@ -187,5 +189,6 @@ def outcome_of(reply: history_pb2.AppendReply) -> AppendOutcome:
 
 
 def _error(problem: history_pb2.Problem) -> NervError:
-    document = {"type": problem.type, "title": problem.title, "detail": problem.detail}
+    errors = orjson.loads(problem.errors) if problem.errors else []
+    document = {"type": problem.type, "title": problem.title, "detail": problem.detail, "errors": errors}
     return from_problem(document, problem.status, problem.retry_after_seconds or None)

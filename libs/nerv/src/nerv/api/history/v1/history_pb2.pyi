@@ -153,11 +153,14 @@ class Problem(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     title: _builtins.str
     status: _builtins.int
     detail: _builtins.str
     retry_after_seconds: _builtins.float
+    errors: _builtins.bytes
+    """JSON array of objects, for programs; empty for none."""
     def __init__(
         self,
         *,
@@ -166,10 +169,11 @@ class Problem(_message.Message):
         status: _builtins.int = ...,
         detail: _builtins.str = ...,
         retry_after_seconds: _builtins.float = ...,
+        errors: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "retry_after_seconds", b"retry_after_seconds", "status", b"status", "title", b"title", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "errors", b"errors", "retry_after_seconds", b"retry_after_seconds", "status", b"status", "title", b"title", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
