@@ -173,6 +173,14 @@ def test_reload_restarts_the_services_when_the_app_changes(
     environment = {**names, "KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": redis_url, "PYTHONPATH": str(tmp_path)}
     with running(tmp_path, "--app", "changing:app", "--services", "temporal", "--reload", **environment) as dev:
         before = dev.context()["pids"]["temporal"]
-        app.write_text(text.format(name="after"))
-        dev.until(lambda: dev.context()["pids"]["temporal"] != before)
+        saved = 0.0
+
+        def reloaded() -> bool:
+            nonlocal saved
+            if time.monotonic() - saved > 5:  # a change before the watcher stands is seen by nobody
+                app.write_text(text.format(name=f"after {time.monotonic()}"))
+                saved = time.monotonic()
+            return dev.context()["pids"]["temporal"] != before
+
+        dev.until(reloaded)
         assert dev.stop() == 0

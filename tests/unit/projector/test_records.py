@@ -4,8 +4,9 @@
 import pytest
 
 from nerv.errors import Invalid
+from nerv.kafka.deadletters import dead_letter
 from nerv.telemetry import Carrier
-from nerv_projector.records import dead_letter, origin_of, parse, rekeyed
+from nerv_projector.records import origin_of, parse, rekeyed
 from tests.unit.projector.records_in_memory import Record, event, record
 
 EVENT = event("trip.ended.v1", "plane-N1", {"plane": "N1"}, 4)

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dependency_injector import containers, providers
 
 from nerv.app import find_app
-from nerv.client import Client
 from nerv.kafka import Membership, Producer
 from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
+from nerv.service.peers import client_of
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.faust_app import FaustHost
 from nerv_projector.handlers import ROUTES, Deps
@@ -20,13 +20,6 @@ from nerv_projector.hub import CHECK_SECONDS, Hub
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import TimeTravel
 from nerv_projector.watermarks import Watermarks
-
-
-def make_client(settings: ProjectorSettings) -> Client:
-    """The client by which history is read as of an instant."""
-    token = settings.client.token_file
-    urls = settings.services.model_dump(exclude_none=True)
-    return Client(urls, token=token.read_text(encoding="utf-8").strip() if token else None)
 
 
 @asynccontextmanager
@@ -46,7 +39,7 @@ class Wiring(containers.DeclarativeContainer):
     app = providers.Singleton(find_app, settings.provided.app)
     health = providers.Singleton(Health)
     redis = providers.Singleton(connect, settings.provided.redis, client_id)
-    client = providers.Singleton(make_client, settings)
+    client = providers.Singleton(client_of, settings)
     producer = providers.Singleton(Producer, settings.provided.kafka, client_id)
     letters = providers.Singleton(DeadLetters, producer, settings.provided.dead_letters)
     watermarks = providers.Singleton(

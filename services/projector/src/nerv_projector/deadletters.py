@@ -8,7 +8,7 @@ import structlog
 
 from nerv.errors import NervError
 from nerv.kafka import Producer, Received
-from nerv_projector.records import dead_letter, where
+from nerv.kafka.deadletters import dead_letter, where
 
 log = structlog.get_logger(__name__)
 

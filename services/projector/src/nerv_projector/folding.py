@@ -9,11 +9,14 @@ from typing import Any
 
 from nerv.errors import Invalid, NervError
 from nerv.kafka import BatchConsumer, Received
+from nerv.kafka.deadletters import where
 from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
+from nerv.telemetry import names as n
+from nerv.telemetry import process_spans
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session, StartOver
 from nerv_projector.model import Entity, Projection, entity_of_view, fold, fold_with_care
-from nerv_projector.records import Sourced, origin_of, parse, process_spans, where
+from nerv_projector.records import Sourced, origin_of, parse
 
 CHUNK = 100  # keys folded before the loop may answer a request
 
@@ -105,7 +108,7 @@ class FoldSession:
         hop = self._hop
         batch = self._sort(records)
         events = (event for sources in batch.events.values() for event, _ in sources)
-        with process_spans(hop.topic, hop.group(self._epoch), hop.projection.name, events):
+        with process_spans(hop.topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}):
             entities, views, folded = await self._fold(batch)
             await hop.letters.write(batch.letters, hop.name)
             await self._write(batch, views, folded)

@@ -10,11 +10,12 @@ from typing import Any
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Received, TransactionalProducer
 from nerv.protocols.views import Epoch
-from nerv.telemetry import Carrier
+from nerv.telemetry import Carrier, process_spans
+from nerv.telemetry import names as n
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session
 from nerv_projector.model import Projection, describe, origin_position
-from nerv_projector.records import Sourced, parse, process_spans, rekeyed
+from nerv_projector.records import Sourced, parse, rekeyed
 
 TRANSACTION_RECORDS = 10_000  # records written in one transaction, but for the keys of its last event
 
@@ -99,7 +100,7 @@ class RekeySession:
             except NervError as error:
                 letters.append((record, str(error)))
         events = (event for group in sources.values() for event, _ in group)
-        with process_spans(hop.history, hop.group(self._epoch), hop.projection.name, events) as passed:
+        with process_spans(hop.history, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}) as passed:
             parts = [self._slices(partition, group, passed, letters) for partition, group in sources.items()]
             # Before any offset moves: what is not in the dead letters then must come again.
             await hop.letters.write(letters, hop.name)

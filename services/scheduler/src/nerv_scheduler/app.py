@@ -15,6 +15,7 @@ from nerv.protocols.queue import TaskQueue
 from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
+from nerv.service.peers import client_of
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.handlers import ROUTES, Deps
@@ -32,9 +33,7 @@ def make_client(settings: SchedulerSettings) -> Client:
     """The client of history, of effects, and of tasks that ask for one. Raises Misconfigured."""
     if settings.services.temporal is None:
         raise Misconfigured("the scheduler keeps its runs in temporal; set NERV_SERVICES__TEMPORAL to its URL")
-    token = settings.client.token_file
-    urls = settings.services.model_dump(exclude_none=True)
-    return Client(urls, token=token.read_text(encoding="utf-8").strip() if token else None)
+    return client_of(settings)
 
 
 def make_queue(redis: Redis, settings: SchedulerSettings) -> RedisQueue:

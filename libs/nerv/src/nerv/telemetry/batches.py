@@ -3,22 +3,24 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from nerv.telemetry import names as n
 from nerv.telemetry.tracing import Carrier, carrier, contexts_of, span
+from nerv.types import Event
 
 
 @contextmanager
 def process_spans(
-    topic: str, group: str, contexts: Iterable[Carrier], attributes: Mapping[str, AttributeValue] | None = None
+    topic: str, group: str, events: Iterable[Event[Any]], attributes: Mapping[str, AttributeValue] | None = None
 ) -> Iterator[dict[Carrier, Carrier]]:
     """A `process` span in each distinct trace of a batch; answers the context to pass on for each that came in."""
     with ExitStack() as stack:
         passed: dict[Carrier, Carrier] = {}
-        for parent, count in contexts_of(contexts):
+        for parent, count in contexts_of(Carrier(e.traceparent, e.tracestate) for e in events):
             named: dict[str, AttributeValue] = {
                 n.SYSTEM: n.KAFKA,
                 n.OPERATION_NAME: "process",

@@ -18,7 +18,7 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, TransactionalProducer
-from nerv.telemetry import Carrier, process_spans
+from nerv.telemetry import process_spans
 from nerv_broker.reactions.performing import Performer
 from nerv_broker.reactions.planning import Plan, Planner
 from nerv_broker.settings import BrokerSettings
@@ -188,8 +188,7 @@ class _Round:
         plan = Plan()
         events = self._planner.read(mine, plan)
         self._next |= plan.offsets
-        contexts = (Carrier(e.traceparent, e.tracestate) for e, _ in events)
-        with process_spans(mine[0].topic(), self._settings.group, contexts) as passed:
+        with process_spans(mine[0].topic(), self._settings.group, (event for event, _ in events)) as passed:
             for start in range(0, len(events), CHUNK):
                 for event, record in events[start : start + CHUNK]:
                     self._planner.react(event, record, passed, plan)

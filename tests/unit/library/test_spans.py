@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The projector goes on with the traces of the events that it works on."""
+"""Work on a batch goes on with the traces of its events."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from opentelemetry import trace
@@ -10,11 +11,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from nerv.telemetry import Carrier, tracing
-from nerv_projector.records import process_spans
-from tests.unit.projector.records_in_memory import event
+from nerv.telemetry import Carrier, process_spans, tracing
+from nerv.types import Event
 
 ONE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+EVENT: Event[bytes] = Event("1", "s", "t", datetime(2013, 1, 1, tzinfo=UTC), b"{}")
 TWO = "00-1bf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -35,8 +36,8 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 def test_a_batch_has_one_span_in_each_of_its_traces(spans: InMemorySpanExporter) -> None:
     """Three events of two traces give two `process` spans, and each event's context is replaced by its span's."""
-    found = [replace(event("t", "plane-N1", {}), traceparent=parent) for parent in (ONE, TWO, ONE)]
-    with process_spans("m.history.v1", "m.projector", "plane", found) as passed:
+    found = [replace(EVENT, traceparent=parent) for parent in (ONE, TWO, ONE)]
+    with process_spans("m.history.v1", "m.projector", found) as passed:
         contexts = {parent: passed[Carrier(parent, None)].traceparent for parent in (ONE, TWO)}
     finished = spans.get_finished_spans()
     assert [span.name for span in finished] == ["process m.history.v1"] * 2
@@ -50,5 +51,5 @@ def test_a_batch_has_one_span_in_each_of_its_traces(spans: InMemorySpanExporter)
 
 def test_without_tracing_nothing_is_made() -> None:
     """Off costs nothing, and the contexts that came in are passed on as they are."""
-    with process_spans("m.history.v1", "m.projector", "plane", [event("t", "plane-N1", {})]) as passed:
+    with process_spans("m.history.v1", "m.projector", [EVENT]) as passed:
         assert passed == {}
