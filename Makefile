@@ -13,6 +13,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME
 export PYTHONDONTWRITEBYTECODE :=
+# The certificates that this machine trusts, as pip does; uv alone would bring its own.
+export UV_SYSTEM_CERTS := 1
 
 PACKAGES := libs/nerv services/broker services/temporal services/projector services/sync services/scheduler examples/flights
 SUITE ?=

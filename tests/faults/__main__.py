@@ -8,7 +8,8 @@ import sys
 
 from rich.console import Console
 
-from nerv.errors import Misconfigured, NervError
+from bench.harness import scale
+from nerv.errors import NervError
 from tests.faults import temporal_kill
 from tests.faults.verdict import Invariant
 
@@ -27,7 +28,7 @@ def main() -> int:
     found: list[Invariant] = []
     try:
         for name in wanted:
-            found += asyncio.run(SUITES[name](_scale(), console))
+            found += asyncio.run(SUITES[name](scale(os.environ), console))
     except NervError as error:
         console.print(f"the fault run cannot go on: {error}", style="bold red", markup=False)
         return 1
@@ -36,17 +37,6 @@ def main() -> int:
         for example in invariant.violations[:5]:
             console.print(f"  {example}", markup=False)
     return 0 if all(invariant.holds for invariant in found) else 1
-
-
-def _scale() -> float:
-    text = os.environ.get("SCALE") or "1"
-    try:
-        scale = float(text)
-    except ValueError:
-        scale = -1.0
-    if not 0 < scale <= 1:
-        raise Misconfigured(f"SCALE must be a fraction such as 0.1, or 1 for the full size, not {text!r}")
-    return scale
 
 
 if __name__ == "__main__":
