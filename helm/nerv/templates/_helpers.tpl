@@ -1,3 +1,4 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
 {{- define "nerv.name" -}}
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" }}{{ end }}
 {{- end }}
@@ -45,13 +46,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - name: NERV_KAFKA__SASL_MECHANISM
   value: {{ .Values.externalKafka.saslMechanism | quote }}
 - name: NERV_KAFKA__SASL_USERNAME
-  value: {{ required "externalKafka.saslUsername is needed with SASL" .Values.externalKafka.saslUsername | quote }}
+  value: {{ .Values.externalKafka.saslUsername | quote }}
 - name: NERV_KAFKA__SASL_PASSWORD_FILE
   value: /etc/nerv/kafka/sasl-password
 {{- end }}
-{{- if hasSuffix "SSL" .Values.externalKafka.securityProtocol }}
+{{- with .Values.externalKafka.caFile }}
 - name: NERV_KAFKA__SSL_CA_FILE
-  value: /etc/nerv/kafka/ca.crt
+  value: /etc/nerv/kafka/{{ . }}
 {{- end }}
 - name: NERV_REDIS__URL
   value: {{ .Values.externalRedis.url | quote }}

@@ -21,6 +21,11 @@ NERV = Path(sys.executable).with_name("nerv")
 DEADLINE = 90.0
 
 
+def heed_ctrl_c() -> None:
+    """In the child, before the command: a test run in the background of a shell ignores SIGINT, and passes that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Dev:
     """A running `nerv dev` in a folder, and what it has said."""
 
@@ -32,6 +37,7 @@ class Dev:
             self.process = subprocess.Popen(
                 [str(NERV), "dev", *options],
                 cwd=folder, stdout=out, stderr=subprocess.STDOUT, env={**base, "PYTHONPATH": str(APPS), **environment},
+                preexec_fn=heed_ctrl_c,
             )  # fmt: skip
 
     @property
@@ -67,7 +73,8 @@ def running(folder: Path, *options: str, **environment: str) -> Iterator[Dev]:
         yield dev
     finally:
         if dev.process.poll() is None:
-            dev.stop()
+            dev.process.kill()  # its guard ends the rest
+            dev.process.wait(30)
 
 
 @pytest.fixture
@@ -125,7 +132,9 @@ def test_json_is_one_document_when_ready(tmp_path: Path, names: dict[str, str], 
     command = [str(NERV), "dev", "--app", "ledger:app", "--services", "temporal", "--json"]
     with (
         (tmp_path / "err").open("wb") as err,
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, env=environment) as process,
+        subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, env=environment, preexec_fn=heed_ctrl_c
+        ) as process,
     ):
         assert process.stdout is not None
         document = json.loads(process.stdout.readline())

@@ -87,7 +87,7 @@ class Cursor(_message.Message):
     """First offset not yet folded."""
     @_builtins.property
     def origins(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
-        """Of a rekeyed topic: the next offset expected of each partition of history."""
+        """Of a rekeyed topic: the next position expected of each partition of history, offset * 1024 + ordinal of the key."""
 
     def __init__(
         self,
