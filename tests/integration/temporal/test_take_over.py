@@ -5,13 +5,16 @@ import asyncio
 import json
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest_asyncio
 
 from nerv.client import Client
+from nerv.cloudevents import to_structured
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import NervError
 from nerv.protocols import Appended, AppendRequest
@@ -81,6 +84,30 @@ async def test_the_survivor_goes_on_after_a_kill(mesh: LocalMesh) -> None:
             assert [i for i in found if i in set(ids)] == ids, f"{stream} is out of order"
 
 
+async def test_a_replica_that_joins_turns_nobody_away(mesh: LocalMesh) -> None:
+    """Partitions move to a replica that comes back while people write by plain HTTP, which repeats nothing."""
+    await mesh.kill("temporal-2")
+    statuses: Counter[int] = Counter()
+    stop = asyncio.Event()
+
+    async def write(http: aiohttp.ClientSession, stream: str) -> None:
+        while not stop.is_set():
+            body = to_structured(deposit(1)) | {"data": {"account": "a", "amount": 1}}
+            headers = {"content-type": "application/cloudevents+json"}
+            async with http.post(f"/v1/streams/{stream}/events", json=body, headers=headers) as answer:
+                statuses[answer.status] += 1
+
+    async with aiohttp.ClientSession(mesh.url("temporal")) as http:
+        assert await _owned(http, 1.0) == {True}
+        writers = [asyncio.create_task(write(http, f"account-{n}")) for n in range(8)]
+        await mesh.restart("temporal-2")
+        assert await _owned(http, 0.5) == {True, False}
+        stop.set()
+        await asyncio.gather(*writers)
+    assert set(statuses) == {201}
+    assert statuses[201] > 100
+
+
 async def test_a_wiped_index_is_rebuilt_from_kafka(mesh: LocalMesh) -> None:
     """The local index of both replicas is deleted while they are down; afterwards everything is there, ids included."""
     requests = [AppendRequest(f"account-{n % 7}", [deposit(n)]) for n in range(300)]
@@ -99,6 +126,17 @@ async def test_a_wiped_index_is_rebuilt_from_kafka(mesh: LocalMesh) -> None:
         after = [(e.subject, e.sequence, e.id, e.data) async for e in client.streams.read_category("account")]
     assert after == before
     assert len(after) == 300
+
+
+async def _owned(http: aiohttp.ClientSession, share: float) -> set[bool]:
+    """Whether partitions are here, once this share of them is."""
+    async with asyncio.timeout(60):
+        while True:
+            async with http.get("/v1/partitions") as answer:
+                here = [row["here"] for row in (await answer.json())["partitions"]]
+            if sum(here) == share * len(here):
+                return set(here)
+            await asyncio.sleep(0.05)
 
 
 async def _reach(acknowledged: dict[str, list[str]], count: int) -> None:

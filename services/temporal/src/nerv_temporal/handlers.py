@@ -17,7 +17,7 @@ from nerv.client.streams import PROTOBUF
 from nerv.cloudevents import from_proto, to_structured
 from nerv.cloudevents.http_binding import from_http
 from nerv.cloudevents.proto_format import to_us
-from nerv.errors import Invalid, NervError, Unavailable
+from nerv.errors import Invalid, NervError
 from nerv.protocols import Appended, AppendRequest, Clock, Expected, ReadQuery
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
@@ -186,32 +186,41 @@ async def _prepare(request: Request[Deps], partition: int, known_at: datetime | 
     if position is not None and consistency == "default" and known_at is None:
         await _reach(deps, position)
         return None
-    owner = deps.router.owner(partition)
-    if owner is None:
-        return await _forward(request, partition)
     if known_at is not None:
         _refuse_future(deps, known_at)
-        await owner.close_at(to_us(known_at))
-    elif consistency == "strong":
-        await owner.barrier()
-    return None
+
+    async def attempt() -> Response | None:
+        owner = deps.router.owner(partition)
+        if owner is None:
+            return await _forward(request, partition)
+        if known_at is not None:
+            await owner.close_at(to_us(known_at))
+        elif consistency == "strong":
+            await owner.barrier()
+        return None
+
+    return await deps.router.settled(attempt)
 
 
 async def _close(request: Request[Deps], partition: int, known_at: datetime) -> int:
     """Close a partition's recorded time, wherever its owner is, and read up to there."""
     deps = request.deps
     _refuse_future(deps, known_at)
-    owner = deps.router.owner(partition)
-    if owner is not None:
-        return await owner.close_at(to_us(known_at))
-    answer = await deps.router.forward(
-        partition,
-        "POST",
-        f"/v1/partitions/{partition}/closings",
-        {"known_at": format_instant(known_at)},
-        _forwarded_headers(request),
-    )
-    offset = int(answer.json()["offset"])
+
+    async def attempt() -> int:
+        owner = deps.router.owner(partition)
+        if owner is not None:
+            return await owner.close_at(to_us(known_at))
+        answer = await deps.router.forward(
+            partition,
+            "POST",
+            f"/v1/partitions/{partition}/closings",
+            {"known_at": format_instant(known_at)},
+            _forwarded_headers(request),
+        )
+        return int(answer.json()["offset"])
+
+    offset = await deps.router.settled(attempt)
     await deps.tail.reached(partition, offset, POSITION_SECONDS)
     return offset
 
@@ -229,8 +238,6 @@ async def _reach(deps: Deps, position: str) -> None:
 
 
 async def _forward(request: Request[Deps], partition: int) -> Response:
-    if request.header(FORWARDED) is not None:
-        raise Unavailable(f"partition {partition} has just moved", retry_after=0.3)
     answer = await request.deps.router.forward(
         partition,
         "GET",

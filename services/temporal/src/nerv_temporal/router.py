@@ -2,15 +2,16 @@
 """Any replica takes any request: what another one owns is forwarded to the address in that owner's fence record."""
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from nerv.api.history.v1 import history_pb2
 from nerv.client.streams import PROTOBUF, append_message, outcome_of
 from nerv.client.transport import Answer, Transport
-from nerv.errors import Internal, NervError, Unavailable
+from nerv.errors import Internal, NervError, Overloaded, Unavailable, UnknownOutcome
 from nerv.kafka import partition_of
 from nerv.protocols import AppendOutcome, AppendRequest
 from nerv_temporal.owner import Owners, PartitionOwner
@@ -18,6 +19,10 @@ from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.tail import Tail
 
 FORWARDED = "nerv-forwarded"  # a request that was forwarded once is not forwarded again
+SETTLE_SECONDS = 3.0  # a partition that moves is settled by then, unless its owner died
+SETTLE_POLL = 0.05  # s
+
+T = TypeVar("T")
 
 
 class Router:
@@ -46,8 +51,24 @@ class Router:
         """The owner, if it is this replica."""
         return self._owners.serving(partition)
 
-    def address(self, partition: int) -> str:
-        """Where the owner takes requests. Raises Unavailable while there is none that this replica could name."""
+    async def settled(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` answers, put again while it is Unavailable: a partition that moves turns nobody away.
+
+        An attempt looks for the owner each time, so that it finds the new one. Raises what the attempt raises, and
+        Unavailable when the partition has not settled in time.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                return await attempt()
+            except Overloaded:
+                raise
+            except Unavailable:
+                if time.monotonic() + SETTLE_POLL >= deadline:
+                    raise
+            await asyncio.sleep(SETTLE_POLL)
+
+    def _address(self, partition: int) -> str:
         address = self._tail.index.partition(partition).address
         if not address or address == self._settings.http.url or self._owners.taking_over(partition):
             raise Unavailable(f"partition {partition} has no owner at this moment", retry_after=0.3)
@@ -58,11 +79,15 @@ class Router:
 
         For reads over all partitions: one owner's index is up to date, ours may be behind for what others own.
         """
-        by_address: dict[str, list[int]] = defaultdict(list)
-        for partition in range(self._settings.partitions):
-            if self.owner(partition) is None:
-                by_address[self.address(partition)].append(partition)
-        await asyncio.gather(*(self._level_with(mine, headers, seconds) for mine in by_address.values()))
+
+        async def attempt() -> None:
+            by_address: dict[str, list[int]] = defaultdict(list)
+            for partition in range(self._settings.partitions):
+                if self.owner(partition) is None:
+                    by_address[self._address(partition)].append(partition)
+            await asyncio.gather(*(self._level_with(mine, headers, seconds) for mine in by_address.values()))
+
+        await self.settled(attempt)
 
     async def _level_with(self, partitions: Sequence[int], headers: Mapping[str, str], seconds: float) -> None:
         kept = {name: value for name, value in headers.items() if name != FORWARDED}
@@ -87,15 +112,23 @@ class Router:
     async def _append_to(
         self, partition: int, requests: list[AppendRequest], headers: Mapping[str, str]
     ) -> list[AppendOutcome]:
-        try:
+        async def attempt() -> list[AppendOutcome]:
             owner = self.owner(partition)
             if owner is not None:
-                return await owner.append(requests)
-            body = history_pb2.AppendBatch(requests=[append_message(r) for r in requests]).SerializeToString()
-            answer = await self.forward(
-                partition, "POST", "/v1/streams", {}, {**headers, "content-type": PROTOBUF}, body
-            )
-            return [outcome_of(one) for one in history_pb2.AppendBatchReply.FromString(answer.body).replies]
+                outcomes = await owner.append(requests)
+            else:
+                body = history_pb2.AppendBatch(requests=[append_message(r) for r in requests]).SerializeToString()
+                answer = await self.forward(
+                    partition, "POST", "/v1/streams", {}, {**headers, "content-type": PROTOBUF}, body
+                )
+                outcomes = [outcome_of(one) for one in history_pb2.AppendBatchReply.FromString(answer.body).replies]
+            refused = [one for one in outcomes if isinstance(one, Unavailable)]
+            if refused and len(refused) == len(outcomes):
+                raise refused[0]  # all or none is put again: the requests of one stream keep their order
+            return outcomes
+
+        try:
+            return await self.settled(attempt)
         except NervError as error:
             return [error] * len(requests)
 
@@ -108,10 +141,10 @@ class Router:
         headers: Mapping[str, str],
         body: bytes | None = None,
     ) -> Answer:
-        """Ask the owner of a partition, once. Raises what it answers, or Unavailable."""
+        """Ask the owner of a partition, once. Raises what it answers, Unavailable, or UnknownOutcome."""
         if FORWARDED in headers:
             raise Unavailable(f"partition {partition} has just moved", retry_after=0.3)
-        address = self.address(partition)
+        address = self._address(partition)
         transport = self._transports.get(address)
         if transport is None:
             transport = self._transports[address] = Transport({"temporal": address})
@@ -127,4 +160,6 @@ class Router:
                 self._settings.temporal.answer_seconds + 1.0,
             )
         except Internal as error:
-            raise Unavailable(f"the owner of partition {partition} failed: {error}", retry_after=1.0) from error
+            # It may have failed after it had written.
+            kind = Unavailable if method == "GET" else UnknownOutcome
+            raise kind(f"the owner of partition {partition} failed: {error}", retry_after=1.0) from error
