@@ -94,6 +94,7 @@ async def test_append_answers_version_position_and_etag(http: aiohttp.ClientSess
     path, body = f"/v1/streams/{fresh()}/events", json.dumps(document())
     async with http.post(path, data=body, headers={"content-type": STRUCTURED}) as first:
         answer = await first.json()
+        assert first.status == 201, answer
         assert (first.status, first.headers["etag"]) == (201, '"1"')
     async with http.post(path, data=body, headers={"content-type": STRUCTURED}) as second:
         again = await second.json()

@@ -199,7 +199,7 @@ async def _prepare(request: Request[Deps], partition: int, known_at: datetime | 
             await owner.barrier()
         return None
 
-    return await deps.router.settled(attempt)
+    return await deps.router.settled(_forwarded_headers(request), attempt)
 
 
 async def _close(request: Request[Deps], partition: int, known_at: datetime) -> int:
@@ -220,7 +220,7 @@ async def _close(request: Request[Deps], partition: int, known_at: datetime) -> 
         )
         return int(answer.json()["offset"])
 
-    offset = await deps.router.settled(attempt)
+    offset = await deps.router.settled(_forwarded_headers(request), attempt)
     await deps.tail.reached(partition, offset, POSITION_SECONDS)
     return offset
 

@@ -20,7 +20,8 @@ from nerv_temporal.tail import Tail
 
 FORWARDED = "nerv-forwarded"  # a request that was forwarded once is not forwarded again
 SETTLE_SECONDS = 3.0  # a partition that moves is settled by then, unless its owner died
-SETTLE_POLL = 0.05  # s
+FIRST_PAUSE = 0.02  # s, doubled with each attempt
+LONGEST_PAUSE = 0.3
 
 T = TypeVar("T")
 
@@ -51,22 +52,25 @@ class Router:
         """The owner, if it is this replica."""
         return self._owners.serving(partition)
 
-    async def settled(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def settled(self, headers: Mapping[str, str], attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` answers, put again while it is Unavailable: a partition that moves turns nobody away.
 
-        An attempt looks for the owner each time, so that it finds the new one. Raises what the attempt raises, and
-        Unavailable when the partition has not settled in time.
+        An attempt looks for the owner each time, so that it finds the new one. What was forwarded is tried once: the
+        partition may have moved to the very replica that asks. Raises what the attempt raises, and Unavailable when the
+        partition has not settled in time.
         """
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + (0.0 if FORWARDED in headers else SETTLE_SECONDS)
+        pause = FIRST_PAUSE
         while True:
             try:
                 return await attempt()
             except Overloaded:
                 raise
             except Unavailable:
-                if time.monotonic() + SETTLE_POLL >= deadline:
+                if time.monotonic() + pause >= deadline:
                     raise
-            await asyncio.sleep(SETTLE_POLL)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _address(self, partition: int) -> str:
         address = self._tail.index.partition(partition).address
@@ -87,7 +91,7 @@ class Router:
                     by_address[self._address(partition)].append(partition)
             await asyncio.gather(*(self._level_with(mine, headers, seconds) for mine in by_address.values()))
 
-        await self.settled(attempt)
+        await self.settled(headers, attempt)
 
     async def _level_with(self, partitions: Sequence[int], headers: Mapping[str, str], seconds: float) -> None:
         kept = {name: value for name, value in headers.items() if name != FORWARDED}
@@ -128,7 +132,7 @@ class Router:
             return outcomes
 
         try:
-            return await self.settled(attempt)
+            return await self.settled(headers, attempt)
         except NervError as error:
             return [error] * len(requests)
 
