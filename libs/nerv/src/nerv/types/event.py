@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event as it travels: CloudEvents 1.0 with the extensions of the mesh."""
 
-from dataclasses import FrozenInstanceError, dataclass
 from datetime import datetime
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic
 
-T = TypeVar("T")
+from nerv.types.frozen import frozen
+from nerv.types.variables import T
 
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event(Generic[T]):
     """One fact and its envelope. On the wire `data` is bytes; decoded it is the app's model.
 
@@ -40,12 +40,3 @@ class Event(Generic[T]):
         if self.subject is None:
             raise ValueError(f"event {self.id} has no subject, so it is in no stream")
         return self.subject
-
-
-def _refuse(self: object, name: str, value: object) -> NoReturn:
-    raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-
-# What dataclass makes for slots=True refers to the class as it was without slots; then `Event[bytes](...)`, which tries to
-# note its type on the new object, fails with a TypeError (seen on 3.11).
-Event.__setattr__ = _refuse  # type: ignore[method-assign]

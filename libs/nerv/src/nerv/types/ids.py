@@ -2,7 +2,9 @@
 """Identity: strings that are told apart by type, and cost nothing while running."""
 
 import re
+from datetime import UTC, datetime
 from typing import NewType
+from uuid import UUID
 
 import uuid_utils
 
@@ -22,6 +24,34 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def new_event_id() -> EventId:
     """A time-ordered id (UUIDv7, RFC 9562)."""
     return EventId(str(uuid_utils.uuid7()))
+
+
+def new_entity_id() -> EntityId:
+    """As above, for an entity that has no name of its own."""
+    return EntityId(str(uuid_utils.uuid7()))
+
+
+def new_resource_id() -> ResourceId:
+    """As above, for a resource that has no name of its own."""
+    return ResourceId(str(uuid_utils.uuid7()))
+
+
+def instant_of(made: str) -> datetime:
+    """When a time-ordered id was made, UTC, to the millisecond. Raises Invalid for an id that is no UUIDv7."""
+    try:
+        found = UUID(made)
+    except (ValueError, AttributeError, TypeError):
+        found = None
+    if found is None or found.version != 7:
+        raise Invalid(f"{made!r} is not a time-ordered id (UUIDv7), so it does not say when it was made")
+    return datetime.fromtimestamp((found.int >> 80) / 1000, UTC)
+
+
+def check_version(value: object, what: str = "version") -> VersionId:
+    """`value` as the version of a stream: a whole number from 0 (nothing yet) to 2^63 - 1. Raises Invalid."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise Invalid(f"{what} must be a whole number from 0 to 2^63 - 1, not {value!r}")
+    return VersionId(value)
 
 
 def check_id(value: object, what: str) -> str:

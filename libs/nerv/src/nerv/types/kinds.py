@@ -7,6 +7,7 @@ from enum import StrEnum
 class EventType(StrEnum):
     """Types of the events that the mesh itself records."""
 
+    SUBSCRIBER_FAILED = "nerv.bus.subscriber-failed.v1"
     FENCE = "nerv.history.fence.v1"
     CLOSING = "nerv.history.closing.v1"
     RUN_SUBMITTED = "nerv.run.submitted.v1"
@@ -27,6 +28,10 @@ class EffectType(StrEnum):
     PUBLISH = "publish"
     RUN = "run"
     HTTP = "http"
+    TASK = "task"
+    TIMER = "timer"
+    READ_VIEW = "read-view"
+    LOG = "log"
 
 
 class LifecycleState(StrEnum):
