@@ -2,7 +2,7 @@
 """Frozen, slotted dataclasses that may be generic."""
 
 from dataclasses import FrozenInstanceError, dataclass
-from typing import NoReturn, TypeVar, dataclass_transform
+from typing import NoReturn, TypeVar, cast, dataclass_transform
 
 C = TypeVar("C", bound=type)
 
@@ -18,7 +18,7 @@ def frozen(cls: C) -> C:
     What dataclass makes for slots=True refers to the class as it was without slots; then `Event[bytes](...)`, which tries
     to note its type on the new object, fails with a TypeError (seen on 3.11).
     """
-    made: C = dataclass(frozen=True, slots=True)(cls)
+    made = cast(C, dataclass(frozen=True, slots=True)(cast(type, cls)))
     for name in ("__setattr__", "__delattr__"):
         setattr(made, name, _refuse)
     return made
