@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reactive event mesh of one process: signals, middleware, lanes, and bridges to Kafka and Redis."""
+
+from nerv.bus.bus import EventBus
+from nerv.bus.model import Delay, Lanes, Overflow, Selector, SubscriberFailed
+from nerv.bus.subscription import Subscription
+
+__all__ = ["Delay", "EventBus", "Lanes", "Overflow", "Selector", "SubscriberFailed", "Subscription"]

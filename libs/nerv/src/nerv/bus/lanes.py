@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Partitioned delivery: bounded queues with a worker each, so that one key keeps its order and keys do not wait for others."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nerv.bus.model import Lanes, Overflow
+from nerv.types import Event
+
+Deliver = Callable[[list[Event[Any]]], Awaitable[None]]
+
+
+def routing_key(event: Event[Any]) -> str:
+    """What keeps its order by default: the partition key, else the subject, else the event alone."""
+    return event.partition_key or event.subject or event.id
+
+
+class Lane:
+    """One bounded queue and the task that empties it."""
+
+    __slots__ = ("_deliver", "_stopped", "_task", "_wake", "dropped", "idle", "options", "queue", "room")
+
+    def __init__(self, options: Lanes, deliver: Deliver) -> None:
+        self.options = options
+        self._deliver = deliver
+        self._wake = asyncio.Event()
+        self._stopped = False
+        self._task: asyncio.Task[None] | None = None
+        self.queue: deque[Event[Any]] = deque()
+        self.room = asyncio.Event()
+        self.room.set()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.dropped = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as many events as it may."""
+        return len(self.queue) >= self.options.capacity
+
+    def put(self, event: Event[Any]) -> None:
+        """Take an event, or drop one as the policy says. Whether it may be refused was asked before."""
+        if self.full and self.options.overflow is Overflow.DROP_NEWEST:
+            self.dropped += 1
+            return
+        if self.full and self.options.overflow is Overflow.DROP_OLDEST:
+            self.queue.popleft()
+            self.dropped += 1
+        self.append(event)
+
+    def append(self, event: Event[Any]) -> None:
+        """Take an event whatever the bound says: for a replay, which is bounded by the history."""
+        self.queue.append(event)
+        self.idle.clear()
+        if self.full:
+            self.room.clear()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+        self._wake.set()
+
+    async def _work(self) -> None:
+        size = self.options.batch or 1
+        while not self._stopped:
+            while self.queue:
+                taken = [self.queue.popleft() for _ in range(min(size, len(self.queue)))]
+                if not self.full:
+                    self.room.set()
+                await self._deliver(taken)
+            self.idle.set()
+            self._wake.clear()
+            if not self._stopped:
+                await self._wake.wait()
+
+    def stop(self) -> asyncio.Task[None] | None:
+        """End the worker; what is queued is dropped. Answers the task that is ending, if there is one."""
+        self._stopped = True
+        self.dropped += len(self.queue)
+        self.queue.clear()
+        self.room.set()
+        self.idle.set()
+        task, self._task = self._task, None
+        if task is None or task.get_loop().is_closed():
+            return None
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not task.get_loop():  # the garbage collector runs in whatever thread it likes
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        elif task is not asyncio.current_task():  # a handler that cancels itself may finish what it does
+            task.cancel()
+            return task
+        return None
+
+
+class LaneSet:
+    """The lanes of one subscriber."""
+
+    __slots__ = ("_key", "lanes", "options")
+
+    def __init__(self, options: Lanes, deliver: Deliver) -> None:
+        self.options = options
+        self._key = options.key or routing_key
+        self.lanes = tuple(Lane(options, deliver) for _ in range(options.count))
+
+    def lane(self, event: Event[Any]) -> Lane:
+        """The lane of an event's key."""
+        if len(self.lanes) == 1:
+            return self.lanes[0]
+        return self.lanes[hash(self._key(event)) % len(self.lanes)]
+
+    @property
+    def lossless(self) -> bool:
+        """Whether its policy drops nothing, so that it may refuse."""
+        return self.options.overflow in (Overflow.WAIT, Overflow.REFUSE)
+
+    @property
+    def queued(self) -> int:
+        """Events that wait."""
+        return sum(len(lane.queue) for lane in self.lanes)
+
+    @property
+    def dropped(self) -> int:
+        """Events that were dropped."""
+        return sum(lane.dropped for lane in self.lanes)
+
+    async def drain(self) -> None:
+        """Until every event taken so far has been handled."""
+        for lane in self.lanes:
+            await lane.idle.wait()
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """End the workers; answers those that are ending."""
+        return [task for lane in self.lanes if (task := lane.stop()) is not None]
