@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from nerv.cancelling import end
 from nerv.errors import Invalid, NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received
-from nerv_projector.lanes import Handover, Partition, end
+from nerv_projector.lanes import Handover, Partition
 from tests.unit.projector.records_in_memory import event, record
 
 RECORDS = [record(event("t", "plane-N1", {}), offset=0)]

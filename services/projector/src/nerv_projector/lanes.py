@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nerv.cancelling import end
 from nerv.errors import NervError, Retry, Unavailable
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
 from nerv.protocols.views import Epoch
@@ -14,7 +15,6 @@ from nerv.protocols.views import Epoch
 Partition = tuple[str, int]
 
 TICK_SECONDS = 0.1  # how often a lane looks whether it has come to the end of its partitions
-CANCEL_SECONDS = 0.2  # after which a task that goes on is cancelled again
 STOP_SECONDS = 4.0  # how long a batch in hand may take to end; a group gives a member 6 s to let go
 
 
@@ -170,16 +170,3 @@ class Lane:
             self._in_hand = handover.done
             await self.send(handover)
             await handover.done
-
-
-async def end(task: "asyncio.Task[Any]") -> None:
-    """Cancel a task until it has ended; what it ended with is its own affair.
-
-    Once is not enough: on Python 3.11 `asyncio.wait_for`, and so every command of redis-py, may lose a cancellation
-    (python/cpython#86296, mended in 3.12).
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_SECONDS)
-    if not task.cancelled():
-        task.exception()

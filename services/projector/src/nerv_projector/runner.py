@@ -11,9 +11,10 @@ from typing import Any, Self
 
 import structlog
 
+from nerv.cancelling import end
 from nerv.errors import NervError, Retry, Unavailable
 from nerv.protocols.views import Cursor, Epoch, Views
-from nerv_projector.lanes import Lane, end
+from nerv_projector.lanes import Lane
 from nerv_projector.model import Projection
 from nerv_projector.watermarks import Bounds, Watermarks
 

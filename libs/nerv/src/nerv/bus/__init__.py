@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reactive event mesh of one process: signals, middleware, lanes, and bridges to Kafka and Redis."""
+"""The reactive event mesh of one process: signals, middleware, lanes, and bridges to Kafka and Redis.
+
+The bridges are in `nerv.bus.bridge`, `nerv.bus.kafka_wire` and `nerv.bus.redis_wire`: a bus alone needs neither server.
+"""
 
 from nerv.bus.bus import EventBus
 from nerv.bus.model import Delay, Lanes, Overflow, Selector, SubscriberFailed

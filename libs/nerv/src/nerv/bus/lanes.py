@@ -20,7 +20,19 @@ def routing_key(event: Event[Any]) -> str:
 class Lane:
     """One bounded queue and the task that empties it."""
 
-    __slots__ = ("_deliver", "_stopped", "_task", "_wake", "dropped", "idle", "options", "queue", "room")
+    __slots__ = (
+        "_deliver",
+        "_done",
+        "_stopped",
+        "_taken",
+        "_task",
+        "_waiting",
+        "_wake",
+        "dropped",
+        "options",
+        "queue",
+        "room",
+    )
 
     def __init__(self, options: Lanes, deliver: Deliver) -> None:
         self.options = options
@@ -31,8 +43,9 @@ class Lane:
         self.queue: deque[Event[Any]] = deque()
         self.room = asyncio.Event()
         self.room.set()
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self._taken = 0  # events that came, and how many of them are handled or dropped
+        self._done = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.dropped = 0
 
     @property
@@ -48,12 +61,13 @@ class Lane:
         if self.full and self.options.overflow is Overflow.DROP_OLDEST:
             self.queue.popleft()
             self.dropped += 1
+            self._settle(1)
         self.append(event)
 
     def append(self, event: Event[Any]) -> None:
         """Take an event whatever the bound says: for a replay, which is bounded by the history."""
         self.queue.append(event)
-        self.idle.clear()
+        self._taken += 1
         if self.full:
             self.room.clear()
         if self._task is None:
@@ -68,31 +82,50 @@ class Lane:
                 if not self.full:
                     self.room.set()
                 await self._deliver(taken)
-            self.idle.set()
+                self._settle(len(taken))
             self._wake.clear()
             if not self._stopped:
                 await self._wake.wait()
 
+    async def drain(self) -> None:
+        """Until every event that it has now is handled or dropped."""
+        if self._done < self._taken:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append((self._taken, waiting))
+            await waiting
+
+    def _settle(self, count: int) -> None:
+        self._done += count
+        while self._waiting and self._waiting[0][0] <= self._done:
+            _, waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+
     def stop(self) -> asyncio.Task[None] | None:
         """End the worker; what is queued is dropped. Answers the task that is ending, if there is one."""
         self._stopped = True
-        self.dropped += len(self.queue)
-        self.queue.clear()
-        self.room.set()
-        self.idle.set()
-        task, self._task = self._task, None
-        if task is None or task.get_loop().is_closed():
+        if self._task is None or self._task.get_loop().is_closed():
             return None
+        loop = self._task.get_loop()
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
-        if here is not task.get_loop():  # the garbage collector runs in whatever thread it likes
-            task.get_loop().call_soon_threadsafe(task.cancel)
-        elif task is not asyncio.current_task():  # a handler that cancels itself may finish what it does
-            task.cancel()
-            return task
-        return None
+        if here is not loop:  # the garbage collector runs in whatever thread it likes
+            loop.call_soon_threadsafe(self._end)
+            return None
+        return self._end()
+
+    def _end(self) -> asyncio.Task[None] | None:
+        self.dropped += len(self.queue)
+        self.queue.clear()
+        self.room.set()
+        self._settle(self._taken - self._done)
+        task, self._task = self._task, None
+        if task is None or task is asyncio.current_task():  # a handler that cancels itself may finish what it does
+            return None
+        task.cancel()
+        return task
 
 
 class LaneSet:
@@ -129,7 +162,7 @@ class LaneSet:
     async def drain(self) -> None:
         """Until every event taken so far has been handled."""
         for lane in self.lanes:
-            await lane.idle.wait()
+            await lane.drain()
 
     def stop(self) -> list[asyncio.Task[None]]:
         """End the workers; answers those that are ending."""

@@ -18,7 +18,7 @@ def frozen(cls: C) -> C:
     What dataclass makes for slots=True refers to the class as it was without slots; then `Event[bytes](...)`, which tries
     to note its type on the new object, fails with a TypeError (seen on 3.11).
     """
-    made = cast(C, dataclass(frozen=True, slots=True)(cast(type, cls)))
+    made = cast("C", dataclass(frozen=True, slots=True)(cast("type", cls)))
     for name in ("__setattr__", "__delattr__"):
         setattr(made, name, _refuse)
     return made

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Kafka topic as a wire: CloudEvents in binary mode, read by a consumer group."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from nerv.cloudevents import from_record, to_headers
+from nerv.errors import Misconfigured, Refused
+from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Producer
+from nerv.kafka.deadletters import dead_letter, where
+from nerv.kafka.records import Position, Received
+from nerv.protocols.wire import Arrived
+from nerv.types import Event
+
+
+class KafkaWire:
+    """One topic. A batch is committed when the next one is asked for; a new group begins at the topic's start.
+
+    `deadletters` is the topic for what cannot be read or is refused: needed for reading.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        *,
+        producer: Producer,
+        settings: KafkaSettings,
+        group: str = "",
+        deadletters: str = "",
+        client_id: str = "bridge",
+    ) -> None:
+        self.topic = topic
+        self._producer = producer
+        self._settings = settings
+        self._group, self._deadletters, self._client_id = group, deadletters, client_id
+
+    async def put(self, events: Sequence[Event[bytes]]) -> None:
+        """Keyed by partition key, else by subject; returns once all replicas have them."""
+        records = [Outgoing(self.topic, event.data, _key(event), to_headers(event)) for event in events]
+        await self._publish(records)
+
+    async def take(self) -> AsyncIterator[Sequence[Arrived]]:
+        """Batches of at most 5,000 records."""
+        if not self._group or not self._deadletters:
+            raise Misconfigured(f"to read {self.topic} the wire needs group= and deadletters=")
+        consumer = BatchConsumer(self._settings, self._client_id, self._group, topics=[self.topic], reset="earliest")
+        async with consumer:
+            async for records in consumer.batches():
+                yield [arrived for record in records if (arrived := await self._read(record)) is not None]
+                await consumer.commit({(r.topic(), r.partition()): r.offset() + 1 for r in records})
+
+    async def refuse(self, arrived: Arrived, cause: str) -> None:
+        """To the topic of dead letters."""
+        await self._publish([dead_letter(self._deadletters, arrived.origin, cause, self._client_id)])
+
+    async def _read(self, record: Received) -> Arrived | None:
+        _, stamp = record.timestamp()
+        try:
+            event = from_record(record.headers(), record.value(), origin=where(record), timestamp_ms=stamp)
+        except Refused as error:
+            await self._publish([dead_letter(self._deadletters, record, str(error), self._client_id)])
+            return None
+        return Arrived(event, record)
+
+    async def _publish(self, records: Sequence[Outgoing]) -> None:
+        for delivery in await self._producer.publish(records):
+            if not isinstance(delivery, Position):
+                raise delivery
+
+
+def _key(event: Event[bytes]) -> bytes | None:
+    key = event.partition_key or event.subject
+    return key.encode() if key else None
