@@ -31,11 +31,11 @@ class Noticed(nerv.Event):
 
 
 @app.on("account.deposited.v1")
-def record(event: Deposited) -> list[nerv.effects.Effect]:
+def record(event: Deposited) -> list[nerv.effects.MeshEffect]:
     """Into the account's stream; a large one is noticed. Nobody deposits minus 13."""
     if event.amount == -13:
         raise ValueError("minus thirteen")
-    effects: list[nerv.effects.Effect] = [nerv.append(f"account-{event.account}", event)]
+    effects: list[nerv.effects.MeshEffect] = [nerv.append(f"account-{event.account}", event)]
     if event.amount >= 1000:
         effects.append(nerv.publish(Noticed(account=event.account, amount=event.amount)))
     return effects

@@ -10,7 +10,17 @@ import nerv
 from nerv.app import find_app
 from nerv.errors import Invalid, Misconfigured, SchemaMismatch
 from nerv.topics import name, of_mesh
-from nerv.types import Event, category_of, check_id, entity_of, format_instant, new_event_id, parse_instant
+from nerv.types import (
+    Event,
+    category_of,
+    check_id,
+    entity_of,
+    format_instant,
+    instant_of,
+    new_event_id,
+    parse_instant,
+    utc_now,
+)
 
 
 class Noted(nerv.Event):
@@ -104,3 +114,33 @@ def test_ids_are_ordered_by_time_and_instants_by_their_text() -> None:
     for bad in ("", "a\nb", "a\x00", "x" * 257):
         with pytest.raises(nerv.NervError):
             check_id(bad, "id")
+
+
+def test_an_event_equals_another_with_the_same_data() -> None:
+    """Also one that came over the wire, which has an envelope; and equal events have one hash."""
+    app = nerv.App("equality")
+
+    @app.event("thing.noted.v1")
+    class Noted(nerv.Event):
+        text: str
+
+    @app.event("thing.other.v1")
+    class Other(nerv.Event):
+        text: str
+
+    came = app.decode(Event("1", "test", "thing.noted.v1", utc_now(), b'{"text": "x"}'))
+    assert came == Noted(text="x")
+    assert hash(came) == hash(Noted(text="x"))
+    assert came != Noted(text="y")
+    assert came != Other(text="x")
+
+
+def test_a_time_ordered_id_says_when_it_was_made() -> None:
+    """To the millisecond; ids made one after the other sort so; other ids say nothing."""
+    before = utc_now().replace(microsecond=0)
+    made = [new_event_id() for _ in range(1000)]
+    assert before <= instant_of(made[0]) <= utc_now()
+    assert made == sorted(made)
+    for wrong in ("x", "", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"):
+        with pytest.raises(Invalid, match="UUIDv7"):
+            instant_of(wrong)

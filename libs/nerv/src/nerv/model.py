@@ -15,6 +15,12 @@ class EventModel(BaseModel):
 
     _meta: Event[Any] | None = PrivateAttr(default=None)
 
+    def __eq__(self, other: object) -> bool:
+        """Same type, same data: a received event equals the one that was made in code."""
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
     @property
     def meta(self) -> Event[Any]:
         """Id, source, times, stream and version of the event this was decoded from.

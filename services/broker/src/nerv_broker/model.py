@@ -7,7 +7,7 @@ from typing import Any
 
 from nerv.app import App, EventSpec, ReactionSpec
 from nerv.cloudevents import to_headers
-from nerv.effects import Append, Effect, Http, Publish, Run, effect_ids
+from nerv.effects import Append, Http, MeshEffect, Publish, Run, effect_ids
 from nerv.errors import Misconfigured, NervError, SchemaMismatch
 from nerv.model import EventModel
 from nerv.protocols import AppendRequest
@@ -80,7 +80,7 @@ def _text_key(event: Event[bytes]) -> bytes | None:
 class Asked:
     """An effect with its identity, and who asked for it because of what."""
 
-    effect: Effect
+    effect: MeshEffect
     id: str
     reaction: str
     cause: Event[bytes]
@@ -97,7 +97,7 @@ def react(app: App, reactions: Sequence[ReactionSpec], event: Event[bytes]) -> l
     return asked
 
 
-def listed(answer: Any) -> list[Effect]:
+def listed(answer: Any) -> list[MeshEffect]:
     """The effects that a reaction answered: none, one or many. Raises Misconfigured for anything else."""
     if answer is None:
         return []

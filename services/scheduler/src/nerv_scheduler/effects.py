@@ -14,7 +14,7 @@ import orjson
 from nerv.app import App
 from nerv.client import Client
 from nerv.cloudevents.json_format import from_mapping, to_structured
-from nerv.effects import Append, Effect, Publish, Run
+from nerv.effects import Append, MeshEffect, Publish, Run
 from nerv.errors import Misconfigured, NervError, NotFound
 from nerv.model import EventModel
 from nerv.protocols import AppendRequest, History
@@ -33,7 +33,7 @@ class Starter(Protocol):
 
 
 def write_down(
-    app: App, run: str, effects: Sequence[Effect], ids: Sequence[str], now: datetime
+    app: App, run: str, effects: Sequence[MeshEffect], ids: Sequence[str], now: datetime
 ) -> list[dict[str, Any]]:
     """The effects as JSON, to be recorded with the result. Raises PermanentError for one that can never be performed."""
     try:
@@ -42,8 +42,8 @@ def write_down(
         raise PermanentError(str(error)) from None
 
 
-def _written(app: App, run: str, effect: Effect, effect_id: str, now: datetime) -> dict[str, Any]:
-    document: dict[str, Any] = {"id": effect_id, "kind": effect.kind.value}
+def _written(app: App, run: str, effect: MeshEffect, effect_id: str, now: datetime) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": effect_id, "kind": str(effect.kind)}
     if isinstance(effect, Append):
         return document | {"stream": effect.stream, "event": _event(app, run, effect.event, effect_id, now, None)}
     if isinstance(effect, Publish):

@@ -19,8 +19,7 @@ from typing import Any
 
 import orjson
 
-from nerv.effects import effect_ids
-from nerv.effects.kinds import Effect
+from nerv.effects import MeshEffect, effect_ids
 from nerv.protocols.queue import Claim
 from nerv.telemetry import carrier
 from nerv.types import Event, EventType
@@ -34,7 +33,7 @@ def event_id(*parts: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def effect_identities(app: str, workflow: str, run: str, node: str, effects: Sequence[Effect]) -> list[str]:
+def effect_identities(app: str, workflow: str, run: str, node: str, effects: Sequence[MeshEffect]) -> list[str]:
     """The ids of a node's effects: the same for every attempt (rule 12)."""
     cause: Event[bytes] = Event(node, stream_of(run), EventType.TASK_COMPLETED, datetime.min.replace(tzinfo=UTC), b"")
     return effect_ids(app, workflow, cause, effects)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nerv.effects import Effect
+from nerv.effects import MeshEffect
 from nerv.model import EventModel
 
 KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
 
 Fold = Callable[[Any, Any], Any]
-Reaction = Callable[[Any], Effect | Sequence[Effect] | None]
+Reaction = Callable[[Any], MeshEffect | Sequence[MeshEffect] | None]
 
 
 @dataclass(frozen=True, slots=True)

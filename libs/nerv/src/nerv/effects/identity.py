@@ -4,12 +4,12 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
-from nerv.effects.kinds import Effect
-from nerv.types import Event
+from nerv.types import Effect, Event
 
 
-def effect_ids(app: str, reaction: str, event: Event[bytes], effects: Iterable[Effect]) -> list[str]:
+def effect_ids(app: str, reaction: str, event: Event[bytes], effects: Iterable[Effect[Any]]) -> list[str]:
     """One id for each effect: a hash of app, reaction, source and id of the event, kind, target, and the ordinal among
     the effects of that kind on that target. 32 hexadecimal digits.
     """

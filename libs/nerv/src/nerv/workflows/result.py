@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nerv.effects import Effect
+from nerv.effects import MeshEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Result:
     """
 
     value: Any = None
-    effects: Sequence[Effect] = ()
+    effects: Sequence[MeshEffect] = ()
 
 
 class PermanentError(Exception):

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interpreter: a loop with a stack of its own, so that a program of any length takes none of Python's."""
+
+import asyncio
+import random
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, TypeAlias, cast
+
+from nerv.effects.batching import Batcher
+from nerv.effects.execution import Context, context_of
+from nerv.effects.handlers import Handlers
+from nerv.effects.monad import (
+    Asked,
+    Bound,
+    EffectMonad,
+    First,
+    InOrder,
+    Mapped,
+    Pure,
+    Recovered,
+    Retried,
+    Timed,
+    Together,
+    program_of,
+)
+from nerv.errors import UnknownOutcome
+from nerv.types import Effect, R
+
+TURN = 1000  # steps after which other tasks get a turn, so that a program that never waits can be cancelled
+
+Frame: TypeAlias = Bound[Any] | Mapped[Any] | Recovered[Any]
+Step: TypeAlias = EffectMonad[Any] | Effect[Any]
+
+
+async def interpret(program: EffectMonad[R], handlers: Handlers | None = None) -> R:
+    """Run a program by these handlers, or by those of the context. Raises what its effects and functions raise."""
+    result: R = await _Interpreter(context_of(handlers)).run(program)
+    return result
+
+
+class _Interpreter:
+    __slots__ = ("_context", "_performed")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._performed = context.handlers.performed
+
+    async def run(self, program: Step) -> Any:
+        if isinstance(program, Effect):
+            answer = self._ask(program)
+            return await answer if hasattr(type(answer), "__await__") else answer
+        stack: list[Frame] = []
+        node: EffectMonad[Any] | None = program
+        left = TURN
+        while node is not None:
+            left -= 1
+            if not left:
+                await asyncio.sleep(0)
+                left = TURN
+            try:
+                while isinstance(node, _FRAMES):
+                    stack.append(node)
+                    node = node.program
+                if type(node) is Asked:
+                    answer = self._ask(node.effect)
+                    value = await answer if hasattr(type(answer), "__await__") else answer
+                elif type(node) is Pure:
+                    value = node.value
+                else:
+                    value = await self._combined(node)
+                node, value = _unwind(stack, value)
+            except Exception as error:
+                node = _rescue(stack, error)
+        return value
+
+    def _ask(self, effect: Effect[Any]) -> Any:
+        self._performed[effect.kind] += 1
+        if self._context.execution is None:
+            return self._context.handlers.find(type(effect)).call(effect)
+        return self._context.execution.perform(effect, self._live)
+
+    async def _live(self, effect: Effect[Any]) -> Any:
+        answer = self._context.handlers.find(type(effect)).call(effect)
+        return await answer if hasattr(type(answer), "__await__") else answer
+
+    async def _combined(self, node: EffectMonad[Any]) -> Any:
+        match node:
+            case InOrder():
+                return await self._in_order(node)
+            case Together():
+                return await self._together(node)
+            case First():
+                return await self._first(node)
+            case Retried():
+                return await self._retried(node)
+            case Timed():
+                return await self._timed(node)
+        raise TypeError(f"no such program: {node!r}")
+
+    async def _in_order(self, node: InOrder) -> list[Any]:
+        return [await self.run(step) for step in node.steps]
+
+    async def _together(self, node: Together) -> list[Any]:
+        batches, single = self._split(node.steps)
+        if not single and len(batches) == 1:
+            [batcher] = batches
+            return await self._batch(batcher, cast("Sequence[Effect[Any]]", node.steps))
+        results: list[Any] = [None] * len(node.steps)
+        jobs = [self._fill(batcher, indices, node.steps, results) for batcher, indices in batches.items()]
+        todo = iter(single)
+        jobs += [self._work(todo, node.steps, results) for _ in range(min(node.limit, len(single)))]
+        await all_or_nothing(jobs)
+        return results
+
+    def _split(self, steps: Sequence[Step]) -> tuple[dict[Batcher, Sequence[int]], Sequence[int]]:
+        """Which steps are effects with a batch handler, by handler; and which are others."""
+        batchers = {kind: self._batcher(kind) for kind in set(map(type, steps))}
+        if len(batchers) == 1:
+            [only] = batchers.values()
+            everything = range(len(steps))
+            return ({}, everything) if only is None else ({only: everything}, ())
+        batches: dict[Batcher, list[int]] = {}
+        single: list[int] = []
+        for index, step in enumerate(steps):
+            batcher = batchers[type(step)]
+            (single if batcher is None else batches.setdefault(batcher, [])).append(index)
+        return dict(batches), single
+
+    def _batcher(self, kind: type[Any]) -> Batcher | None:
+        if self._context.execution is not None or not issubclass(kind, Effect):
+            return None
+        return self._context.handlers.find(kind).batcher
+
+    async def _batch(self, batcher: Batcher, effects: Sequence[Effect[Any]]) -> list[Any]:
+        self._performed[effects[0].kind] += len(effects)
+        answers = await batcher.many(effects)
+        if any(issubclass(kind, Exception) for kind in set(map(type, answers))):
+            raise next(answer for answer in answers if isinstance(answer, Exception))
+        return answers
+
+    async def _fill(self, batcher: Batcher, indices: Sequence[int], steps: Sequence[Step], results: list[Any]) -> None:
+        effects = [cast("Effect[Any]", steps[index]) for index in indices]
+        for index, answer in zip(indices, await self._batch(batcher, effects), strict=True):
+            results[index] = answer
+
+    async def _work(self, todo: Iterator[int], steps: Sequence[Step], results: list[Any]) -> None:
+        for index in todo:
+            results[index] = await self.run(steps[index])
+
+    async def _first(self, node: First[Any]) -> Any:
+        running = {asyncio.create_task(self.run(step)) for step in node.steps}
+        errors: list[Exception] = []
+        try:
+            while running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    error = task.exception()
+                    if error is None:
+                        return task.result()
+                    if not isinstance(error, Exception):
+                        raise error
+                    errors.append(error)
+        finally:
+            await cancelled(running)
+        raise ExceptionGroup(f"all {len(errors)} in the race failed", errors)
+
+    async def _retried(self, node: Retried[Any]) -> Any:
+        policy = node.policy
+        deadline, longest = time.monotonic() + policy.deadline, policy.first
+        for attempt in range(1, policy.attempts + 1):
+            try:
+                return await self.run(node.program)
+            except Exception as error:
+                pause = random.uniform(0, longest)  # noqa: S311 - jitter, not a secret
+                last = attempt == policy.attempts or time.monotonic() + pause > deadline
+                if last or not policy.retries(error):
+                    raise
+            await asyncio.sleep(pause)
+            longest = min(longest * 2, policy.longest)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _timed(self, node: Timed[Any]) -> Any:
+        limit = asyncio.timeout(node.seconds)
+        try:
+            async with limit:
+                return await self.run(node.program)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise UnknownOutcome(f"not done within {node.seconds:g} s; what it had begun may have happened") from None
+
+
+_FRAMES = (Bound, Mapped, Recovered)
+
+
+def _unwind(stack: list[Frame], value: Any) -> tuple[EffectMonad[Any] | None, Any]:
+    """Go back through pure functions, to the next program; None when there is nothing left to do."""
+    while stack:
+        frame = stack.pop()
+        if type(frame) is Bound:
+            following = frame.function(value)
+            return (following if isinstance(following, EffectMonad) else program_of(following)), None
+        if type(frame) is Mapped:
+            value = frame.function(value)
+    return None, value
+
+
+def _rescue(stack: list[Frame], error: Exception) -> EffectMonad[Any]:
+    """Go back to whoever recovers from an error. Raises it when nobody does."""
+    while stack:
+        frame = stack.pop()
+        if type(frame) is Recovered:
+            try:
+                return program_of(frame.function(error))
+            except Exception as other:
+                error = other
+    raise error
+
+
+async def all_or_nothing(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run them at the same time. The first error cancels the others, and is raised once all have ended."""
+    if not jobs:
+        return
+    if len(jobs) == 1:
+        await jobs[0]
+        return
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await cancelled(tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def cancelled(tasks: "Sequence[asyncio.Task[Any]] | set[asyncio.Task[Any]]") -> None:
+    """Cancel what still runs, and wait for it, also when we are cancelled meanwhile: nothing may outlive its program."""
+    ending = {task for task in tasks if not task.done()}
+    again: asyncio.CancelledError | None = None
+    while ending:
+        for task in ending:
+            task.cancel()
+        try:
+            _, ending = await asyncio.wait(ending, timeout=1.0)
+        except asyncio.CancelledError as error:
+            again = error
+            ending = {task for task in ending if not task.done()}
+    if again is not None:
+        raise again
