@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 import nerv
+from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move
 from nerv.testing.memory_views import MemoryViews
 from nerv_projector.folding import FoldHop, FoldSession
 from nerv_projector.lanes import StartOver
-from nerv_projector.model import Projection, origin_position
+from nerv_projector.model import origin_position
 from nerv_projector.records import rekeyed
 from tests.unit.projector.records_in_memory import Kept, Record, event, record
 

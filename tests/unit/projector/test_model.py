@@ -11,17 +11,10 @@ import pytest
 import nerv
 from nerv.app.specs import KeyRule
 from nerv.errors import Invalid, SchemaMismatch, TooLarge
+from nerv.projections import MAX_KEYS, Projection
 from nerv.protocols.views import View
 from nerv.types import Event
-from nerv_projector.model import (
-    MAX_KEYS,
-    Entity,
-    Projection,
-    entity_of_view,
-    fold,
-    fold_with_care,
-    origin_position,
-)
+from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, origin_position
 
 NOW = datetime(2013, 1, 1, tzinfo=UTC)
 

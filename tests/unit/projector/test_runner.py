@@ -9,8 +9,8 @@ import pytest
 import nerv
 from nerv.errors import Misconfigured, Unavailable
 from nerv.kafka import KafkaSettings
+from nerv.projections import Projection
 from nerv.testing.memory_views import MemoryViews
-from nerv_projector.model import Projection
 from nerv_projector.runner import Hosted, Runner
 from nerv_projector.watermarks import Watermarks
 

@@ -10,12 +10,13 @@ from typing import Any
 from nerv.errors import Invalid, NervError
 from nerv.kafka import BatchConsumer, Received
 from nerv.kafka.deadletters import where
+from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
 from nerv.telemetry import names as n
 from nerv.telemetry import process_spans
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session, StartOver
-from nerv_projector.model import Entity, Projection, entity_of_view, fold, fold_with_care
+from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care
 from nerv_projector.records import Sourced, origin_of, parse
 
 CHUNK = 100  # keys folded before the loop may answer a request

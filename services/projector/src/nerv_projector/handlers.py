@@ -16,13 +16,13 @@ from starlette.responses import Response
 from nerv.app import App
 from nerv.errors import Invalid, NervError, NotFound, SchemaMismatch
 from nerv.perspectives import Perspective
+from nerv.projections import Projection
 from nerv.protocols.views import View
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
 from nerv.types import check_id, format_instant, parse_instant
 from nerv_projector.hub import Hub
 from nerv_projector.lag import standing
-from nerv_projector.model import Projection
 from nerv_projector.runner import Runner
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import Instant, TimeTravel

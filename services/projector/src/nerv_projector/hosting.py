@@ -4,12 +4,12 @@
 from typing import Any
 
 from nerv.app import App, ProjectionSpec
+from nerv.projections import Projection
 from nerv.redis.connection import Redis
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.faust_app import FaustHost
 from nerv_projector.folding import FoldHop
 from nerv_projector.lanes import Hop, Lane
-from nerv_projector.model import Projection
 from nerv_projector.rekeying import RekeyHop
 from nerv_projector.runner import Hosted, Runner
 from nerv_projector.settings import ProjectorSettings

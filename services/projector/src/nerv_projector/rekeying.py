@@ -9,12 +9,13 @@ from typing import Any
 
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Received, TransactionalProducer
+from nerv.projections import Projection
 from nerv.protocols.views import Epoch
 from nerv.telemetry import Carrier, process_spans
 from nerv.telemetry import names as n
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session
-from nerv_projector.model import Projection, describe, origin_position
+from nerv_projector.model import describe, origin_position
 from nerv_projector.records import Sourced, parse, rekeyed
 
 TRANSACTION_RECORDS = 10_000  # records written in one transaction, but for the keys of its last event

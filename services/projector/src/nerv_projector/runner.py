@@ -13,9 +13,9 @@ import structlog
 
 from nerv.cancelling import end
 from nerv.errors import NervError, Retry, Unavailable
+from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Views
 from nerv_projector.lanes import Lane
-from nerv_projector.model import Projection
 from nerv_projector.watermarks import Bounds, Watermarks
 
 log = structlog.get_logger(__name__)

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from nerv.errors import NervError, NotFound, Overloaded, SchemaMismatch, TooLarge
+from nerv.projections import Projection
 from nerv.protocols import History, ReadQuery
 from nerv.protocols.views import View
 from nerv.types import Event
-from nerv_projector.model import Projection, describe, fold_as_of
+from nerv_projector.model import describe, fold_as_of
 from nerv_projector.settings import FoldSettings
 
 BREATH = 500  # events between two breaths of the loop

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Projections: the fold of an app over history, as the services run it, and a projector for this process."""
+
+from nerv.projections.projection import MAX_KEYS, Projection, checked_keys, key_function
+
+__all__ = ["MAX_KEYS", "Projection", "checked_keys", "key_function"]
