@@ -7,11 +7,11 @@ import pytest
 
 from nerv.clock import SystemClock
 from nerv.errors import Invalid
+from nerv.history.memory import MemoryHistory
 from nerv.protocols import Appended, AppendRequest, Clock
 from nerv.testing.clock import ManualClock
 from nerv.testing.contracts.clock import ClockContract
 from nerv.testing.contracts.history import fresh, made
-from nerv.testing.memory import MemoryHistory
 
 
 class TestSystemClock(ClockContract):

@@ -15,8 +15,8 @@ from nerv.effects import Handlers, ReadView, append, ask, http, log, parallel_al
 from nerv.effects.kinds import Http
 from nerv.effects.standard import http_handler, local_handlers
 from nerv.errors import Forbidden, Invalid, Misconfigured, NotFound, TooLarge, Unavailable, UnknownOutcome
+from nerv.history.memory import MemoryHistory
 from nerv.protocols import Appended
-from nerv.testing.memory import MemoryHistory
 from nerv.types import Event
 
 app = nerv.App("shop")

@@ -21,11 +21,11 @@ import nerv
 from nerv.client import Client
 from nerv.clock import SystemClock
 from nerv.errors import IdConflict, Misconfigured, Unavailable
+from nerv.history.memory import MemoryHistory
 from nerv.limits import Limits
 from nerv.protocols import AppendOutcome, AppendRequest
 from nerv.protocols.queue import RunState, RunStatus, TaskQueue
 from nerv.telemetry import span, tracing
-from nerv.testing.memory import MemoryHistory
 from nerv.testing.memory_queue import MemoryQueue
 from nerv.types import Event
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result

@@ -13,9 +13,9 @@ import pytest
 import nerv
 from nerv.clock import SystemClock
 from nerv.errors import IdConflict, Misconfigured, NotFound, SchemaMismatch, Unavailable, UnknownOutcome
+from nerv.history.memory import MemoryHistory
 from nerv.protocols import AppendOutcome, AppendRequest, History, ReadQuery
 from nerv.sync import DeletesUnconfirmed, LoadRefused, RowsSource, RunUnderWay
-from nerv.testing.memory import MemoryHistory
 from nerv.types import Event, EventType, new_event_id, utc_now
 from nerv_sync.journal import Claim, Journal
 from nerv_sync.model import Order, Tally, applied_document

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from nerv.cloudevents.proto_format import from_us
 from nerv.errors import IdConflict, VersionConflict
 from nerv.history import Duplicate
+from nerv.history.memory import MemoryHistory
 from nerv.protocols import AppendRequest, Expected
 from nerv.protocols.history import Expect
-from nerv.testing.memory import MemoryHistory
 from nerv.types import Event
 from nerv_temporal.model import Accepted, plan_tick, recorded_instant
 

@@ -18,6 +18,7 @@ from nerv.cloudevents import from_proto, to_structured
 from nerv.cloudevents.http_binding import from_http
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import Invalid, NervError
+from nerv.history.select import not_future
 from nerv.protocols import Appended, AppendRequest, Clock, Expected, ReadQuery
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
@@ -187,7 +188,7 @@ async def _prepare(request: Request[Deps], partition: int, known_at: datetime | 
         await _reach(deps, position)
         return None
     if known_at is not None:
-        _refuse_future(deps, known_at)
+        not_future(known_at, deps.clock)
 
     async def attempt() -> Response | None:
         owner = deps.router.owner(partition)
@@ -205,7 +206,7 @@ async def _prepare(request: Request[Deps], partition: int, known_at: datetime | 
 async def _close(request: Request[Deps], partition: int, known_at: datetime) -> int:
     """Close a partition's recorded time, wherever its owner is, and read up to there."""
     deps = request.deps
-    _refuse_future(deps, known_at)
+    not_future(known_at, deps.clock)
 
     async def attempt() -> int:
         owner = deps.router.owner(partition)
@@ -223,11 +224,6 @@ async def _close(request: Request[Deps], partition: int, known_at: datetime) -> 
     offset = await deps.router.settled(_forwarded_headers(request), attempt)
     await deps.tail.reached(partition, offset, POSITION_SECONDS)
     return offset
-
-
-def _refuse_future(deps: Deps, known_at: datetime) -> None:
-    if known_at > deps.clock.now():
-        raise Invalid(f"known_at {format_instant(known_at)} is in the future; nobody knows yet what will be recorded")
 
 
 async def _reach(deps: Deps, position: str) -> None:

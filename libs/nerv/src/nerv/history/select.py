@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which events a query selects."""
 
+from datetime import datetime
 from typing import Any
 
+from nerv.errors import Invalid
+from nerv.protocols import Clock
 from nerv.protocols.history import ReadQuery
-from nerv.types import Event
+from nerv.types import Event, format_instant
 
 
 def matches(event: Event[Any], query: ReadQuery) -> bool:
@@ -17,3 +20,9 @@ def matches(event: Event[Any], query: ReadQuery) -> bool:
     if query.as_of is not None and event.time > query.as_of:
         return False
     return query.known_at is None or event.recorded_time is None or event.recorded_time <= query.known_at
+
+
+def not_future(known_at: datetime, clock: Clock) -> None:
+    """Raises Invalid for an instant that has not come: nobody knows yet what will be known then."""
+    if known_at > clock.now():
+        raise Invalid(f"known_at {format_instant(known_at)} lies in the future; ask again then, or leave it out")

@@ -3,5 +3,6 @@
 
 from nerv.protocols.clock import Clock
 from nerv.protocols.history import Appended, AppendOutcome, AppendRequest, Expected, History, ReadQuery
+from nerv.protocols.snapshots import Snapshots
 
-__all__ = ["AppendOutcome", "AppendRequest", "Appended", "Clock", "Expected", "History", "ReadQuery"]
+__all__ = ["AppendOutcome", "AppendRequest", "Appended", "Clock", "Expected", "History", "ReadQuery", "Snapshots"]

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nerv.errors import IdConflict, NotFound, VersionConflict
+from nerv.errors import IdConflict, Invalid, NotFound, VersionConflict
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History, ReadQuery
 from nerv.protocols.history import Expect
-from nerv.types import Event, new_event_id
+from nerv.types import Event, new_event_id, utc_now
 
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 
@@ -198,3 +198,26 @@ class HistoryContract:
             await done(history, AppendRequest(name, [made(), made()]))
         found = [(e.subject, e.sequence) async for e in history.read_category(category)]
         assert found == [(f"{category}-a", 1), (f"{category}-a", 2), (f"{category}-b", 1), (f"{category}-b", 2)]
+
+    async def test_what_is_known_at_an_instant_is_known_so_for_ever(self, history: History) -> None:
+        """A later append is recorded after an instant that has been read; an instant that has not come is refused."""
+        stream = fresh()
+        await done(history, AppendRequest(stream, [made()]))
+        now = utc_now()
+        query = ReadQuery(known_at=now)
+        before = [event async for event in history.read(stream, query)]
+        later = await done(history, AppendRequest(stream, [made()]))
+        assert later.recorded_time > now
+        assert [event async for event in history.read(stream, query)] == before
+        with pytest.raises(Invalid):
+            [event async for event in history.read(stream, ReadQuery(known_at=now + timedelta(hours=1)))]
+
+    async def test_a_long_stream_is_read_whole(self, history: History) -> None:
+        """Forward and backward, past whatever page an implementation reads at a time."""
+        stream = fresh()
+        for _ in range(3):
+            await done(history, AppendRequest(stream, [made(b"1") for _ in range(400)]))
+        forward = [event.sequence async for event in history.read(stream)]
+        assert forward == list(range(1, 1201))
+        backward = [event.sequence async for event in history.read(stream, ReadQuery(backward=True, limit=1100))]
+        assert backward == list(range(1200, 100, -1))

@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ports in memory: complete, for tests and for trying things out. Nothing survives the process."""
+"""History in memory: complete, for one process. Nothing survives it."""
 
+from bisect import bisect_right, insort
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nerv.clock import SystemClock
 from nerv.errors import NotFound
-from nerv.history import Accept, Duplicate, Known, judge, matches
+from nerv.history.decide import Accept, Duplicate, Known, judge
+from nerv.history.select import matches, not_future
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, ReadQuery
-from nerv.types import Event, category_of
+from nerv.types import Event, VersionedState, category_of
 
 
 class MemoryHistory:
-    """`nerv.protocols.History` over dictionaries."""
+    """`nerv.protocols.History` and `nerv.protocols.Snapshots` over dictionaries."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._streams: dict[str, list[Event[bytes]]] = {}
         self._ids: dict[tuple[str, str], Known] = {}
+        self._snapshots: dict[tuple[str, str], dict[int, VersionedState[bytes]]] = {}
+        self._snapshot_versions: dict[tuple[str, str], list[int]] = {}
         self._offset = -1
         self._last: datetime | None = None
 
@@ -60,6 +64,7 @@ class MemoryHistory:
 
     async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of one stream (see `History.read`)."""
+        self._close(query)
         if stream not in self._streams:
             raise NotFound(f"there is no stream {stream}")
         for event in _selected(self._streams[stream], query):
@@ -67,10 +72,37 @@ class MemoryHistory:
 
     async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of all streams of a category (see `History.read_category`)."""
+        self._close(query)
         names = sorted(name for name in self._streams if category is None or category_of(name) == category)
         found = [event for name in names for event in self._streams[name] if matches(event, query)]
         for event in found[: query.limit]:
             yield event
+
+    def _close(self, query: ReadQuery) -> None:
+        # What is read as known at an instant is read so for ever: nothing may be recorded at or before it any more.
+        if query.known_at is not None:
+            not_future(query.known_at, self._clock)
+            self._last = max(query.known_at, self._last or query.known_at)
+
+    async def save(self, fold: str, state: VersionedState[bytes]) -> None:
+        """Keep a state (see `Snapshots.save`)."""
+        held = self._snapshots.setdefault((state.id, fold), {})
+        if state.version not in held:
+            insort(self._snapshot_versions.setdefault((state.id, fold), []), state.version)
+        held[state.version] = state
+
+    async def nearest(self, stream: str, fold: str, version: int | None = None) -> VersionedState[bytes] | None:
+        """The latest state up to a version (see `Snapshots.nearest`)."""
+        versions = self._snapshot_versions.get((stream, fold), [])
+        index = len(versions) if version is None else bisect_right(versions, version)
+        return self._snapshots[stream, fold][versions[index - 1]] if index else None
+
+    async def drop(self, stream: str | None = None) -> int:
+        """Drop states (see `Snapshots.drop`)."""
+        found = [key for key in self._snapshots if stream is None or key[0] == stream]
+        for key in found:
+            del self._snapshot_versions[key]
+        return sum(len(self._snapshots.pop(key)) for key in found)
 
 
 def _selected(events: list[Event[bytes]], query: ReadQuery) -> list[Event[bytes]]:

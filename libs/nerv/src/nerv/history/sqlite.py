@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""History in one SQLite file: durable, for the processes of one machine, without a server."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from nerv.api.event.v1 import event_pb2, types_pb2
+from nerv.clock import SystemClock
+from nerv.cloudevents import from_proto, to_proto
+from nerv.cloudevents.proto_format import from_us, to_us
+from nerv.cloudevents.types_format import state_from_proto, state_to_proto
+from nerv.errors import Misconfigured, NotFound, Unavailable
+from nerv.history.decide import Accept, Duplicate, Known, judge
+from nerv.history.select import not_future
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, ReadQuery
+from nerv.types import Event, VersionedState, category_of
+
+SCHEMA = 1
+BUSY_SECONDS = 10.0  # how long one process waits for another to end its write
+PAGE = 500  # events that are read at a time, so that a long stream does not fill memory
+
+A = TypeVar("A")
+
+
+class SqliteHistory:
+    """`nerv.protocols.History` and `nerv.protocols.Snapshots` in a file; use as `async with`.
+
+    What is acknowledged has been synchronised to the disk. One call of `append` is one transaction; processes that share
+    the file take turns. Raises Unavailable where another holds it for longer than 10 s.
+    """
+
+    def __init__(self, path: Path | str, clock: Clock | None = None) -> None:
+        self._path = str(path)
+        self._clock = clock or SystemClock()
+        self._db: sqlite3.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self._db = await asyncio.to_thread(_open, self._path)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        async with self._turn:
+            db, self._db = self._db, None
+            if db is not None:
+                await asyncio.to_thread(db.close)
+
+    async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
+        """Append to many streams, each request for itself, all in one transaction (see `History.append`)."""
+        return await self._write(lambda db: _append(db, requests, to_us(self._clock.now())))
+
+    async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of one stream (see `History.read`), a page at a time."""
+        await self._close(query)
+        if not await self._read(lambda db: _version(db, stream)):
+            raise NotFound(f"there is no stream {stream}")
+        left = query.limit
+        while left is None or left > 0:
+            page = await self._read(partial(_page, stream=stream, query=query, left=left))
+            for event in page:
+                yield event
+            if len(page) < PAGE:
+                return
+            left = None if left is None else left - len(page)
+            last = page[-1].sequence or 0
+            query = replace(query, to_version=last - 1) if query.backward else replace(query, from_version=last + 1)
+
+    async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
+        """The events of all streams of a category (see `History.read_category`), stream by stream."""
+        await self._close(query)
+        left, after = query.limit, ("", 0)
+        while left is None or left > 0:
+            page = await self._read(partial(_category_page, category=category, query=query, left=left, after=after))
+            for event in page:
+                yield event
+            if len(page) < PAGE:
+                return
+            left = None if left is None else left - len(page)
+            after = (page[-1].stream, page[-1].sequence or 0)
+
+    async def save(self, fold: str, state: VersionedState[bytes]) -> None:
+        """Keep a state (see `Snapshots.save`)."""
+        values = (state.id, fold, state.version, state_to_proto(state).SerializeToString())
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", values))
+
+    async def nearest(self, stream: str, fold: str, version: int | None = None) -> VersionedState[bytes] | None:
+        """The latest state up to a version (see `Snapshots.nearest`)."""
+        bound = 2**63 - 1 if version is None else version
+        row = await self._read(
+            lambda db: db.execute(
+                "SELECT state FROM snapshots WHERE stream = ? AND fold = ? AND version <= ? ORDER BY version DESC LIMIT 1",
+                (stream, fold, bound),
+            ).fetchone()
+        )
+        return None if row is None else state_from_proto(types_pb2.VersionedState.FromString(row[0]))
+
+    async def drop(self, stream: str | None = None) -> int:
+        """Drop states (see `Snapshots.drop`)."""
+        where = (
+            ("DELETE FROM snapshots", ()) if stream is None else ("DELETE FROM snapshots WHERE stream = ?", (stream,))
+        )
+        return await self._write(lambda db: db.execute(*where).rowcount)
+
+    async def _close(self, query: ReadQuery) -> None:
+        if query.known_at is not None:
+            not_future(query.known_at, self._clock)
+            known_us = to_us(query.known_at)
+            await self._write(lambda db: _close_at(db, known_us))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], A]) -> A:
+        def transaction(db: sqlite3.Connection) -> A:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._read(transaction)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], A]) -> A:
+        async with self._turn:
+            db = self._db
+            if db is None:
+                raise Unavailable(f"history {self._path} is not open; use it as `async with`")
+            # A caller that goes away must not leave the connection to a thread that is still using it.
+            task = asyncio.ensure_future(asyncio.to_thread(_guarded, work, db))
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                await asyncio.wait({task})
+                raise
+
+
+def _guarded(work: Callable[[sqlite3.Connection], A], db: sqlite3.Connection) -> A:
+    with _mapped():
+        return work(db)
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"SQLite: {error}", retry_after=1.0) from error
+    except sqlite3.DatabaseError as error:
+        raise Misconfigured(f"SQLite: {error}; is this a history file, and whole?") from error
+
+
+def _open(path: str) -> sqlite3.Connection:
+    with _mapped():
+        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            [found] = db.execute("PRAGMA user_version").fetchone()
+            if found not in (0, SCHEMA):
+                raise Misconfigured(f"{path} is of schema {found}; this version of NERV reads {SCHEMA}")
+            if not found:
+                db.executescript(
+                    "BEGIN IMMEDIATE;" + (files("nerv.history") / "schema.sql").read_text("utf-8") + "COMMIT;"
+                )
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+class _Streams:
+    """What `judge` asks, within a transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def version(self, stream: str) -> int:
+        return _version(self._db, stream)
+
+    def known(self, stream: str, event_id: str) -> Known | None:
+        row = self._db.execute(
+            "SELECT version, digest FROM events WHERE stream = ? AND id = ?", (stream, event_id)
+        ).fetchone()
+        return None if row is None else Known(*row)
+
+
+def _version(db: sqlite3.Connection, stream: str) -> int:
+    [found] = db.execute("SELECT max(version) FROM events WHERE stream = ?", (stream,)).fetchone()
+    return found or 0
+
+
+def _append(db: sqlite3.Connection, requests: Sequence[AppendRequest], now_us: int) -> list[AppendOutcome]:
+    streams, outcomes = _Streams(db), list[AppendOutcome]()
+    last_us = _last_recorded(db)
+    for request in requests:
+        verdict = judge(request, streams)
+        if isinstance(verdict, Duplicate):
+            outcomes.append(_duplicate(db, request.stream, verdict))
+        elif isinstance(verdict, Accept):
+            last_us = max(now_us, last_us + 1)
+            outcomes.append(_accepted(db, request, verdict, last_us))
+        else:
+            outcomes.append(verdict)
+    return outcomes
+
+
+def _last_recorded(db: sqlite3.Connection) -> int:
+    # Recorded time grows with the position, so that the last position has the last instant.
+    row = db.execute("SELECT recorded_us FROM events ORDER BY position DESC LIMIT 1").fetchone()
+    [closed] = db.execute("SELECT max(recorded_us) FROM closing").fetchone()
+    return max(row[0] if row else 0, closed or 0)
+
+
+def _close_at(db: sqlite3.Connection, known_us: int) -> None:
+    db.execute(
+        "INSERT INTO closing VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET recorded_us = max(recorded_us, excluded.recorded_us)",
+        (known_us,),
+    )
+
+
+def _duplicate(db: sqlite3.Connection, stream: str, verdict: Duplicate) -> Appended:
+    position, recorded = db.execute(
+        "SELECT position, recorded_us FROM events WHERE stream = ? AND version = ?", (stream, verdict.last_version)
+    ).fetchone()
+    return Appended(verdict.first_version, verdict.last_version, 0, position, from_us(recorded), duplicate=True)
+
+
+def _accepted(db: sqlite3.Connection, request: AppendRequest, verdict: Accept, recorded_us: int) -> Appended:
+    recorded, position = from_us(recorded_us), 0
+    category = category_of(request.stream)
+    for version, (event, digest) in enumerate(zip(request.events, verdict.digests, strict=True), verdict.first_version):
+        stored = replace(event, subject=request.stream, sequence=version, recorded_time=recorded)
+        position = _insert(db, stored, category, digest)
+    last = verdict.first_version + len(request.events) - 1
+    return Appended(verdict.first_version, last, 0, position, recorded)
+
+
+def _insert(db: sqlite3.Connection, event: Event[bytes], category: str, digest: bytes) -> int:
+    recorded = event.recorded_time or event.time
+    values = (
+        event.stream, category, event.sequence, event.id, digest, event.type, to_us(event.time), to_us(recorded),
+        to_proto(event).SerializeToString(),
+    )  # fmt: skip
+    added = db.execute(
+        "INSERT INTO events (stream, category, version, id, digest, type, time_us, recorded_us, event) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    return added.lastrowid or 0
+
+
+def _page(db: sqlite3.Connection, stream: str, query: ReadQuery, left: int | None) -> list[Event[bytes]]:
+    bounds, values = _bounds(query)
+    order = "DESC" if query.backward else "ASC"
+    return _events(
+        db.execute(
+            f"SELECT event FROM events WHERE stream = ?{bounds} ORDER BY version {order} LIMIT ?",  # noqa: S608 - our own words
+            (stream, *values, PAGE if left is None else min(PAGE, left)),
+        )
+    )
+
+
+def _category_page(
+    db: sqlite3.Connection, category: str | None, query: ReadQuery, left: int | None, after: tuple[str, int]
+) -> list[Event[bytes]]:
+    bounds, values = _bounds(query)
+    of_category, names = ("", ()) if category is None else (" AND category = ?", (category,))
+    return _events(
+        db.execute(
+            f"SELECT event FROM events WHERE (stream, version) > (?, ?){of_category}{bounds} "  # noqa: S608 - our own words
+            "ORDER BY stream, version LIMIT ?",
+            (*after, *names, *values, PAGE if left is None else min(PAGE, left)),
+        )
+    )
+
+
+def _bounds(query: ReadQuery) -> tuple[str, list[Any]]:
+    words, values = " AND version >= ?", list[Any]([query.from_version])
+
+    def bound(condition: str, value: Any) -> None:
+        nonlocal words
+        words += f" AND {condition}"
+        values.append(value)
+
+    if query.to_version is not None:
+        bound("version <= ?", query.to_version)
+    if query.as_of is not None:
+        bound("time_us <= ?", to_us(query.as_of))
+    if query.known_at is not None:
+        bound("recorded_us <= ?", to_us(query.known_at))
+    if query.types:
+        words += f" AND type IN ({', '.join('?' * len(query.types))})"
+        values += sorted(query.types)
+    return words, values
+
+
+def _events(rows: Iterator[tuple[bytes]]) -> list[Event[bytes]]:
+    return [from_proto(event_pb2.Event.FromString(data)) for (data,) in rows]
