@@ -8,10 +8,11 @@ import sys
 from rich.console import Console
 
 from bench.broker import produce
+from bench.core import suite as core
 from bench.harness import Figure, scale
 from nerv.errors import NervError
 
-SUITES = {"produce": produce.run}
+SUITES = {"produce": produce.run, "core": core.run}
 
 
 def main() -> int:

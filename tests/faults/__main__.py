@@ -11,9 +11,10 @@ from rich.console import Console
 from bench.harness import scale
 from nerv.errors import NervError
 from tests.faults import temporal_kill
+from tests.faults.core import suite as core
 from tests.faults.verdict import Invariant
 
-SUITES = {"temporal-kill": temporal_kill.run}
+SUITES = {"temporal-kill": temporal_kill.run, "core": core.run}
 
 
 def main() -> int:

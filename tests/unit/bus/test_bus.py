@@ -74,6 +74,23 @@ def test_a_dead_subscriber_leaves_no_trace() -> None:
     bus.send(event(2))
 
 
+def test_a_subscriber_that_failed_can_die_too() -> None:
+    """The event of its failure does not keep it alive."""
+
+    class Broken:
+        def hear(self, e: Event[Any]) -> None:
+            raise ValueError("no")
+
+    bus, broken = EventBus(), Broken()
+    gone = weakref.ref(broken)
+    bus.subscribe("flight.*", broken.hear)
+    bus.send(event(1))
+    del broken
+    assert gone() is None
+    assert bus.subscriptions == []
+    assert len(bus.history("nerv.*")) == 1
+
+
 def test_a_function_dies_with_its_scope_unless_the_bus_holds_it() -> None:
     """weak=False keeps a local function; the default lets it go."""
     bus, heard = EventBus(), list[int]()
@@ -223,7 +240,8 @@ def test_one_failing_subscriber_harms_no_other_and_its_error_is_an_event() -> No
     assert ear.heard == [1]
     [failure] = failures
     assert failure.data.subscriber.endswith("broken")
-    assert str(failure.data.error) == "no 1"
+    assert failure.data.error == "ValueError: no 1"
+    assert "broken" in failure.data.traceback
     assert failure.causation_id == "1"
     assert bus.describe().health is Health.DEGRADED
 

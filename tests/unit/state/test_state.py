@@ -79,9 +79,11 @@ def test_the_wire_form_of_a_small_change_in_a_large_state_is_small() -> None:
 def test_a_delta_that_does_not_fit_is_refused() -> None:
     """Rather than to make a state that nobody had."""
     delta = between({"a": 1}, {"a": 2})
-    for other in ({"a": 3}, {}, {"a": 1.0}, 5):
+    for other in ({"a": 3}, {}, {"a": 1.0}, 5, None):
         with pytest.raises(VersionConflict, match="does not fit"):
             delta.apply(freeze(other))
+    with pytest.raises(VersionConflict, match="does not fit"):
+        between({}, {"a": 1}).apply(None)  # nothing stands there, but nothing can
     with pytest.raises(VersionConflict, match="do not follow"):
         delta.compose(delta)
 

@@ -3,6 +3,7 @@
 
 import asyncio
 import inspect
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -334,7 +335,12 @@ class EventBus:
             self.name,
             EventType.SUBSCRIBER_FAILED.value,
             utc_now(),
-            SubscriberFailed(subscription.name, tuple(events), error),
+            SubscriberFailed(
+                subscription.name,
+                tuple(events),
+                f"{type(error).__name__}: {error}",
+                "".join(traceback.format_exception(error)),
+            ),
             correlation_id=first.correlation_id,
             causation_id=first.id,
         )

@@ -57,11 +57,15 @@ class Lanes:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberFailed:
-    """Data of `nerv.bus.subscriber-failed.v1`: who failed, on which events, and how."""
+    """Data of `nerv.bus.subscriber-failed.v1`: who failed, on which events, and how.
+
+    `error` is the error's type and text. The error itself would hold the frames it came through, and so the subscriber.
+    """
 
     subscriber: str
     events: Sequence[Event[Any]]
-    error: Exception
+    error: str
+    traceback: str
 
 
 def is_pattern(selector: str) -> bool:

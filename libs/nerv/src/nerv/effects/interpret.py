@@ -5,11 +5,12 @@ import asyncio
 import random
 import time
 from collections.abc import Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 from nerv.effects.batching import Batcher
 from nerv.effects.execution import Context, context_of
-from nerv.effects.handlers import Handlers
+from nerv.effects.handlers import Handler, Handlers
 from nerv.effects.monad import (
     Asked,
     Bound,
@@ -35,54 +36,80 @@ Step: TypeAlias = EffectMonad[Any] | Effect[Any]
 
 async def interpret(program: EffectMonad[R], handlers: Handlers | None = None) -> R:
     """Run a program by these handlers, or by those of the context. Raises what its effects and functions raise."""
-    result: R = await _Interpreter(context_of(handlers)).run(program)
+    interpreter = _Interpreter(context_of(handlers))
+    try:
+        result: R = await interpreter.run(program)
+    finally:
+        interpreter.flush()
     return result
 
 
 class _Interpreter:
-    __slots__ = ("_context", "_performed")
+    __slots__ = ("_calls", "_context")
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._performed = context.handlers.performed
+        # By type of effect, what performs it and how often it was asked: found once for a run, not for each effect.
+        self._calls: dict[type[Effect[Any]], tuple[Handler, list[int]]] = {}
 
     async def run(self, program: Step) -> Any:
-        if isinstance(program, Effect):
-            answer = self._ask(program)
-            return await answer if hasattr(type(answer), "__await__") else answer
+        """One loop for all: what a step costs is what a program costs, so that nothing here is a function of its own."""
         stack: list[Frame] = []
-        node: EffectMonad[Any] | None = program
+        push, pop, calls = stack.append, stack.pop, self._calls
+        node: EffectMonad[Any] = program if isinstance(program, EffectMonad) else Asked(program)
         left = TURN
-        while node is not None:
+        while True:
             left -= 1
             if not left:
                 await asyncio.sleep(0)
                 left = TURN
             try:
-                while isinstance(node, _FRAMES):
-                    stack.append(node)
+                while type(node) is Bound or type(node) is Mapped or type(node) is Recovered:
+                    push(node)
                     node = node.program
                 if type(node) is Asked:
-                    answer = self._ask(node.effect)
-                    value = await answer if hasattr(type(answer), "__await__") else answer
+                    effect = node.effect
+                    found = calls.get(type(effect)) or self._find(effect)
+                    found[1][0] += 1
+                    value = found[0](effect)
+                    if type(value) not in _PLAIN and hasattr(value, "__await__"):
+                        value = await value
                 elif type(node) is Pure:
                     value = node.value
                 else:
                     value = await self._combined(node)
-                node, value = _unwind(stack, value)
+                while stack:
+                    frame = pop()
+                    if type(frame) is Bound:
+                        node = frame.function(value)  # type: ignore[assignment]  # if it is none, the next line says so
+                        if type(node) not in _NODES:
+                            node = program_of(node)
+                        break
+                    if type(frame) is Mapped:
+                        value = frame.function(value)
+                else:
+                    return value
             except Exception as error:
                 node = _rescue(stack, error)
-        return value
 
-    def _ask(self, effect: Effect[Any]) -> Any:
-        self._performed[effect.kind] += 1
-        if self._context.execution is None:
-            return self._context.handlers.find(type(effect)).call(effect)
-        return self._context.execution.perform(effect, self._live)
+    def flush(self) -> None:
+        """Add what was performed to the counters of the handlers."""
+        performed = self._context.handlers.performed
+        for kind, (_, count) in self._calls.items():
+            performed[str(kind.kind)] += count[0]
+
+    def _find(self, effect: Effect[Any]) -> tuple[Handler, list[int]]:
+        execution = self._context.execution
+        if execution is None:
+            call = self._context.handlers.find(type(effect)).call
+        else:
+            call = partial(execution.perform, live=self._live)
+        found = self._calls[type(effect)] = (call, [0])
+        return found
 
     async def _live(self, effect: Effect[Any]) -> Any:
         answer = self._context.handlers.find(type(effect)).call(effect)
-        return await answer if hasattr(type(answer), "__await__") else answer
+        return await answer if hasattr(answer, "__await__") else answer
 
     async def _combined(self, node: EffectMonad[Any]) -> Any:
         match node:
@@ -133,7 +160,7 @@ class _Interpreter:
         return self._context.handlers.find(kind).batcher
 
     async def _batch(self, batcher: Batcher, effects: Sequence[Effect[Any]]) -> list[Any]:
-        self._performed[effects[0].kind] += len(effects)
+        (self._calls.get(type(effects[0])) or self._find(effects[0]))[1][0] += len(effects)
         answers = await batcher.many(effects)
         if any(issubclass(kind, Exception) for kind in set(map(type, answers))):
             raise next(answer for answer in answers if isinstance(answer, Exception))
@@ -149,7 +176,8 @@ class _Interpreter:
             results[index] = await self.run(steps[index])
 
     async def _first(self, node: First[Any]) -> Any:
-        running = {asyncio.create_task(self.run(step)) for step in node.steps}
+        tasks = [asyncio.create_task(self.run(step)) for step in node.steps]
+        running = set(tasks)
         errors: list[Exception] = []
         try:
             while running:
@@ -162,7 +190,7 @@ class _Interpreter:
                         raise error
                     errors.append(error)
         finally:
-            await cancelled(running)
+            await cancelled(tasks)
         raise ExceptionGroup(f"all {len(errors)} in the race failed", errors)
 
     async def _retried(self, node: Retried[Any]) -> Any:
@@ -191,19 +219,8 @@ class _Interpreter:
             raise UnknownOutcome(f"not done within {node.seconds:g} s; what it had begun may have happened") from None
 
 
-_FRAMES = (Bound, Mapped, Recovered)
-
-
-def _unwind(stack: list[Frame], value: Any) -> tuple[EffectMonad[Any] | None, Any]:
-    """Go back through pure functions, to the next program; None when there is nothing left to do."""
-    while stack:
-        frame = stack.pop()
-        if type(frame) is Bound:
-            following = frame.function(value)
-            return (following if isinstance(following, EffectMonad) else program_of(following)), None
-        if type(frame) is Mapped:
-            value = frame.function(value)
-    return None, value
+_NODES = frozenset({Asked, Bound, First, InOrder, Mapped, Pure, Recovered, Retried, Timed, Together})
+_PLAIN = frozenset({bool, bytes, dict, float, int, list, str, tuple, type(None)})  # nobody awaits these
 
 
 def _rescue(stack: list[Frame], error: Exception) -> EffectMonad[Any]:
@@ -235,8 +252,11 @@ async def all_or_nothing(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
             raise error
 
 
-async def cancelled(tasks: "Sequence[asyncio.Task[Any]] | set[asyncio.Task[Any]]") -> None:
-    """Cancel what still runs, and wait for it, also when we are cancelled meanwhile: nothing may outlive its program."""
+async def cancelled(tasks: "Sequence[asyncio.Task[Any]]") -> None:
+    """Cancel what still runs, and wait for it, also when we are cancelled meanwhile: nothing may outlive its program.
+
+    What they ended with is looked at, so that asyncio does not report it as overlooked.
+    """
     ending = {task for task in tasks if not task.done()}
     again: asyncio.CancelledError | None = None
     while ending:
@@ -247,5 +267,8 @@ async def cancelled(tasks: "Sequence[asyncio.Task[Any]] | set[asyncio.Task[Any]]
         except asyncio.CancelledError as error:
             again = error
             ending = {task for task in ending if not task.done()}
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
     if again is not None:
         raise again

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 from rpds import HashTrieMap
 
-from nerv.errors import Invalid, SchemaMismatch, VersionConflict
+from nerv.errors import Invalid, NotFound, SchemaMismatch, VersionConflict
 from nerv.state.values import DEPTH, MISSING, Path, freeze, get, put, thaw
 from nerv.types import frozen
 
@@ -44,7 +44,10 @@ class Delta:
             if len(path) == 1 and new is not MISSING and isinstance(state, HashTrieMap):
                 state = state.insert(path[0], new)  # by far the most frequent case
             else:
-                state = put(state, path, new)
+                try:
+                    state = put(state, path, new)
+                except NotFound as error:
+                    raise VersionConflict(f"the delta does not fit: {error}") from None
         return state
 
     def invert(self) -> "Delta":

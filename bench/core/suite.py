@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Suite *core*: the components of the library, each beside its peer."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from bench.core import bus, effects, partition, state
+from bench.harness import Figure
+
+PARTS = (bus, effects, state, partition)
+
+
+def run(size: float, console: Console) -> Sequence[Figure]:
+    """The figures of all parts."""
+    return [figure for part in PARTS for figure in part.run(size, console)]
