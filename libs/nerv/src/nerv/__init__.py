@@ -5,6 +5,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nerv.app import App
+from nerv.deciders.refusal import refuse
 from nerv.effects import append, http, publish, run
 from nerv.errors import NervError
 from nerv.model import EventModel as Event
@@ -23,6 +24,7 @@ __all__ = [
     "append",
     "http",
     "publish",
+    "refuse",
     "run",
     "sync",
     "workflows",

@@ -9,7 +9,8 @@ NervError
 │   ├── NotFound           404  no such stream, topic, view, workflow, run
 │   ├── Conflict           409
 │   │   ├── VersionConflict     the stream is not at the expected version
-│   │   └── IdConflict          this id was used for other content
+│   │   ├── IdConflict          this id was used for other content
+│   │   └── Rejected            the rules of the app say no; `code` says which
 │   ├── TooLarge           413  over a stated limit
 │   └── SchemaMismatch     422  well formed, but not what the schema says
 ├── Unavailable            503  nothing happened; try again after `retry_after` seconds
@@ -117,6 +118,17 @@ class IdConflict(Conflict):
     """This id was used before, for other content."""
 
     title = "Id was used for other content"
+
+
+class Rejected(Conflict):
+    """The rules of the app do not allow it, as things stand. The first of `errors` holds the `code` of the rule."""
+
+    title = "Rejected"
+
+    @property
+    def code(self) -> str:
+        """Which rule."""
+        return str(self.errors[0].get("code", "")) if self.errors else ""
 
 
 class TooLarge(Refused):

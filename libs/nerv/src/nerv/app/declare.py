@@ -110,11 +110,15 @@ class App:
 
         return register
 
-    def decider(self, name: str) -> Callable[[F], F]:
-        """Declare a decider: `(state, command)` to events or a refusal."""
+    def decider(self, name: str, *, projection: str | None = None) -> Callable[[F], F]:
+        """Declare a decider: a pure function `(state, command)` to an event, events, or `nerv.refuse(...)`.
+
+        It writes streams of category `name`; their state is what `projection` (by default of the same name) folds of them,
+        None before the first event. `nerv.deciders.Decider` runs it.
+        """
 
         def register(function: F) -> F:
-            self._add(self.deciders, name, DeciderSpec(name, function), "decider")
+            self._add(self.deciders, name, DeciderSpec(name, function, projection or name), "decider")
             return function
 
         return register
@@ -189,6 +193,12 @@ class App:
             missing = [t for t in projection.types if t not in self.events]
             if missing:
                 raise Misconfigured(f"projection {projection.name} folds undeclared events: {', '.join(missing)}")
+        for decider in self.deciders.values():
+            if decider.projection not in self.projections:
+                raise Misconfigured(
+                    f"decider {decider.name} needs projection {decider.projection}, which is not declared; "
+                    "declare it, or name another: @app.decider(..., projection=...)"
+                )
         for owner, name in self.perspectives:
             if owner not in self.projections:
                 raise Misconfigured(f"perspective {name} names projection {owner}, which is not declared")

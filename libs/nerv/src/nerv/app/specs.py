@@ -70,10 +70,11 @@ class PerspectiveSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeciderSpec:
-    """(state, command) to events or a refusal."""
+    """(state, command) to events or a refusal. It writes streams of category `name`, whose state `projection` folds."""
 
     name: str
     function: Callable[[Any, Any], Any]
+    projection: str
 
 
 @dataclass(frozen=True, slots=True)
