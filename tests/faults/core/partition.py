@@ -52,6 +52,17 @@ class Drawn:
     needs: tuple[str, ...]
 
 
+@frozen
+class Setting:
+    """A partitioner as it was drawn; the processes that are kept have a setting of their own but for the first two."""
+
+    on_error: OnError
+    stealing: bool
+    target: float
+    crew: int
+    queue: int
+
+
 def unit_of(drawn: Drawn, backend: Backend) -> Unit:
     """The unit for a backend. Only processes survive the death of one, so that elsewhere such a unit raises."""
     kind = "boom" if drawn.kind == "die" and backend != "processes" else drawn.kind
@@ -180,20 +191,25 @@ class PartitionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.drawn)
     @rule(
         backend=st.sampled_from(BACKENDS),
-        on_error=st.sampled_from(["cancel", "continue"]),
-        stealing=st.booleans(),
-        hop=st.sampled_from([1e-6, 1e-5, 1e-4, 5e-3]),
+        setting=st.builds(
+            Setting,
+            st.sampled_from(["cancel", "continue"]),
+            st.booleans(),
+            st.sampled_from([1e-6, 1e-5, 1e-4, 5e-3]),
+            st.sampled_from([1, 3]),
+            st.sampled_from([4, 1000]),
+        ),
         cut=st.none() | st.integers(1, 30),
     )
-    def run(self, backend: Backend, on_error: OnError, stealing: bool, hop: float, cut: int | None) -> None:
+    def run(self, backend: Backend, setting: Setting, cut: int | None) -> None:
         """Run it, cancelled after so many turns of the event loop where `cut` says so."""
         if backend not in self.backends:
             backend = self.backends[0]
-        partitioner = self._partitioner(backend, on_error, stealing, hop)
+        partitioner = self._partitioner(backend, setting)
         try:
-            self._run(partitioner, backend, on_error, cut)
+            self._run(partitioner, backend, setting.on_error, cut)
         except Exception as error:
-            met.append(f"{type(error).__name__}: {error} on {backend}, {on_error}, cut at {cut}, {self.drawn}")
+            met.append(f"{type(error).__name__}: {error} on {backend}, {setting}, cut at {cut}, {self.drawn}")
             raise
 
     def _run(self, partitioner: QuantumPartitioner, backend: Backend, on_error: OnError, cut: int | None) -> None:
@@ -218,18 +234,25 @@ class PartitionMachine(RuleBasedStateMachine):
         needs = dict.fromkeys(self.drawn[pick % len(self.drawn)].name for pick in picks) if self.drawn else {}
         self.drawn.append(Drawn(f"u{len(self.drawn)}", kind, tuple(needs)))
 
-    def _partitioner(self, backend: Backend, on_error: OnError, stealing: bool, hop: float) -> QuantumPartitioner:
+    def _partitioner(self, backend: Backend, setting: Setting) -> QuantumPartitioner:
         if backend != "processes":
-            return self.made(
-                backend, workers=(1, 3), target=hop, stealing=stealing, on_error=on_error, queue=4, grace=0.02
-            )
-        key = (on_error, stealing)
+            return self._made(backend, setting)
+        key = (setting.on_error, setting.stealing)
         if key not in self.kept:
             multiprocessing.set_forkserver_preload(PRELOAD)
-            self.kept[key] = self.made(
-                backend, workers=(1, 2), target=1e-4, stealing=stealing, on_error=on_error, queue=4, grace=0.02
-            ).__enter__()
+            self.kept[key] = self._made(backend, Setting(*key, target=1e-4, crew=2, queue=4)).__enter__()
         return self.kept[key]
+
+    def _made(self, backend: Backend, setting: Setting) -> QuantumPartitioner:
+        return self.made(
+            backend,
+            workers=(1, setting.crew),
+            target=setting.target,
+            stealing=setting.stealing,
+            on_error=setting.on_error,
+            queue=setting.queue,
+            grace=0.02,
+        )
 
     def _count(self, record: RunRecord, was_cut: bool) -> None:
         global operations

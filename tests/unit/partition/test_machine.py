@@ -66,7 +66,7 @@ class NeverGivesUp(Schedule):
 
 @pytest.mark.parametrize("bug", [LosesWhatIsGivenBack, RunsTwice, ForgetsDependants, NeverGivesUp])
 def test_the_machine_finds_a_seeded_bug(bug: type[Schedule], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of these breaks an invariant on threads within a hundred machines."""
+    """Each of these breaks an invariant on threads within 200 machines."""
     monkeypatch.setattr(partition, "RUN_SECONDS", 1.0)
 
     class Broken(QuantumPartitioner):
@@ -78,7 +78,7 @@ def test_the_machine_finds_a_seeded_bug(bug: type[Schedule], monkeypatch: pytest
 
     try:
         with pytest.raises(BaseException) as caught:  # noqa: PT011 - an assertion, or Hypothesis' group of them
-            partition.examine(Machine, 100)
+            partition.examine(Machine, 200)
         assert not isinstance(caught.value, KeyboardInterrupt)
         assert partition.met
     finally:
