@@ -165,7 +165,6 @@ class PartitionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.drawn: list[Drawn] = []
-        work.RELEASE.clear()
 
     @precondition(lambda self: len(self.drawn) < MOST_UNITS)
     @rule(
@@ -230,6 +229,10 @@ class PartitionMachine(RuleBasedStateMachine):
         found = [child for child in multiprocessing.active_children() if child.name == "nerv-partition"]
         assert len(found) <= allowed, found
 
+    def teardown(self) -> None:
+        """After a run that broke an invariant, too: what hangs is let go, so that the next machine begins with nothing left."""
+        _release(_threads())
+
     def _draw(self, kind: str, picks: Sequence[int]) -> None:
         needs = dict.fromkeys(self.drawn[pick % len(self.drawn)].name for pick in picks) if self.drawn else {}
         self.drawn.append(Drawn(f"u{len(self.drawn)}", kind, tuple(needs)))
@@ -286,13 +289,18 @@ def _let_go(partitioner: QuantumPartitioner, record: RunRecord) -> None:
     hanging = _threads()
     assert len(hanging) <= record.counters["abandoned"], f"{hanging} were not reported"
     assert all(thread.name.endswith("(abandoned)") for thread in hanging), hanging
+    _release(hanging)
+    assert not _threads(), "threads stayed when their units had ended"
+    assert partitioner.describe().health is Health.OK
+
+
+def _release(hanging: Iterable[threading.Thread]) -> None:
+    """Let threads go that hang, and wait for them."""
     work.RELEASE.set()
     deadline = time.monotonic() + END_SECONDS
     for thread in hanging:
         thread.join(max(0.0, deadline - time.monotonic()))
     work.RELEASE.clear()
-    assert not _threads(), "threads stayed when their units had ended"
-    assert partitioner.describe().health is Health.OK
 
 
 def close() -> None:

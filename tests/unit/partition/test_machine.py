@@ -10,7 +10,7 @@ from nerv.partition import QuantumPartitioner
 from nerv.partition.partitioner import Backend
 from nerv.partition.schedule import Schedule
 from nerv.partition.worker import Outcome, Worker
-from tests.faults.core import partition, partition_units
+from tests.faults.core import partition
 
 EXAMPLES = 25
 
@@ -82,5 +82,4 @@ def test_the_machine_finds_a_seeded_bug(bug: type[Schedule], monkeypatch: pytest
         assert not isinstance(caught.value, KeyboardInterrupt)
         assert partition.met
     finally:
-        partition_units.RELEASE.set()
         partition.met.clear()

@@ -13,7 +13,7 @@ NUMBERS = (int, float)
 
 def cell(value: Any) -> str:
     """A value as the text of a table's cell."""
-    if value is None:
+    if value is None or (isinstance(value, Mapping | list | tuple) and not value):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

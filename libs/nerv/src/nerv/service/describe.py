@@ -32,6 +32,7 @@ def describe(
         "hosts": {
             "events": sorted(app.events),
             "reactions": sorted(app.reactions),
+            "deciders": sorted(app.deciders),
             "projections": sorted(app.projections),
             "tasks": sorted(app.tasks),
             "workflows": sorted(app.workflows),
