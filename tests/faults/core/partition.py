@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -22,6 +22,7 @@ from nerv.partition import QuantumPartitioner, RunRecord, Unit
 from nerv.partition.partitioner import Backend, OnError
 from nerv.types import Health, frozen
 from tests.faults.core import partition_units as work
+from tests.faults.core.machines import STEPS
 from tests.faults.verdict import Invariant
 
 RUN_SECONDS = 30.0  # a run that takes longer is deadlocked; the longest takes some hundredths
@@ -310,16 +311,19 @@ def close() -> None:
     PartitionMachine.kept.clear()
 
 
-def examine(machine: type[PartitionMachine], examples: int, steps: int = 50, *, same: bool = False) -> None:
-    """Let Hypothesis look for a run that breaks an invariant. Raises what it finds. `same`: the same runs each time."""
+def examine(machine: type[PartitionMachine], examples: int, *, same: bool = False) -> None:
+    """Let Hypothesis look for a life of 50 steps that breaks an invariant; raises what it finds. `same`: the same lives
+    each time, and the first that breaks one is not made smaller: a unit test wants to know soon.
+    """
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=steps,
+            stateful_step_count=STEPS,
             deadline=None,
             database=None,
             derandomize=same,
+            phases=[Phase.generate] if same else list(Phase),
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -89,33 +89,33 @@ class Producer:
             raise Overloaded(f"{self._in_flight} records wait for Kafka; the limit is {self._limit}", retry_after=1.0)
         self._in_flight += len(records)
         pending = _Pending(len(records), self._loop.create_future())
-        for index, record in enumerate(records):
-            self._produce(record, partial(self._reported, pending, index))
+        self._produce(records, pending)
         if self._drain is None:
             self._drain = self._loop.call_later(POLL_SECONDS, self._drain_reports)
         # A caller that goes away must not take the count of what is in flight with it.
         return await asyncio.shield(pending.future)
 
-    def _produce(self, record: Outgoing, report: partial[None]) -> None:
-        try:
-            self._native.produce(
-                record.topic,
-                record.value,
-                record.key,
-                record.partition,
-                report,
-                headers=list(record.headers),
-            )
-        except BufferError:
-            report(KafkaError(KafkaError._PURGE_QUEUE), None)
-        except KafkaException as error:
-            report(error.args[0], None)
+    def _produce(self, records: Sequence[Outgoing], pending: _Pending) -> None:
+        # Half a microsecond for each record counts here.
+        produce, reported = self._native.produce, self._reported
+        for index, (topic, value, key, headers, partition) in enumerate(records):
+            report = partial(reported, pending, index, topic)
+            try:
+                produce(
+                    topic, value, key, partition, report, headers=headers if type(headers) is list else list(headers)
+                )
+            except BufferError:
+                report(KafkaError(KafkaError._PURGE_QUEUE), None)
+            except KafkaException as error:
+                report(error.args[0], None)
 
-    def _reported(self, pending: _Pending, index: int, error: KafkaError | None, message: Message | None) -> None:
+    def _reported(
+        self, pending: _Pending, index: int, topic: str, error: KafkaError | None, message: Message | None
+    ) -> None:
         if error is not None or message is None:
             pending.results[index] = delivery_error(error or KafkaError(KafkaError._FAIL))
         else:
-            pending.results[index] = Position(message.topic(), message.partition(), message.offset())
+            pending.results[index] = Position(topic, message.partition(), message.offset())
         pending.left -= 1
         if pending.left == 0:
             self._finished.append(pending)

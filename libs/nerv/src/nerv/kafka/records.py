@@ -2,7 +2,6 @@
 """Records on their way into Kafka, out of it, and what became of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from nerv.errors import NervError
@@ -20,9 +19,8 @@ class Outgoing(NamedTuple):
     partition: int = BY_KEY
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a record stands."""
+class Position(NamedTuple):
+    """Where a record stands. A tuple, for one is made for every record that is produced."""
 
     topic: str
     partition: int
