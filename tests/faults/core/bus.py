@@ -132,6 +132,7 @@ class BusMachine(RuleBasedStateMachine):
     async def _drained(self) -> None:
         async with asyncio.timeout(SECONDS):
             await self.bus.drain()
+            await self.bus.drain()  # the failures of those that were handled just now, which "*" hears
 
     async def _close(self) -> None:
         async with asyncio.timeout(SECONDS):

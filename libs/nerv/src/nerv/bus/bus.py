@@ -5,7 +5,7 @@ import asyncio
 import inspect
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -66,6 +66,7 @@ class EventBus:
         self._delayed: dict[int, tuple[Event[Any], int, asyncio.TimerHandle]] = {}
         self._delays = 0
         self._going: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[None]] = set()
         self._delivering = False
         self._closed = False
         self._dropped = 0
@@ -105,7 +106,7 @@ class EventBus:
         subscription = Subscription(label, selector)
         if lanes is not None or _is_async(handler):
             options = lanes or Lanes()
-            subscription.lanes = LaneSet(options, self._deliverer(subscription, options))
+            subscription.lanes = LaneSet(options, self._deliverer(subscription, options), self._spawn)
         self._routes.connect(handler, subscription, weak=weak)
         if replay:
             self._replay(subscription, handler, None if replay is True else replay)
@@ -179,9 +180,13 @@ class EventBus:
             for _, _, timer in self._delayed.values():
                 timer.cancel()
             self._delayed.clear()
-            for task in self._going:
+            for subscription in self._routes:
+                if subscription.lanes is not None:
+                    subscription.lanes.stop()
+            # Also of subscriptions that have just been cancelled; a handler that closes the bus does not wait for itself.
+            ending = (self._going | self._workers) - {asyncio.current_task()}
+            for task in ending:
                 task.cancel()
-            ending = [*self._going] + [task for s in self._routes if s.lanes is not None for task in s.lanes.stop()]
             await asyncio.gather(*ending, return_exceptions=True)
 
     # --- looking back --------------------------------------------------------------------------------------------------
@@ -252,6 +257,12 @@ class EventBus:
         except Exception as error:
             self._dropped += 1
             log.warning("bus.delayed", bus=self.name, event_id=event.id, error=repr(error))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._workers.add(task)
+        task.add_done_callback(self._workers.discard)
+        return task
 
     def _accept(self, event: Event[Any]) -> None:
         route = self._routes.of(event.type)

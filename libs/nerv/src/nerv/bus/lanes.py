@@ -3,13 +3,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from nerv.bus.model import Lanes, Overflow
 from nerv.types import Event
 
 Deliver = Callable[[list[Event[Any]]], Awaitable[None]]
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+"""Starts a worker, and keeps hold of it until it has ended."""
 
 
 def routing_key(event: Event[Any]) -> str:
@@ -23,6 +25,7 @@ class Lane:
     __slots__ = (
         "_deliver",
         "_done",
+        "_spawn",
         "_stopped",
         "_taken",
         "_task",
@@ -34,9 +37,10 @@ class Lane:
         "room",
     )
 
-    def __init__(self, options: Lanes, deliver: Deliver) -> None:
+    def __init__(self, options: Lanes, deliver: Deliver, spawn: Spawn) -> None:
         self.options = options
         self._deliver = deliver
+        self._spawn = spawn
         self._wake = asyncio.Event()
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
@@ -71,7 +75,7 @@ class Lane:
         if self.full:
             self.room.clear()
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task = self._spawn(self._work())
         self._wake.set()
 
     async def _work(self) -> None:
@@ -101,31 +105,29 @@ class Lane:
             if not waiting.done():
                 waiting.set_result(None)
 
-    def stop(self) -> asyncio.Task[None] | None:
-        """End the worker; what is queued is dropped. Answers the task that is ending, if there is one."""
+    def stop(self) -> None:
+        """End the worker; what is queued is dropped."""
         self._stopped = True
         if self._task is None or self._task.get_loop().is_closed():
-            return None
+            return
         loop = self._task.get_loop()
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
-        if here is not loop:  # the garbage collector runs in whatever thread it likes
+        if here is loop:
+            self._end()
+        else:  # the garbage collector runs in whatever thread it likes
             loop.call_soon_threadsafe(self._end)
-            return None
-        return self._end()
 
-    def _end(self) -> asyncio.Task[None] | None:
+    def _end(self) -> None:
         self.dropped += len(self.queue)
         self.queue.clear()
         self.room.set()
         self._settle(self._taken - self._done)
         task, self._task = self._task, None
-        if task is None or task is asyncio.current_task():  # a handler that cancels itself may finish what it does
-            return None
-        task.cancel()
-        return task
+        if task is not None and task is not asyncio.current_task():  # one that cancels itself may finish what it does
+            task.cancel()
 
 
 class LaneSet:
@@ -133,10 +135,10 @@ class LaneSet:
 
     __slots__ = ("_key", "lanes", "options")
 
-    def __init__(self, options: Lanes, deliver: Deliver) -> None:
+    def __init__(self, options: Lanes, deliver: Deliver, spawn: Spawn) -> None:
         self.options = options
         self._key = options.key or routing_key
-        self.lanes = tuple(Lane(options, deliver) for _ in range(options.count))
+        self.lanes = tuple(Lane(options, deliver, spawn) for _ in range(options.count))
 
     def lane(self, event: Event[Any]) -> Lane:
         """The lane of an event's key."""
@@ -164,6 +166,7 @@ class LaneSet:
         for lane in self.lanes:
             await lane.drain()
 
-    def stop(self) -> list[asyncio.Task[None]]:
-        """End the workers; answers those that are ending."""
-        return [task for lane in self.lanes if (task := lane.stop()) is not None]
+    def stop(self) -> None:
+        """End the workers."""
+        for lane in self.lanes:
+            lane.stop()
