@@ -76,6 +76,15 @@ def pid() -> int:
     return os.getpid()
 
 
+def hang_once(marker: str) -> int:
+    """Hangs when it is run for the first time, having written its process down; answers the process of the second."""
+    path = Path(marker)
+    if path.exists():
+        return os.getpid()
+    path.write_text(str(os.getpid()))
+    return hang()
+
+
 def tell() -> int:
     """The same, written to standard output, too."""
     os.write(1, b"%d\n" % os.getpid())

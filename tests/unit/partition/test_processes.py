@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Worker processes: they die, they cannot take everything, and none is left behind."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,3 +178,49 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         parent.kill()
         worker.wait(PATIENCE)
     assert not worker.is_running()
+
+
+def fork_server() -> psutil.Process:
+    """The one of this process."""
+    [found] = [
+        one
+        for one in psutil.Process().children()
+        if one.status() != psutil.STATUS_ZOMBIE and "forkserver" in " ".join(one.cmdline())
+    ]
+    return found
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what no event tells of."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - another process tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_the_death_of_the_fork_server_is_survived() -> None:
+    """Multiprocessing then believes its processes dead; a unit that hangs in one still ends, and so does the process."""
+    async with QuantumPartitioner("processes", workers=(1, 1), on_error="continue") as partitioner:
+        first = psutil.Process((await partitioner.run([Unit("u", work.pid)]))["u"])
+        server = fork_server()
+        server.kill()
+        await until(lambda: server.status() == psutil.STATUS_ZOMBIE)
+        units = [Unit("hangs", work.hang, timeout=0.02), Unit("good", work.add)]
+        record = await asyncio.wait_for(partitioner.run(units), PATIENCE)
+        assert record.unknown == ("hangs",)
+        assert record["good"] == 1
+        first.wait(PATIENCE)
+    assert ours() == []
+
+
+async def test_the_fork_server_may_die_while_a_unit_runs(tmp_path: Path) -> None:
+    """The process that ran the unit is ended, for nobody would tell of its end, and the unit runs once more."""
+    marker = tmp_path / "pid"
+    partitioner = QuantumPartitioner("processes", workers=(1, 1))
+    task = asyncio.create_task(partitioner.run([Unit("u", partial(work.hang_once, str(marker)))]))
+    await until(lambda: marker.exists() and bool(marker.read_text()))
+    worker = psutil.Process(int(marker.read_text()))
+    fork_server().kill()
+    record = await asyncio.wait_for(task, PATIENCE)
+    assert record.check()["u"] != worker.pid
+    assert (record.counters["lost"], record.counters["again"]) == (1, 1)
+    worker.wait(PATIENCE)

@@ -7,6 +7,8 @@ They are started by multiprocessing's fork server (spawned where there is none),
 import contextlib
 import ctypes
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from nerv.partition.worker import Lost, Outcome, Worker
 
 START_SECONDS = 60.0  # a process imports the program's main module first
 EXIT_SECONDS = 2.0  # for a process that was told to end
+RESTART_SECONDS = 0.1  # for a fork server that was killed to be seen as dead
 BARREN = 3  # processes in a row that died before they began a unit: no unit's fault, and no use in a fourth
 _STARTING = threading.Lock()  # multiprocessing's list of children is not made for several threads
 
@@ -46,12 +49,16 @@ class Child:
             self._process.start()
         theirs.close()
         self.pid: int = self._process.pid
+        self._lock = threading.Lock()
+        self._handle = _handle(self.pid)
 
     def ready(self, seconds: float) -> bool:
         """Whether it says so within `seconds`. Raises Died when it ended instead."""
         if not self._wait(seconds):
             return False
         try:
+            if not self._connection.poll():
+                raise Died(-1)
             return bool(self._connection.recv() == READY)
         except (EOFError, OSError) as error:
             raise Died(-1) from error
@@ -62,6 +69,9 @@ class Child:
         try:
             self._connection.send(hop)
             self._wait(None)
+            if not self._connection.poll():
+                self.kill()  # it has ended; or the fork server has, and nobody would tell of this one's end any more
+                raise Died(self._begun.value)
             replies: list[Reply] = self._connection.recv()
         except (EOFError, OSError) as error:
             raise Died(self._begun.value) from error
@@ -74,9 +84,12 @@ class Child:
             return bool(self._process.is_alive())
 
     def kill(self) -> None:
-        """End it now."""
-        with contextlib.suppress(ValueError):  # it is closed already
-            self._process.kill()
+        """End it now. Where the system has handles of processes, this holds whatever multiprocessing believes of it."""
+        with self._lock, contextlib.suppress(ValueError, OSError):  # it is closed or gone already
+            if self._handle is None:
+                self._process.kill()
+            else:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def close(self) -> None:
         """Let it end by itself, shortly, else kill it; nothing of it is left."""
@@ -86,13 +99,24 @@ class Child:
             self._connection.close()
         with _STARTING:
             self._process.join(EXIT_SECONDS)
-            if self._process.exitcode is None:
-                self._process.kill()
-                self._process.join()
+            self.kill()
+            self._process.join()
             self._process.close()
+        with self._lock:
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
     def _wait(self, seconds: float | None) -> bool:
         return bool(wait([self._connection, self._process.sentinel], seconds))
+
+
+def _handle(pid: int) -> int | None:
+    """A handle of the process that stays its own when its number is given to another; None where there are none (not Linux)."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
 
 
 class Children:
@@ -111,7 +135,11 @@ class Children:
             found = self._living()
             if found is not None:
                 return found
-            child = Child(self._context)
+            try:
+                child = Child(self._context)
+            except (EOFError, OSError):  # the fork server is dying; once it is dead, it is started again
+                time.sleep(RESTART_SECONDS)
+                continue
             try:
                 return child if self._started(child, given_up) else None
             except Died:

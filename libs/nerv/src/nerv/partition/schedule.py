@@ -125,7 +125,6 @@ class Schedule:
             self.running += len(worker.batch)
             worker.hop = self.counters["hops"]
             self.counters["hops"] += 1
-            self.counters["fused"] += len(worker.batch) - 1
         return worker.batch
 
     def _fuse(self, worker: Worker) -> list[int]:
@@ -198,6 +197,7 @@ class Schedule:
             return
         self.running -= len(worker.batch)
         worker.batch = []
+        self.counters["fused"] += max(0, len(outcomes) - 1)
         finished = []
         for outcome in outcomes:
             self._note(worker, outcome)
