@@ -14,11 +14,11 @@ BatchHandler: TypeAlias = Callable[[Sequence[Any]], Awaitable[Sequence[Any]] | S
 class Batcher:
     """Collects what is asked for in one turn of the loop; at most `size` effects a call."""
 
-    __slots__ = ("_handler", "_running", "_size", "_waiting", "calls")
+    __slots__ = ("_running", "_waiting", "calls", "handler", "size")
 
     def __init__(self, handler: BatchHandler, size: int) -> None:
-        self._handler = handler
-        self._size = size
+        self.handler = handler
+        self.size = size
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self.calls = 0
@@ -26,10 +26,10 @@ class Batcher:
     async def many(self, effects: Sequence[Any]) -> list[Any]:
         """The answers, in order; an exception among them is that effect's error. Raises what the handler raises."""
         answers: list[Any] = []
-        for start in range(0, len(effects), self._size):
-            part = effects[start : start + self._size]
+        for start in range(0, len(effects), self.size):
+            part = effects[start : start + self.size]
             self.calls += 1
-            found = self._handler(part)
+            found = self.handler(part)
             given = await found if inspect.isawaitable(found) else found
             if len(given) != len(part):
                 raise Internal(f"a batch handler was asked {len(part)} effects and gave {len(given)} answers")

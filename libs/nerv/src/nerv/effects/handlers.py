@@ -13,6 +13,9 @@ from nerv.types import Description, Effect, R
 Handler: TypeAlias = Callable[[Any], Any]
 """Takes an effect; gives the answer, or an awaitable of it."""
 
+Around: TypeAlias = Callable[[str, Handler], Handler]
+"""Takes the kind of an effect and what handles it; gives what does so instead (see `nerv.aspects`)."""
+
 BATCH = 1000  # effects in one call of a batch handler, unless told
 
 
@@ -29,9 +32,12 @@ class Handlers:
     A test replaces a handler in a scope of its own: what is registered inside hides what is outside.
     """
 
-    def __init__(self, name: str = "handlers", *, outer: "Handlers | None" = None) -> None:
+    def __init__(
+        self, name: str = "handlers", *, outer: "Handlers | None" = None, around: Around | None = None
+    ) -> None:
         self.name = name
         self._outer = outer
+        self._around = around
         self._own: dict[type[Effect[Any]], Registered] = {}
         self._found: dict[type[Effect[Any]], Registered] = {}
         # Shared by all scopes of one root: when anything is registered, what any of them has found may be hidden now.
@@ -61,25 +67,19 @@ class Handlers:
         batcher = Batcher(handler, size)
         return self._register(effect, Registered(batcher.one, batcher))
 
-    def scope(self, name: str = "scope") -> "Handlers":
-        """A new scope inside this one."""
-        return Handlers(name, outer=self)
+    def scope(self, name: str = "scope", *, around: Around | None = None) -> "Handlers":
+        """A new scope inside this one. `around` changes every handler that is found through it, outer ones, too."""
+        return Handlers(name, outer=self, around=around)
 
     def find(self, effect: type[Effect[Any]]) -> Registered:
         """Who answers effects of a type. Raises Misconfigured, saying what to register."""
-        if self._found_at != self._generation[0]:
-            self._found.clear()
-            self._found_at = self._generation[0]
-        found = self._found.get(effect)
+        found = self._look(effect)
         if found is None:
-            found = self._search(effect)
-            if found is None:
-                known = ", ".join(sorted(cls.__name__ for cls in self._known())) or "no type at all"
-                raise Misconfigured(
-                    f"nobody performs {effect.__name__} effects: register handlers.on({effect.__name__}, ...). "
-                    f"There are handlers of {known}"
-                )
-            self._found[effect] = found
+            known = ", ".join(sorted(cls.__name__ for cls in self._known())) or "no type at all"
+            raise Misconfigured(
+                f"nobody performs {effect.__name__} effects: register handlers.on({effect.__name__}, ...). "
+                f"There are handlers of {known}"
+            )
         return found
 
     def describe(self) -> Description:
@@ -95,9 +95,27 @@ class Handlers:
         self._generation[0] += 1
         return self
 
-    def _search(self, effect: type[Effect[Any]]) -> Registered | None:
-        own = next((self._own[cls] for cls in effect.__mro__ if cls in self._own), None)
-        return own or (None if self._outer is None else self._outer._search(effect))
+    def _look(self, effect: type[Effect[Any]]) -> Registered | None:
+        if self._found_at != self._generation[0]:
+            self._found.clear()
+            self._found_at = self._generation[0]
+        found = self._found.get(effect)
+        if found is None:
+            own = next((self._own[cls] for cls in effect.__mro__ if cls in self._own), None)
+            found = own or (None if self._outer is None else self._outer._look(effect))
+            if found is None:
+                return None
+            if self._around is not None:
+                found = _changed(found, str(getattr(effect, "kind", effect.__name__)), self._around)
+            self._found[effect] = found
+        return found
 
     def _known(self) -> set[type[Effect[Any]]]:
         return set(self._own) | (set() if self._outer is None else self._outer._known())
+
+
+def _changed(found: Registered, kind: str, around: Around) -> Registered:
+    if found.batcher is None:
+        return Registered(around(kind, found.call))
+    batcher = Batcher(around(kind, found.batcher.handler), found.batcher.size)
+    return Registered(batcher.one, batcher)

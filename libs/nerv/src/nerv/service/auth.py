@@ -3,33 +3,14 @@
 
 import asyncio
 import hmac
-from dataclasses import dataclass
 
 import jwt
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from nerv.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
+from nerv.errors import Misconfigured, Unauthenticated, Unavailable
 from nerv.service.settings import AuthSettings
-
-ALL = "*"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks. `scopes` are `<thing>:<verb>` such as `streams:append`; `*` holds all."""
-
-    subject: str
-    tenant: str
-    scopes: frozenset[str]
-
-    def require(self, scope: str) -> None:
-        """Raises Forbidden, naming the scope that is missing."""
-        if ALL not in self.scopes and scope not in self.scopes:
-            raise Forbidden(f"{self.subject} lacks the scope {scope}; ask for a token that has it")
-
-
-ANYONE = Principal("anonymous", "default", frozenset({ALL}))
+from nerv.types import ANYONE, Principal
 
 
 class _StaticToken(BaseModel):

@@ -19,9 +19,10 @@ from starlette.routing import Route as StarletteRoute
 
 from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
 from nerv.limits import Limits
-from nerv.service.auth import Authenticator, Principal
+from nerv.service.auth import Authenticator
 from nerv.telemetry import Carrier, span
 from nerv.telemetry import names as n
+from nerv.types import Principal
 
 log = structlog.get_logger(__name__)
 

@@ -33,3 +33,6 @@ ATTEMPT: Final = "nerv.attempt"
 
 KAFKA: Final = "kafka"
 REDIS: Final = "redis"
+
+CALL_TARGET: Final = "nerv.call.target"
+CALL_DURATION: Final = "nerv.call.duration"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The types everything else speaks in: ids, instants, events, effects, resources, states, kinds, descriptions."""
+"""The types everything else speaks in: ids, instants, events, effects, resources, states, principals, descriptions."""
 
 from nerv.types.description import Description, Health
 from nerv.types.effect import Effect
@@ -19,12 +19,14 @@ from nerv.types.ids import (
 )
 from nerv.types.instants import format_instant, parse_instant, utc_now
 from nerv.types.kinds import EffectType, EventType, LifecycleState
+from nerv.types.principal import ANYONE, Principal
 from nerv.types.resource import Resource
 from nerv.types.streams import category_of, entity_of
 from nerv.types.variables import E, K, P, R, S, T, V
 from nerv.types.versioned import VersionedState
 
 __all__ = [
+    "ANYONE",
     "Description",
     "E",
     "Effect",
@@ -37,6 +39,7 @@ __all__ = [
     "K",
     "LifecycleState",
     "P",
+    "Principal",
     "R",
     "Resource",
     "ResourceId",
