@@ -9,7 +9,8 @@ from nerv.app import find_app
 from nerv.clock import SystemClock
 from nerv.kafka.admin import Admin, check_partitions
 from nerv.service import Health, Service
-from nerv_temporal.handlers import ROUTES, Deps
+from nerv_temporal.api.deps import Deps
+from nerv_temporal.handlers import ROUTES
 from nerv_temporal.index import Index
 from nerv_temporal.owner import Owners
 from nerv_temporal.router import Router

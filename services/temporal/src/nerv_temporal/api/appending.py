@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Appending over HTTP: CloudEvents to one stream, or many requests as protobuf."""
+
+from starlette.responses import Response
+
+from nerv.api.history.v1 import history_pb2
+from nerv.client.streams import PROTOBUF
+from nerv.cloudevents.http_binding import from_http
+from nerv.errors import Invalid, NervError
+from nerv.protocols import Appended, AppendRequest, Expected
+from nerv.service import Request, respond
+from nerv.types import check_id, format_instant
+from nerv_temporal.api.deps import Deps, passed_on
+from nerv_temporal.wire import check_append, read_batch, reply_to
+
+
+async def append_batch(request: Request[Deps]) -> Response:
+    """POST /v1/streams: many append requests (protobuf), each with an outcome of its own."""
+    deps = request.deps
+    if (request.header("content-type") or "").partition(";")[0] != PROTOBUF:
+        raise Invalid(f"send a nerv.api.history.v1.AppendBatch as {PROTOBUF}, or POST to /v1/streams/<stream>/events")
+    read = read_batch(request.body, deps.app, deps.settings.limits)
+    good = [one for one in read if isinstance(one, AppendRequest)]
+    done = iter(await deps.router.append(good, passed_on(request)))
+    outcomes = [one if isinstance(one, NervError) else next(done) for one in read]
+    reply = history_pb2.AppendBatchReply(replies=[reply_to(o, deps.settings.history) for o in outcomes])
+    return Response(reply.SerializeToString(), 200, media_type=PROTOBUF)
+
+
+async def append(request: Request[Deps]) -> Response:
+    """POST /v1/streams/{stream}/events: append CloudEvents (structured, batch, binary) to one stream, all or none."""
+    deps = request.deps
+    headers = {name.lower(): value for name, value in request.http.headers.items()}
+    events = from_http(headers, request.body, deps.settings.limits, require_time=True)
+    expected = Expected.parse(request.query("expected_version") or _if_match(request) or "any")
+    one = AppendRequest(check_id(request.path("stream"), "stream"), events, expected)
+    check_append(one, deps.app, deps.settings.limits)
+    [outcome] = await deps.router.append([one], passed_on(request))
+    if not isinstance(outcome, Appended):
+        raise outcome
+    document = {
+        "stream": one.stream,
+        "first_version": outcome.first_version,
+        "last_version": outcome.last_version,
+        "position": f"{outcome.partition}:{outcome.offset}",
+        "recorded_time": format_instant(outcome.recorded_time),
+        "duplicate": outcome.duplicate,
+    }
+    return respond(document, 200 if outcome.duplicate else 201, {"etag": f'"{outcome.last_version}"'})
+
+
+def _if_match(request: Request[Deps]) -> str | None:
+    value = request.header("if-match")
+    return None if value is None else value.strip('"')
