@@ -55,7 +55,7 @@ def keyed(topic: str, events: Sequence[Event[bytes]], app: App, hop: Carrier) ->
 
 
 def _key(topic: str, event: Event[bytes], app: App, owned: bool) -> bytes | None:
-    spec = app.events.get(event.type)
+    spec = app.events.get(app.latest(event.type))
     if spec is None:
         if owned:
             raise SchemaMismatch(f"app {app.name} declares {topic}, but no event type {event.type!r}")
@@ -88,6 +88,7 @@ class Asked:
 
 def react(app: App, reactions: Sequence[ReactionSpec], event: Event[bytes]) -> list[Asked]:
     """What the reactions ask for because of an event. Raises SchemaMismatch, or whatever a reaction raises."""
+    event = app.upcast(event)
     decoded = app.decode(event)
     asked: list[Asked] = []
     for reaction in reactions:

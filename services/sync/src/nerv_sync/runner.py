@@ -88,7 +88,7 @@ class Runner:
         for step in plan.steps:
             check()
             for event in step.request.events:
-                if event.type not in self._app.events:
+                if not self._app.knows(event.type):
                     continue
                 try:
                     self._app.decode(event)

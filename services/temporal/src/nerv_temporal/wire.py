@@ -33,7 +33,7 @@ def check_append(request: AppendRequest, app: App, limits: Limits) -> None:
         check_id(event.source, "event source")
         check_id(event.type, "event type")
         check_event_size(len(event.data), limits)
-        if event.type in app.events:
+        if app.knows(event.type):
             app.decode(event)
 
 

@@ -12,6 +12,7 @@ from nerv.app.specs import (
     SourceSpec,
     TaskSpec,
     TopicSpec,
+    UpcasterSpec,
     WorkflowSpec,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "SourceSpec",
     "TaskSpec",
     "TopicSpec",
+    "UpcasterSpec",
     "WorkflowSpec",
     "find_app",
 ]

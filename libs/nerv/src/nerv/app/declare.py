@@ -18,8 +18,10 @@ from nerv.app.specs import (
     SourceSpec,
     TaskSpec,
     TopicSpec,
+    UpcasterSpec,
     WorkflowSpec,
 )
+from nerv.app.upcasting import check_chains, check_named, latest, read_as, upcast
 from nerv.errors import Misconfigured, SchemaMismatch
 from nerv.model import EventModel
 from nerv.topics import DEFAULT_PARTITIONS
@@ -36,6 +38,7 @@ class App:
     def __init__(self, name: str) -> None:
         self.name = check_id(name, "app name")
         self.events: dict[str, EventSpec] = {}
+        self.upcasters: dict[str, UpcasterSpec] = {}
         self.topics: dict[str, TopicSpec] = {}
         self.reactions: dict[str, ReactionSpec] = {}
         self.projections: dict[str, ProjectionSpec] = {}
@@ -61,6 +64,19 @@ class App:
             self._add(self.events, type, EventSpec(model, type, topic, key), "event type")
             self._types[model] = type
             return model
+
+        return register
+
+    def upcaster(self, source: str, *, to: str) -> Callable[[F], F]:
+        """Declare how data of an older event type becomes that of a newer one: a pure function, JSON to JSON.
+
+        It is applied whenever such an event is read, by every fold, reaction and decider; what is recorded stays as it is.
+        Chains are followed to their end. The older type need not be declared any more; where it is, it can still be written.
+        """
+
+        def register(function: F) -> F:
+            self._add(self.upcasters, source, UpcasterSpec(source, to, function), "upcaster from")
+            return function
 
         return register
 
@@ -161,14 +177,27 @@ class App:
         return found
 
     def folded(self, projection: ProjectionSpec) -> tuple[str, ...]:
-        """The event types that a projection folds."""
-        return projection.types or tuple(self.events)
+        """The event types that a projection folds, with the older ones that are read as one of them."""
+        return read_as(projection.types or self.events, self.upcasters)
+
+    def knows(self, event_type: str) -> bool:
+        """Whether the app can read events of a type."""
+        return event_type in self.events or event_type in self.upcasters
+
+    def latest(self, event_type: str) -> str:
+        """The type that events of this one are read as; itself where no upcaster is declared for it."""
+        return latest(event_type, self.upcasters)
+
+    def upcast(self, event: Event[bytes]) -> Event[bytes]:
+        """The event as its newest type. Raises SchemaMismatch for one that its upcasters cannot read."""
+        return upcast(event, self.upcasters) if event.type in self.upcasters else event
 
     def decode(self, event: Event[bytes]) -> EventModel:
-        """The app's model of an event as it came over the wire.
+        """The app's model of an event as it came over the wire, brought up to its newest type.
 
         Raises SchemaMismatch with the path of each fault, or for a type that the app does not declare.
         """
+        event = self.upcast(event)
         spec = self.events.get(event.type)
         if spec is None:
             raise SchemaMismatch(f"app {self.name} declares no event type {event.type!r}")
@@ -189,7 +218,11 @@ class App:
 
     def check(self) -> None:
         """Find what names something that is not declared. Raises Misconfigured."""
+        check_chains(self.upcasters, self.events)
+        for reaction in self.reactions.values():
+            check_named(f"reaction {reaction.name}", (reaction.event_type,), self.upcasters)
         for projection in self.projections.values():
+            check_named(f"projection {projection.name}", projection.types, self.upcasters)
             missing = [t for t in projection.types if t not in self.events]
             if missing:
                 raise Misconfigured(f"projection {projection.name} folds undeclared events: {', '.join(missing)}")

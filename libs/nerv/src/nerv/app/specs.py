@@ -25,6 +25,15 @@ class EventSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class UpcasterSpec:
+    """Data of an older event type into that of a newer one, JSON to JSON, pure."""
+
+    source: str
+    target: str
+    function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class TopicSpec:
     """A topic of the app's own events."""
 

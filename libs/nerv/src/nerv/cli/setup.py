@@ -65,7 +65,7 @@ def list_topics(app: AppOption = None, as_json: AsJson = False) -> None:
 
 
 def describe(app: AppOption = None, as_json: AsJson = False) -> None:
-    """What an app declares: events, reactions, deciders, projections, perspectives, tasks, workflows, sources."""
+    """What an app declares: events, upcasters, reactions, deciders, projections, perspectives, tasks, workflows, sources."""
     try:
         found = find_app(app)
     except NervError as error:
@@ -78,6 +78,7 @@ def described(app: App) -> dict[str, Any]:
     """The registry of an app as plain data."""
     return {
         "events": {e.type: {"topic": e.topic, "key": e.key, "model": e.model.__name__} for e in app.events.values()},
+        "upcasters": {u.source: u.target for u in app.upcasters.values()},
         "reactions": {r.name: f"on {r.event_type} from {r.topic}" for r in app.reactions.values()},
         "deciders": {d.name: f"streams {d.name}-*, by projection {d.projection}" for d in app.deciders.values()},
         "projections": {

@@ -43,7 +43,8 @@ class Projection(Generic[S]):
             return ()
         if not self.rekeyed:
             return (entity_of(event.subject),) if category_of(event.subject) == self.spec.category else ()
-        found = self._key_of(event.type, self.decode(event))
+        decoded = self.decode(event)
+        found = self._key_of(decoded.meta.type, decoded)
         if type(found) is str and found and len(found) <= ID_LIMIT and found.isprintable():
             return (found,)  # nearly always
         return checked_keys(self.name, found)

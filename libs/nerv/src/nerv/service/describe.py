@@ -31,6 +31,7 @@ def describe(
         "owns": list(owns),
         "hosts": {
             "events": sorted(app.events),
+            "upcasters": {source: app.latest(source) for source in sorted(app.upcasters)},
             "reactions": sorted(app.reactions),
             "deciders": sorted(app.deciders),
             "projections": sorted(app.projections),

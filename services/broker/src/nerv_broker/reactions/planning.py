@@ -88,7 +88,7 @@ class Planner:
 
     def react(self, event: Event[bytes], record: Received, passed: Mapping[Carrier, Carrier], plan: Plan) -> None:
         """Add what the reactions ask for because of one event; all of it, or a dead letter."""
-        reactions = self._reactions.get((record.topic(), event.type))
+        reactions = self._reactions.get((record.topic(), self._app.latest(event.type)))
         if not reactions:
             return
         hop = passed.get(Carrier(event.traceparent, event.tracestate)) if passed else None
