@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perspectives: the same state, seen by different kinds of readers."""
+"""Perspectives: the same state, seen by different kinds of readers; one is also the diffing schema of its rows."""
 
 from nerv.perspectives.base import Perspective
+from nerv.perspectives.diffing import DiffSchema
+from nerv.perspectives.markers import Identifier, Ignored, Tolerance
 
-__all__ = ["Perspective"]
+__all__ = ["DiffSchema", "Identifier", "Ignored", "Perspective", "Tolerance"]
