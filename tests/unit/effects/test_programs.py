@@ -508,3 +508,30 @@ async def test_the_context_belongs_to_its_task() -> None:
     assert list(answers) == [2, 50]
     with using(HANDLERS, DryRun()), using(Handlers().on(Add, lambda e: 9)):
         assert await ask(Add(1)).run() is None
+
+
+async def test_a_handler_may_answer_at_once_or_later_as_it_likes() -> None:
+    """What an answer was once says nothing of the next one."""
+
+    async def later(number: int) -> int:
+        await asyncio.sleep(0)
+        return number + 1
+
+    def odd_later(effect: Add) -> Any:
+        return later(effect.number) if effect.number % 2 else effect.number + 1
+
+    def step(number: int) -> EffectMonad[int]:
+        return pure(number) if number == 6 else ask(Add(number)).flat_map(step)
+
+    assert await step(0).run(Handlers().on(Add, odd_later)) == 6
+
+
+async def test_a_program_of_an_unknown_kind_is_refused() -> None:
+    """It ends with an error, at the start and in a chain, instead of going round."""
+
+    class Own(EffectMonad[int]):
+        """No node of ours."""
+
+    for program in (Own(), ask(Add(1)).flat_map(lambda _: Own())):
+        with pytest.raises(TypeError, match="no such program"):
+            await program.run(HANDLERS)

@@ -6,12 +6,14 @@ import random
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any, TypeAlias, cast
 
 from nerv.effects.batching import Batcher
 from nerv.effects.execution import Context, context_of
 from nerv.effects.handlers import Handler, Handlers
 from nerv.effects.monad import (
+    Answered,
     Asked,
     Bound,
     EffectMonad,
@@ -44,72 +46,98 @@ async def interpret(program: EffectMonad[R], handlers: Handlers | None = None) -
     return result
 
 
+class _Call:
+    """What performs the effects of a type, how often it was asked to, and the last type of answer that nobody awaits."""
+
+    __slots__ = ("count", "perform", "plain")
+
+    def __init__(self, perform: Handler) -> None:
+        self.perform = perform
+        self.count = 0
+        self.plain: type = type(None)
+
+
+class _Calls(dict[type[Effect[Any]], _Call]):
+    """What performs each type of effect in one run: found once, not for each effect."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __missing__(self, kind: type[Effect[Any]]) -> _Call:
+        found = self[kind] = _Call(self._performer(kind))
+        return found
+
+    def _performer(self, kind: type[Effect[Any]]) -> Handler:
+        if self._context.execution is None:
+            return self._context.handlers.find(kind).call
+        return partial(self._context.execution.perform, live=self._live)
+
+    async def _live(self, effect: Effect[Any]) -> Any:
+        answer = self._context.handlers.find(type(effect)).call(effect)
+        return await answer if hasattr(answer, "__await__") else answer
+
+
 class _Interpreter:
     __slots__ = ("_calls", "_context")
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        # By type of effect, what performs it and how often it was asked: found once for a run, not for each effect.
-        self._calls: dict[type[Effect[Any]], tuple[Handler, list[int]]] = {}
+        self._calls = _Calls(context)
 
     async def run(self, program: Step) -> Any:
         """One loop for all: what a step costs is what a program costs, so that nothing here is a function of its own."""
         stack: list[Frame] = []
         push, pop, calls = stack.append, stack.pop, self._calls
-        node: EffectMonad[Any] = program if isinstance(program, EffectMonad) else Asked(program)
-        left = TURN
+        node: Any = program  # a node or an effect; the checks below are by identity, which mypy cannot follow
         while True:
-            left -= 1
-            if not left:
-                await asyncio.sleep(0)
-                left = TURN
             try:
-                while type(node) is Bound or type(node) is Mapped or type(node) is Recovered:
-                    push(node)
-                    node = node.program
-                if type(node) is Asked:
-                    effect = node.effect
-                    found = calls.get(type(effect)) or self._find(effect)
-                    found[1][0] += 1
-                    value = found[0](effect)
-                    if type(value) not in _PLAIN and hasattr(value, "__await__"):
-                        value = await value
-                elif type(node) is Pure:
-                    value = node.value
-                else:
-                    value = await self._combined(node)
-                while stack:
-                    frame = pop()
-                    if type(frame) is Bound:
-                        node = frame.function(value)  # type: ignore[assignment]  # if it is none, the next line says so
-                        if type(node) not in _NODES:
-                            node = program_of(node)
-                        break
-                    if type(frame) is Mapped:
-                        value = frame.function(value)
-                else:
-                    return value
+                for _ in repeat(None, TURN):
+                    kind = type(node)
+                    while kind is Bound or kind is Mapped or kind is Recovered:
+                        push(node)
+                        node = node.program
+                        kind = type(node)
+                    if kind is Answered or kind is Asked:
+                        effect = node.effect
+                        call = calls[type(effect)]
+                        call.count += 1
+                        value = call.perform(effect)
+                        if type(value) is not call.plain:
+                            if hasattr(type(value), "__await__"):
+                                value = await value
+                            else:
+                                call.plain = type(value)
+                        if kind is Answered:
+                            node = node.function(value)
+                            continue
+                    elif kind is Pure:
+                        value = node.value
+                    elif isinstance(node, EffectMonad):
+                        value = await self._combined(node)
+                    else:
+                        node = program_of(node)
+                        continue
+                    while stack:
+                        frame = pop()
+                        kind = type(frame)
+                        if kind is Bound:
+                            node = frame.function(value)
+                            break
+                        if kind is Mapped:
+                            value = frame.function(value)
+                    else:
+                        return value
+                await asyncio.sleep(0)
             except Exception as error:
                 node = _rescue(stack, error)
 
     def flush(self) -> None:
         """Add what was performed to the counters of the handlers."""
         performed = self._context.handlers.performed
-        for kind, (_, count) in self._calls.items():
-            performed[str(kind.kind)] += count[0]
-
-    def _find(self, effect: Effect[Any]) -> tuple[Handler, list[int]]:
-        execution = self._context.execution
-        if execution is None:
-            call = self._context.handlers.find(type(effect)).call
-        else:
-            call = partial(execution.perform, live=self._live)
-        found = self._calls[type(effect)] = (call, [0])
-        return found
-
-    async def _live(self, effect: Effect[Any]) -> Any:
-        answer = self._context.handlers.find(type(effect)).call(effect)
-        return await answer if hasattr(answer, "__await__") else answer
+        for kind, call in self._calls.items():
+            performed[str(kind.kind)] += call.count
 
     async def _combined(self, node: EffectMonad[Any]) -> Any:
         match node:
@@ -160,7 +188,7 @@ class _Interpreter:
         return self._context.handlers.find(kind).batcher
 
     async def _batch(self, batcher: Batcher, effects: Sequence[Effect[Any]]) -> list[Any]:
-        (self._calls.get(type(effects[0])) or self._find(effects[0]))[1][0] += len(effects)
+        self._calls[type(effects[0])].count += len(effects)
         answers = await batcher.many(effects)
         if any(issubclass(kind, Exception) for kind in set(map(type, answers))):
             raise next(answer for answer in answers if isinstance(answer, Exception))
@@ -217,10 +245,6 @@ class _Interpreter:
             if not limit.expired():
                 raise
             raise UnknownOutcome(f"not done within {node.seconds:g} s; what it had begun may have happened") from None
-
-
-_NODES = frozenset({Asked, Bound, First, InOrder, Mapped, Pure, Recovered, Retried, Timed, Together})
-_PLAIN = frozenset({bool, bytes, dict, float, int, list, str, tuple, type(None)})  # nobody awaits these
 
 
 def _rescue(stack: list[Frame], error: Exception) -> EffectMonad[Any]:
