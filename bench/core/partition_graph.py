@@ -8,6 +8,7 @@ NEEDS = 3  # at most, of one unit
 SEED = 20130115
 HEAVY_SECONDS = 0.016
 LIGHT_SECONDS = 0.002
+PROCESSES = 2
 
 
 def graph(count: int) -> dict[str, tuple[str, ...]]:
