@@ -3,23 +3,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import orjson
 import pytest
 
+import nerv
 from nerv.bus import EventBus, SubscriberFailed
 from nerv.bus.bridge import Bridge
 from nerv.bus.kafka_wire import KafkaWire
 from nerv.bus.redis_wire import RedisWire
 from nerv.errors import Invalid, Misconfigured, Overloaded
+from nerv.history.store import TemporalStore
 from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Producer
 from nerv.kafka.admin import Admin
 from nerv.kafka.deadletters import CAUSE
+from nerv.projections import Changed, StateProjector
+from nerv.protocols import AppendRequest, ReadQuery
 from nerv.protocols.wire import Wire
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
-from nerv.testing.contracts.wire import WireContract, event, first
+from nerv.state import Delta, freeze, thaw
+from nerv.testing.contracts.wire import WireContract, collect, event, first
 from nerv.topics import Topic
 from nerv.types import Event, Health, new_event_id, utc_now
 
@@ -188,6 +194,30 @@ class BridgeContract:
         assert heard == list(range(50))
         assert out.describe().counters == {"out": 50}
         assert both.describe().counters.get("out", 0) == 0
+
+    async def test_what_changed_in_a_state_goes_over(self, wire: Wire, sibling: Wire) -> None:
+        """A bridge takes any observable outward: here the deltas of a projector."""
+        app = nerv.App("counting")
+        app.event("thing.counted.v1")(nerv.Event)
+        app.projection("thing", on=["thing.counted.v1"])(
+            lambda state, _: {"count": (state or {"count": 0})["count"] + 1}
+        )
+        async with TemporalStore.in_memory() as store, StateProjector[Any](app, "thing", store) as projector:
+
+            def encode(told: Event[Changed]) -> Event[bytes]:
+                change: Any = replace(cast("Event[Any]", told), data=told.data.delta.to_bytes())
+                return cast("Event[bytes]", change)
+
+            async with Bridge(projector, wire, outward="nerv.state.changed.v1", encode=encode):
+                counted = [Event(new_event_id(), "test", "thing.counted.v1", utc_now(), b"{}") for _ in range(3)]
+                await store.append([AppendRequest("thing-1", counted)])
+                [last] = [e async for e in store.read("thing-1", ReadQuery(from_version=3))]
+                await projector.take(last)
+            with pytest.raises(Misconfigured, match="EventBus"):
+                Bridge(projector, wire, inward=True)
+        [told] = await collect(sibling, 1)
+        assert (told.type, told.subject, told.causation_id) == ("nerv.state.changed.v1", "1", last.id)
+        assert thaw(Delta.from_bytes(told.data).apply(freeze({"count": 2}))) == {"count": 3}
 
     async def test_what_the_bus_refuses_is_put_aside(self, wire: Wire, sibling: Wire) -> None:
         """A middleware that raises, or data that cannot be decoded, stops nothing."""

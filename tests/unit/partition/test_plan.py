@@ -10,7 +10,7 @@ import pytest
 
 from nerv.errors import Invalid, Misconfigured, TooLarge
 from nerv.partition import Each, Partition, QuantumPartitioner, Unit
-from nerv.partition.unit import Quantum
+from nerv.protocols import QuantumUnit
 from tests.faults.core.partition_units import add, parts, whole
 
 
@@ -24,14 +24,14 @@ class Plain:
     def run(self, inputs: Mapping[str, Any]) -> Any:
         return sorted(inputs)
 
-    def split(self, parts: int) -> Sequence[Quantum] | None:
+    def split(self, parts: int) -> Sequence[QuantumUnit] | None:
         return None
 
     def merge(self, results: Sequence[Any]) -> Any:
         return results
 
 
-def run(*units: Quantum, limit: int = 100) -> dict[str, Any]:
+def run(*units: QuantumUnit, limit: int = 100) -> dict[str, Any]:
     """The results of units that all end well."""
     return dict(QuantumPartitioner(limit=limit).run_sync(units).check().results)
 

@@ -345,7 +345,7 @@ async def test_counters_add_up_over_runs() -> None:
     await partitioner.run(diamond())
     await partitioner.run(failing())
     told = partitioner.describe()
-    assert (told.kind, told.name, told.health) == ("partitioner", "mine", Health.OK)
+    assert (told.kind, told.name, told.health) == ("QuantumPartitioner", "mine", Health.OK)
     assert {name: told.counters[name] for name in ("runs", "done", "failed", "cancelled", "unknown")} == {
         "runs": 2,
         "done": 5,

@@ -5,7 +5,7 @@ The bridges are in `nerv.bus.bridge`, `nerv.bus.kafka_wire` and `nerv.bus.redis_
 """
 
 from nerv.bus.bus import EventBus
-from nerv.bus.model import Delay, Lanes, Overflow, Selector, SubscriberFailed
+from nerv.bus.model import Delay, Handler, Lanes, Overflow, Selector, SubscriberFailed
 from nerv.bus.subscription import Subscription
 
-__all__ = ["Delay", "EventBus", "Lanes", "Overflow", "Selector", "SubscriberFailed", "Subscription"]
+__all__ = ["Delay", "EventBus", "Handler", "Lanes", "Overflow", "Selector", "SubscriberFailed", "Subscription"]

@@ -14,11 +14,13 @@ import orjson
 import structlog
 from pydantic import BaseModel
 
+from nerv.boundary import cross
 from nerv.bus.bus import EventBus
 from nerv.bus.model import Lanes, Selector
 from nerv.bus.subscription import Subscription
 from nerv.cancelling import end
-from nerv.errors import NervError, Overloaded, Retry
+from nerv.errors import Misconfigured, NervError, Overloaded, Retry
+from nerv.protocols import Observable
 from nerv.protocols.wire import Arrived, Wire
 from nerv.types import Description, Event, Health
 
@@ -41,15 +43,16 @@ def to_bytes(event: Event[Any]) -> Event[bytes]:
 class Bridge:
     """Joins a bus to a topic or a stream, one way or both; use as `async with`. At least once, in order for each key.
 
-    Outward, `selector` chooses events, which go over in batches and are tried again for 30 s; then the failure is an
-    event of the bus (`nerv.bus.subscriber-failed.v1`) that holds them. Inward, a batch is acknowledged once every
-    subscriber has handled it; an event that the bus refuses for good is put aside with the cause. What came in does not go out
+    Outward it takes any `nerv.protocols.Observable`, a state projector for one. `outward` chooses events, which go over in
+    batches and are tried again for 30 s; then the failure is an event of the bus (`nerv.bus.subscriber-failed.v1`) that
+    holds them. Inward, a batch is acknowledged once every subscriber has handled it; an event that the bus refuses for good
+    is put aside with the cause: for events that come in it is a `nerv.protocols.Boundary`. What came in does not go out
     again by the same bridge.
     """
 
     def __init__(
         self,
-        bus: EventBus,
+        bus: Observable,
         wire: Wire,
         *,
         outward: Selector | None = None,
@@ -58,9 +61,15 @@ class Bridge:
         decode: Callable[[Event[bytes]], Event[Any]] = lambda event: event,
         name: str = "bridge",
     ) -> None:
-        """`encode` and `decode` change an event's data between what the bus has and bytes."""
+        """`encode` and `decode` change an event's data between what the bus has and bytes.
+
+        Raises Misconfigured for `inward` where nothing can be sent to.
+        """
         self.name = name
-        self._bus, self._wire = bus, wire
+        if inward and not isinstance(bus, EventBus):
+            raise Misconfigured(f"bridge {name} cannot bring events in to {bus.describe().name}; give it an EventBus")
+        self._observed, self._wire = bus, wire
+        self._inside = bus if isinstance(bus, EventBus) else None
         self._selector, self._inward = outward, inward
         self._encode, self._decode = encode, decode
         self._subscription: Subscription | None = None
@@ -72,7 +81,9 @@ class Bridge:
     async def __aenter__(self) -> Self:
         if self._selector is not None:
             lanes = Lanes(capacity=WAITING, batch=BATCH)
-            self._subscription = self._bus.subscribe(self._selector, self._out, name=self.name, weak=False, lanes=lanes)
+            self._subscription = self._observed.subscribe(
+                self._selector, self._out, name=self.name, weak=False, lanes=lanes
+            )
         if self._inward:
             self._reading = asyncio.create_task(self._in())
         return self
@@ -94,10 +105,31 @@ class Bridge:
             "Bridge",
             self.name,
             inputs=(str(self._selector),) if self._selector is not None else (),
-            outputs=(self._bus.name,) if self._inward else (),
+            outputs=(self._inside.name,) if self._inward and self._inside is not None else (),
             counters=dict(self._counters),
             health=Health.DOWN if down else Health.DEGRADED if self._error else Health.OK,
         )
+
+    async def validate(self, raw: Arrived) -> Event[Any]:
+        """What came over the wire, as the bus has it. Raises what `decode` raises."""
+        return self._decode(raw.event)
+
+    async def process(self, valid: Event[Any]) -> None:
+        """Send it to the bus, when there is room. Raises what a middleware raises."""
+        if self._inside is None:
+            raise Misconfigured(f"bridge {self.name} brings nothing in")
+        while True:
+            try:
+                await self._inside.publish(valid)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after or FIRST_PAUSE)
+            else:
+                return
+
+    async def handle(self, raw: Arrived, error: Exception) -> None:
+        """Put it aside with the cause. A middleware or the decoding says no, and would again: nothing behind it may wait."""
+        self._counters["refused"] += 1
+        await self._wire.refuse(raw, f"{type(error).__name__}: {error}")
 
     async def _out(self, events: Sequence[Event[Any]]) -> None:
         leaving = [self._encode(event) for event in events if event.id not in self._present]
@@ -139,22 +171,8 @@ class Bridge:
         self._present = {arrived.event.id for arrived in batch}
         try:
             for arrived in batch:
-                await self._send(arrived)
-            await self._bus.drain()
+                await cross(self, arrived)
+            await self._observed.drain()
         finally:
             self._present = set()
         self._counters["in"] += len(batch)
-
-    async def _send(self, arrived: Arrived) -> None:
-        while True:
-            try:
-                await self._bus.publish(self._decode(arrived.event))
-            except Overloaded as error:
-                await asyncio.sleep(error.retry_after or FIRST_PAUSE)
-            except Exception as error:
-                # A middleware or the decoding says no, and would again: the ones behind it must not wait for ever.
-                self._counters["refused"] += 1
-                await self._wire.refuse(arrived, f"{type(error).__name__}: {error}")
-                return
-            else:
-                return

@@ -2,5 +2,6 @@
 """The asyncio client of the mesh; the command line stands on it."""
 
 from nerv.client.client import Client
+from nerv.client.states import States
 
-__all__ = ["Client"]
+__all__ = ["Client", "States"]

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import orjson
 
+from nerv.client.states import States
 from nerv.client.streams import Streams
 from nerv.client.syncs import Syncs
 from nerv.client.topics import Topics
@@ -44,6 +45,10 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.transport.close()
+
+    def states(self, projection: str, category: str | None = None) -> States:
+        """The states that a projection of the app folds of the streams of a category, by default of its own name."""
+        return States(self.streams, projection, category or projection)
 
     async def describe(self, service: str) -> dict[str, Any]:
         """What a service says of itself (`/.well-known/nerv`)."""

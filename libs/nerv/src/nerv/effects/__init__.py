@@ -5,7 +5,7 @@ One effect is an answer of a reaction or a task. An `EffectMonad` is a program o
 """
 
 from nerv.effects.caching import Cache
-from nerv.effects.execution import DryRun, Execution, Recorded, Recording, Replay, using
+from nerv.effects.execution import Context, DryRun, Execution, Recorded, Recording, Replay, using
 from nerv.effects.handlers import Handlers
 from nerv.effects.identity import effect_ids
 from nerv.effects.kinds import (
@@ -33,6 +33,7 @@ from nerv.types import Effect
 __all__ = [
     "Append",
     "Cache",
+    "Context",
     "DryRun",
     "Effect",
     "EffectMonad",

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How effects are executed: live, as a dry run that only says what it would do, or as a replay of what was answered."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nerv.effects.handlers import Handlers
+from nerv.effects.performing import Registered, perform_all
 from nerv.errors import Invalid, Misconfigured
-from nerv.types import Effect
+from nerv.types import Description, Effect, R
 
 Perform = Callable[[Effect[Any]], Awaitable[Any]]
 
@@ -19,6 +20,10 @@ class Execution(Protocol):
 
     async def perform(self, effect: Effect[Any], live: Perform) -> Any:
         """The answer to an effect; `live` asks its handler."""
+        ...
+
+    def describe(self) -> Description:
+        """The execution as data."""
         ...
 
 
@@ -47,6 +52,10 @@ class Recording:
         self.record.append(Recorded(effect, answer))
         return answer
 
+    def describe(self) -> Description:
+        """The recording as data."""
+        return _described("Recording", self.record)
+
 
 @dataclass(slots=True)
 class DryRun:
@@ -61,6 +70,10 @@ class DryRun:
         answer = None if stand_in is None else stand_in(effect)
         self.record.append(Recorded(effect, answer))
         return answer
+
+    def describe(self) -> Description:
+        """The dry run as data."""
+        return _described("DryRun", self.record)
 
 
 class Replay:
@@ -89,13 +102,48 @@ class Replay:
                 return found.answer
         raise Invalid(f"the record has no {type(effect).__name__} on {effect.target!r} here; the program has changed")
 
+    def describe(self) -> Description:
+        """The replay as data."""
+        return _described("Replay", self._left, counter="left")
+
+
+def _described(kind: str, record: Sequence[Recorded], counter: str = "recorded") -> Description:
+    kinds = tuple(sorted({str(found.effect.kind) for found in record}))
+    return Description(kind, "execution", inputs=kinds, counters={counter: len(record)})
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Who performs the effects of this task, and how. None is live."""
+    """Who performs the effects of this task, and how (`nerv.protocols.Effectful`). No execution is live."""
 
     handlers: Handlers
     execution: Execution | None = None
+
+    def performs(self, effect: type[Effect[Any]]) -> bool:
+        """A dry run and a replay answer whatever is asked; all others what there are handlers of."""
+        return isinstance(self.execution, DryRun | Replay) or self.handlers.performs(effect)
+
+    async def perform(self, effect: Effect[R]) -> R:
+        """The answer to one effect, without a program around it, by the execution if there is one."""
+        if self.execution is None:
+            return await self.handlers.perform(effect)
+        answer: R = await self.execution.perform(effect, self.handlers.perform)
+        return answer
+
+    async def perform_all(self, effects: Sequence[Effect[Any]]) -> list[Any]:
+        """The outcome of each (see `Effectful.perform_all`)."""
+        if self.execution is None:
+            return await self.handlers.perform_all(effects)
+        return await perform_all(effects, lambda _: Registered(self.perform))
+
+    def describe(self) -> Description:
+        """The context as data; its parts are handlers and execution."""
+        parts = (
+            (self.handlers.describe(),)
+            if self.execution is None
+            else (self.handlers.describe(), self.execution.describe())
+        )
+        return Description("Context", "live" if self.execution is None else type(self.execution).__name__, parts=parts)
 
 
 _CONTEXT: ContextVar[Context | None] = ContextVar("nerv.effects", default=None)

@@ -3,15 +3,13 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from nerv.effects.batching import Batcher
 from nerv.effects.caching import Cache, cached
+from nerv.effects.performing import Handler, Registered, answered, perform_all
 from nerv.errors import Invalid, Misconfigured
 from nerv.types import Description, Effect, R
-
-Handler: TypeAlias = Callable[[Any], Any]
-"""Takes an effect; gives the answer, or an awaitable of it."""
 
 Around: TypeAlias = Callable[[str, Handler], Handler]
 """Takes the kind of an effect and what handles it; gives what does so instead (see `nerv.aspects`)."""
@@ -19,15 +17,9 @@ Around: TypeAlias = Callable[[str, Handler], Handler]
 BATCH = 1000  # effects in one call of a batch handler, unless told
 
 
-class Registered(NamedTuple):
-    """A handler, and what collects effects for it if it takes them in batches."""
-
-    call: Handler
-    batcher: Batcher | None = None
-
-
 class Handlers:
-    """Handlers by type of effect. A type without one is handled as its base class is, then as the outer scope does.
+    """Handlers by type of effect (`nerv.protocols.Effectful`). A type without one is handled as its base class is, then as
+    the outer scope does.
 
     A test replaces a handler in a scope of its own: what is registered inside hides what is outside.
     """
@@ -82,11 +74,30 @@ class Handlers:
             )
         return found
 
+    def performs(self, effect: type[Effect[Any]]) -> bool:
+        """Whether anybody here, or in an outer scope, answers effects of this type."""
+        return self._look(effect) is not None
+
+    async def perform(self, effect: Effect[R]) -> R:
+        """The answer to one effect, without a program around it (see `Effectful.perform`)."""
+        self._count(effect)
+        answer: R = await answered(self.find(type(effect)).call(effect))
+        return answer
+
+    async def perform_all(self, effects: Sequence[Effect[Any]]) -> list[Any]:
+        """The outcome of each (see `Effectful.perform_all`): those that have a batch handler reach it together."""
+        for effect in effects:
+            self._count(effect)
+        return await perform_all(effects, self.find)
+
     def describe(self) -> Description:
         """The handlers as data; its part is the outer scope."""
         kinds = tuple(sorted(str(getattr(cls, "kind", cls.__name__)) for cls in self._own))
         parts = () if self._outer is None else (self._outer.describe(),)
         return Description("Handlers", self.name, inputs=kinds, counters=dict(self.performed), parts=parts)
+
+    def _count(self, effect: Effect[Any]) -> None:
+        self.performed[str(effect.kind)] += 1
 
     def _register(self, effect: type[Effect[Any]], registered: Registered) -> "Handlers":
         if not (isinstance(effect, type) and issubclass(effect, Effect)):

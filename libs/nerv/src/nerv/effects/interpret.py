@@ -4,14 +4,14 @@
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from typing import Any, TypeAlias, cast
 
 from nerv.effects.batching import Batcher
 from nerv.effects.execution import Context, context_of
-from nerv.effects.handlers import Handler, Handlers
+from nerv.effects.handlers import Handlers
 from nerv.effects.monad import (
     Answered,
     Asked,
@@ -27,6 +27,8 @@ from nerv.effects.monad import (
     Together,
     program_of,
 )
+from nerv.effects.performing import Handler, answered
+from nerv.effects.together import all_or_nothing, cancelled
 from nerv.errors import UnknownOutcome
 from nerv.types import Effect, R
 
@@ -75,8 +77,7 @@ class _Calls(dict[type[Effect[Any]], _Call]):
         return partial(self._context.execution.perform, live=self._live)
 
     async def _live(self, effect: Effect[Any]) -> Any:
-        answer = self._context.handlers.find(type(effect)).call(effect)
-        return await answer if hasattr(answer, "__await__") else answer
+        return await answered(self._context.handlers.find(type(effect)).call(effect))
 
 
 class _Interpreter:
@@ -257,42 +258,3 @@ def _rescue(stack: list[Frame], error: Exception) -> EffectMonad[Any]:
             except Exception as other:
                 error = other
     raise error
-
-
-async def all_or_nothing(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run them at the same time. The first error cancels the others, and is raised once all have ended."""
-    if not jobs:
-        return
-    if len(jobs) == 1:
-        await jobs[0]
-        return
-    tasks = [asyncio.create_task(job) for job in jobs]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        await cancelled(tasks)
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-
-
-async def cancelled(tasks: "Sequence[asyncio.Task[Any]]") -> None:
-    """Cancel what still runs, and wait for it, also when we are cancelled meanwhile: nothing may outlive its program.
-
-    What they ended with is looked at, so that asyncio does not report it as overlooked.
-    """
-    ending = {task for task in tasks if not task.done()}
-    again: asyncio.CancelledError | None = None
-    while ending:
-        for task in ending:
-            task.cancel()
-        try:
-            _, ending = await asyncio.wait(ending, timeout=1.0)
-        except asyncio.CancelledError as error:
-            again = error
-            ending = {task for task in ending if not task.done()}
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()
-    if again is not None:
-        raise again

@@ -3,11 +3,13 @@
 
 from nerv.history.decide import Accept, Duplicate, Known, StreamView, content_digest, judge
 from nerv.history.fold import fold_stream, valid_time_order
+from nerv.history.json_fold import JsonFold
 from nerv.history.select import matches
 
 __all__ = [
     "Accept",
     "Duplicate",
+    "JsonFold",
     "Known",
     "StreamView",
     "content_digest",

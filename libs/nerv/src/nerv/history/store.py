@@ -2,52 +2,21 @@
 """The temporal store of one process: history, and the state of any stream as of any version or instant."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from nerv.errors import Invalid
 from nerv.history.fold import valid_time_order
 from nerv.history.memory import MemoryHistory
 from nerv.history.sqlite import SqliteHistory
-from nerv.protocols import AppendOutcome, AppendRequest, Clock, History, ReadQuery, Snapshots
+from nerv.protocols import AppendOutcome, AppendRequest, Clock, History, Projectable, ReadQuery, Snapshots
 from nerv.types import Description, EntityId, Event, S, VersionedState, VersionId
 
 SNAPSHOT_EVERY = 100  # events folded since the last snapshot
-
-
-class Fold(Protocol[S]):
-    """What folds a stream, and how its state is written; `nerv.projections.Projection` is one."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def types(self) -> frozenset[str]:
-        """The event types it folds; no others are loaded."""
-        ...
-
-    @property
-    def function(self) -> Callable[[S | None, Any], S | None]:
-        """The pure fold."""
-        ...
-
-    def decode(self, event: Event[bytes]) -> Any:
-        """The event as the fold takes it."""
-        ...
-
-    def dump(self, state: S | None) -> bytes:
-        """The state as bytes."""
-        ...
-
-    def load(self, data: bytes) -> S | None:
-        """The state again."""
-        ...
 
 
 class TemporalStore:
@@ -108,7 +77,7 @@ class TemporalStore:
 
     async def state(
         self,
-        fold: Fold[S],
+        fold: Projectable[S],
         stream: str,
         *,
         version: int | None = None,
@@ -150,7 +119,7 @@ class TemporalStore:
         return Description("TemporalStore", type(self.history).__name__, counters=counters)
 
     async def _base(
-        self, fold: Fold[S], stream: str, query: ReadQuery, start: VersionedState[S | None] | None
+        self, fold: Projectable[S], stream: str, query: ReadQuery, start: VersionedState[S | None] | None
     ) -> VersionedState[S | None]:
         """The nearest state that all bounds allow; before the first event where there is none."""
         found: VersionedState[S | None] = _nothing(stream)
@@ -167,7 +136,7 @@ class TemporalStore:
         )
 
     def _fold(
-        self, fold: Fold[S], base: VersionedState[S | None], events: Sequence[Event[bytes]]
+        self, fold: Projectable[S], base: VersionedState[S | None], events: Sequence[Event[bytes]]
     ) -> VersionedState[S | None]:
         state = base.state
         for event in events:
@@ -190,7 +159,7 @@ def _within(state: VersionedState[Any], query: ReadQuery) -> bool:
     return query.known_at is None or (state.recorded_time is not None and state.recorded_time <= query.known_at)
 
 
-def _identity(fold: Fold[Any]) -> str:
+def _identity(fold: Projectable[Any]) -> str:
     """Names a fold and the code of its function, so that a changed fold finds no snapshot of the old one."""
     code = getattr(fold.function, "__code__", None)
     text = repr((code.co_code, code.co_names, [c for c in code.co_consts if not hasattr(c, "co_code")])) if code else ""

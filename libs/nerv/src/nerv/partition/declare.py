@@ -5,28 +5,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
 from nerv.errors import Misconfigured
-from nerv.partition.unit import Each, Merge, Quantum, Split, Unit
+from nerv.partition.unit import Each, Merge, Split, Unit
+from nerv.protocols import QuantumUnit
 from nerv.types import R, T
 
 A = ParamSpec("A")
-Q = TypeVar("Q", bound=Quantum)
+Q = TypeVar("Q", bound=QuantumUnit)
 
 
 class Partition:
     """Units in the order in which they were declared; what a partitioner runs. Declared functions stay what they are."""
 
-    def __init__(self, units: Iterable[Quantum] = ()) -> None:
-        self._units: dict[str, Quantum] = {}
+    def __init__(self, units: Iterable[QuantumUnit] = ()) -> None:
+        self._units: dict[str, QuantumUnit] = {}
         for unit in units:
             self.add(unit)
 
-    def __iter__(self) -> Iterator[Quantum]:
+    def __iter__(self) -> Iterator[QuantumUnit]:
         return iter(list(self._units.values()))
 
     def __len__(self) -> int:
         return len(self._units)
 
-    def __getitem__(self, name: str) -> Quantum:
+    def __getitem__(self, name: str) -> QuantumUnit:
         return self._units[name]
 
     def add(self, unit: Q) -> Q:

@@ -23,7 +23,7 @@ from nerv.partition.record import RunRecord
 from nerv.partition.schedule import Schedule
 from nerv.partition.tasks import TaskCrew
 from nerv.partition.tuning import Options
-from nerv.partition.unit import Quantum
+from nerv.protocols import QuantumUnit
 from nerv.types import Description, Health
 
 Backend = Literal["threads", "processes", "asyncio"]
@@ -108,7 +108,7 @@ class QuantumPartitioner:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._children.close)
 
-    async def run(self, units: Iterable[Quantum], *, on_progress: OnProgress | None = None) -> RunRecord:
+    async def run(self, units: Iterable[QuantumUnit], *, on_progress: OnProgress | None = None) -> RunRecord:
         """Run them all and answer what became of each. A failing unit raises nothing here: see the record.
 
         `on_progress(Progress)` is called, and awaited, on this loop: at the start, at most 20 times a second, at the end; if
@@ -130,7 +130,7 @@ class QuantumPartitioner:
             self.interrupted = self.interrupted if finished else record
         return record
 
-    def run_sync(self, units: Iterable[Quantum], *, on_progress: OnProgress | None = None) -> RunRecord:
+    def run_sync(self, units: Iterable[QuantumUnit], *, on_progress: OnProgress | None = None) -> RunRecord:
         """The same for a program without an event loop. Raises Misconfigured where one is running."""
         try:
             asyncio.get_running_loop()
@@ -145,7 +145,12 @@ class QuantumPartitioner:
             health = Health.DEGRADED if self._abandoned else Health.OK
             counters = dict(self._counters)
         return Description(
-            "partitioner", self.name, inputs=("QuantumUnit",), outputs=("RunRecord",), counters=counters, health=health
+            "QuantumPartitioner",
+            self.name,
+            inputs=("QuantumUnit",),
+            outputs=("RunRecord",),
+            counters=counters,
+            health=health,
         )
 
     def _crew(self, schedule: Schedule, bell: Bell) -> Crew:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from nerv.errors import Invalid, Misconfigured, TooLarge
-from nerv.partition.unit import Quantum
+from nerv.protocols import QuantumUnit
 from nerv.types import check_id
 
 
@@ -15,19 +15,19 @@ from nerv.types import check_id
 class Plan:
     """Units by number: their names, the numbers of what they need, and a prepared sorter over the numbers."""
 
-    units: list[Quantum]
+    units: list[QuantumUnit]
     names: list[str]
     needs: list[tuple[int, ...]]
     sorter: TopologicalSorter[int]
 
     @classmethod
-    def of(cls, units: Iterable[Quantum], limit: int) -> "Plan":
+    def of(cls, units: Iterable[QuantumUnit], limit: int) -> "Plan":
         """The graph of `units`, at most `limit` of them.
 
         Raises Misconfigured for a name given twice, a need that is no unit and a circle (named in full); TooLarge beyond the
         limit; Invalid for a name that is none.
         """
-        found: list[Quantum] = []
+        found: list[QuantumUnit] = []
         numbers: dict[str, int] = {}
         classes: set[type] = set()  # looking a protocol's members up takes longer than running a small unit
         for unit in units:
@@ -46,14 +46,14 @@ class Plan:
 
 
 def _unit_class(unit: object) -> type:
-    if not isinstance(unit, Quantum):
+    if not isinstance(unit, QuantumUnit):
         raise Invalid(
             f"{unit!r} is no unit: it lacks name, needs, run, split or merge; make one with Unit.of(function)"
         )
     return type(unit)
 
 
-def _numbers(unit: Quantum, numbers: dict[str, int]) -> tuple[int, ...]:
+def _numbers(unit: QuantumUnit, numbers: dict[str, int]) -> tuple[int, ...]:
     try:
         return tuple([numbers[need] for need in unit.needs])
     except KeyError as missing:

@@ -16,8 +16,8 @@ from nerv.errors import UnknownOutcome
 from nerv.partition.plan import Plan
 from nerv.partition.record import Progress, RunRecord, Span
 from nerv.partition.tuning import MOST_FUSED, Kind, Options, crew_wanted
-from nerv.partition.unit import Quantum
 from nerv.partition.worker import Lost, Outcome, Worker
+from nerv.protocols import QuantumUnit
 
 POOL_CHANGES = 10_000  # changes of the pool's size that a record holds; later ones are left out
 
@@ -39,7 +39,7 @@ class Schedule:
     def __init__(self, plan: Plan, options: Options, began: float) -> None:
         self.options = options
         self.total = len(plan.units)
-        self.units: list[Quantum] = list(plan.units)
+        self.units: list[QuantumUnit] = list(plan.units)
         self.names = list(plan.names)
         self.needs: list[tuple[int, ...]] = list(plan.needs)
         self.values: dict[int, Any] = {}
@@ -215,7 +215,7 @@ class Schedule:
             for number in self._sorter.get_ready():
                 self._put(number, worker)
 
-    def spread(self, worker: Worker, parts: Sequence[Quantum] | None) -> bool:
+    def spread(self, worker: Worker, parts: Sequence[QuantumUnit] | None) -> bool:
         """Put the parts of the worker's one unit in its place. False when there are none, so that it must be run whole."""
         whole = worker.batch[0]
         if not parts:
@@ -333,7 +333,7 @@ class Schedule:
             if self.options.cancels:
                 self.stop(f"unit {self.names[whole]} failed")
 
-    def _learn(self, number: int, unit: Quantum) -> None:
+    def _learn(self, number: int, unit: QuantumUnit) -> None:
         name = getattr(unit, "kind", "") or type(unit).__qualname__
         kind = self._known.get(name)
         if kind is None:

@@ -3,39 +3,13 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Protocol, runtime_checkable
+from typing import Any, Generic
 
 from nerv.errors import Misconfigured
 from nerv.types import R, T, frozen
 
 Merge = Callable[[Sequence[Any]], Any]
 Split = Callable[[int], Sequence[Callable[..., Any]] | None]
-
-
-@runtime_checkable
-class Quantum(Protocol):
-    """The shape that a partitioner works with; `nerv.protocols.QuantumUnit` has it, too.
-
-    Three more attributes are used where a unit has them: `kind: str` (units of a kind last about as long; default: the
-    class), `timeout: float | None` (seconds) and `expected: float | None` (seconds, until the first of its kind is measured).
-    """
-
-    @property
-    def name(self) -> str:
-        """Unique in a run: 1 to 256 printable characters."""
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The names of the units whose results it works on."""
-
-    def run(self, inputs: Mapping[str, Any]) -> Any:
-        """The result, or a coroutine that gives it. `inputs` holds the results of `needs` by name, and nothing else."""
-
-    def split(self, parts: int) -> "Sequence[Quantum] | None":
-        """About so many units that together do this one's work on the same inputs; None when it cannot be split."""
-
-    def merge(self, results: Sequence[Any]) -> Any:
-        """The result of the whole from those of its parts, in the order of `split`."""
 
 
 @frozen

@@ -21,7 +21,7 @@ _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | o
 
 
 class Projection(Generic[S]):
-    """A projection of the app, ready to fold: its types, keys, and how its state is written and read."""
+    """A projection of the app, ready to fold (`nerv.protocols.Projectable`), and the keys that its events go to."""
 
     def __init__(self, app: App, spec: ProjectionSpec) -> None:
         self.name = spec.name

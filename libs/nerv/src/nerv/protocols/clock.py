@@ -6,7 +6,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for records, monotonic seconds for time-outs. No decision hangs on the former (rule 8)."""
+    """Wall time for records, monotonic seconds for time-outs. No decision hangs on the former (rule 8).
+
+    Implemented by `nerv.clock.SystemClock`, and by `nerv.testing.clock.ManualClock`, which stands still until it is told.
+    """
 
     def now(self) -> datetime:
         """The instant, UTC."""

@@ -3,13 +3,14 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import orjson
 import structlog
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, get_current_span
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -17,12 +18,13 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
+from nerv.boundary import cross
 from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
 from nerv.limits import Limits
 from nerv.service.auth import Authenticator
 from nerv.telemetry import Carrier, span
 from nerv.telemetry import names as n
-from nerv.types import Principal
+from nerv.types import Description, Principal
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +101,7 @@ def problem(error: NervError, instance: str) -> Response:
 def application(routes: Sequence[Route], deps: Any, authenticator: Authenticator, limits: Limits) -> Starlette:
     """The ASGI app of a service's API. There is no other way to a handler than through the door made here."""
     made = [
-        StarletteRoute(route.path, _door(route, deps, authenticator, limits), methods=[route.method])
+        StarletteRoute(route.path, Door(route, deps, authenticator, limits).answer, methods=[route.method])
         for route in routes
     ]
     return Starlette(routes=made, exception_handlers={HTTPException: _not_routed})
@@ -121,38 +123,53 @@ class MethodNotAllowed(Refused):
     title = "Method not allowed"
 
 
-def _door(
-    route: Route, deps: Any, authenticator: Authenticator, limits: Limits
-) -> Callable[[StarletteRequest], Awaitable[Response]]:
-    name = f"{route.method} {route.path}"
+class Door:
+    """The boundary in front of one route (`nerv.protocols.Boundary`): who asks, whether they may, how much they send."""
 
-    async def endpoint(request: StarletteRequest) -> Response:
+    def __init__(self, route: Route, deps: Any, authenticator: Authenticator, limits: Limits) -> None:
+        self.name = f"{route.method} {route.path}"
+        self._route, self._deps, self._authenticator, self._limits = route, deps, authenticator, limits
+        self._counters: Counter[str] = Counter()
+
+    async def answer(self, request: StarletteRequest) -> Response:
+        """The answer to a request, whatever happens, in a span of its own."""
         carrier = Carrier(request.headers.get("traceparent"), request.headers.get("tracestate"))
-        attributes = {n.HTTP_METHOD: route.method, n.HTTP_ROUTE: route.path}
-        with span(name, SpanKind.SERVER, parent=carrier, attributes=attributes) as current:
+        attributes = {n.HTTP_METHOD: self._route.method, n.HTTP_ROUTE: self._route.path}
+        with span(self.name, SpanKind.SERVER, parent=carrier, attributes=attributes) as current:
             try:
-                principal = await authenticator.principal(request.headers.get("authorization"))
-                principal.require(route.scope)
-                body = await _body(request, limits.body)
-                answer = await route.handler(Request(deps, principal, body, request))
-            except NervError as error:
-                current.set_attribute(n.ERROR_TYPE, type(error).__name__)
-                answer = problem(error, request.url.path)
-            except ClientDisconnect:
-                return Response(status_code=499)
+                answer = await cross(self, request)
             except asyncio.CancelledError:
                 # The service ends and has no more time for this request: what it has done by now nobody can say.
                 answer = problem(_cut_off(request.method), request.url.path)
-            except Exception as error:
-                log.exception("request.failed", route=name)
-                current.set_attribute(n.ERROR_TYPE, type(error).__name__)
-                answer = problem(
-                    Internal("something went wrong on our side; the log has the details"), request.url.path
-                )
             current.set_attribute(n.HTTP_STATUS, answer.status_code)
             return answer
 
-    return endpoint
+    async def validate(self, raw: StarletteRequest) -> Request[Any]:
+        """The request with who sent it and its bounded body. Raises Unauthenticated, Forbidden, TooLarge or Invalid."""
+        principal = await self._authenticator.principal(raw.headers.get("authorization"))
+        principal.require(self._route.scope)
+        return Request(self._deps, principal, await _body(raw, self._limits.body), raw)
+
+    async def process(self, valid: Request[Any]) -> Response:
+        """What the route's handler answers."""
+        answer = await self._route.handler(valid)
+        self._counters["answered"] += 1
+        return answer
+
+    async def handle(self, raw: StarletteRequest, error: Exception) -> Response:
+        """The error as problem details. Of one that nobody foresaw the details are in the log alone."""
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=499)
+        self._counters["refused" if isinstance(error, NervError) else "failed"] += 1
+        get_current_span().set_attribute(n.ERROR_TYPE, type(error).__name__)
+        if isinstance(error, NervError):
+            return problem(error, raw.url.path)
+        log.error("request.failed", route=self.name, exc_info=error)
+        return problem(Internal("something went wrong on our side; the log has the details"), raw.url.path)
+
+    def describe(self) -> Description:
+        """The door as data."""
+        return Description("Door", self.name, inputs=(self._route.scope,), counters=dict(self._counters))
 
 
 def _cut_off(method: str) -> NervError:

@@ -19,7 +19,8 @@ class Health(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Description:
     """One component at one moment. `inputs` and `outputs` name what it takes and gives (event types, other components);
-    `counters` only grow while it lives; `parts` are the components inside it.
+    `counters` are numbers by name, of what it has done since it was made and of what it holds; `parts` are the components
+    inside it.
     """
 
     kind: str

@@ -8,6 +8,7 @@ class EventType(StrEnum):
     """Types of the events that the mesh itself records."""
 
     SUBSCRIBER_FAILED = "nerv.bus.subscriber-failed.v1"
+    STATE_CHANGED = "nerv.state.changed.v1"
     FENCE = "nerv.history.fence.v1"
     CLOSING = "nerv.history.closing.v1"
     RUN_SUBMITTED = "nerv.run.submitted.v1"
