@@ -7,8 +7,8 @@ from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
 from nerv_temporal.api.appending import append, append_batch
 from nerv_temporal.api.deps import Deps
-from nerv_temporal.api.partitions import close_partition, partitions
-from nerv_temporal.api.reading import read_category, read_stream, state
+from nerv_temporal.api.partitions import partitions, positions
+from nerv_temporal.api.reading import read_many, read_stream, state
 
 
 async def well_known(request: Request[Deps]) -> Response:
@@ -28,11 +28,11 @@ async def well_known(request: Request[Deps]) -> Response:
 
 ROUTES = (
     Route("POST", "/v1/streams", append_batch, "streams:append"),
-    Route("GET", "/v1/streams", read_category, "streams:read"),
+    Route("GET", "/v1/streams", read_many, "streams:read"),
     Route("POST", "/v1/streams/{stream:path}/events", append, "streams:append"),
     Route("GET", "/v1/streams/{stream:path}/events", read_stream, "streams:read"),
     Route("GET", "/v1/streams/{stream:path}/state", state, "streams:read"),
     Route("GET", "/v1/partitions", partitions, "streams:read"),
-    Route("POST", "/v1/partitions/{partition}/closings", close_partition, "streams:read"),
+    Route("POST", "/v1/partitions/positions", positions, "streams:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

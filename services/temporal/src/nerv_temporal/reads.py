@@ -1,143 +1,263 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be read of history: pages of a stream, pages of many streams, the state of a stream at any time."""
+"""What can be read of history, a slice at a time: of one stream by version, of many in the order of recording.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import islice
-from typing import Any, TypeVar
+A reader holds no iterator and no more than a slice, however long the read: between slices the index may change, and the
+reader of a slow connection costs nothing.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from nerv.api.event.v1 import event_pb2
-from nerv.app import App, ProjectionSpec
-from nerv.cloudevents import from_proto
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NotFound
-from nerv.history import fold_stream, valid_time_order
+from nerv.history import named
 from nerv.protocols import ReadQuery
-from nerv.types import category_of, format_instant
-from nerv_temporal.index import Index
+from nerv.types import category_of
+from nerv_temporal.index import Index, Place
+from nerv_temporal.positions import Position, Ranges, format_position, format_ranges
 
 LAST_VERSION = 2**63 - 1
-PAGE_BYTES = 4 * 1024 * 1024
-SCAN = 20_000  # events that one request looks at, whether or not they match: an answer comes in bounded time
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Events, and where the next page begins; None at the end."""
-
-    events: list[event_pb2.Event]
-    next: str | None = None
+SLICE = 500  # events that are looked at in one go
+LOADED = 100  # events that are loaded in one go, of the limit of 256 KiB each
+SLICE_BYTES = 4 * 1024 * 1024
 
 
-def _matcher(query: ReadQuery) -> Callable[[event_pb2.Event], bool]:
-    """The query's bounds on messages: nothing is decoded for an event that is not wanted."""
+def matcher(query: ReadQuery) -> Callable[[event_pb2.Event], bool]:
+    """The query's bounds on messages (versions aside): nothing is decoded for an event that is not wanted."""
     as_of = None if query.as_of is None else to_us(query.as_of)
     known_at = None if query.known_at is None else to_us(query.known_at)
-    types = query.types
+    recorded_from = None if query.recorded_from is None else to_us(query.recorded_from)
+    types = named(query.types)
 
     def matches(event: event_pb2.Event) -> bool:
         return (
-            (not types or event.type in types)
-            and (as_of is None or event.time_us <= as_of)
+            (as_of is None or event.time_us <= as_of)
             and (known_at is None or event.recorded_time_us <= known_at)
+            and (recorded_from is None or event.recorded_time_us >= recorded_from)
+            and types(event.type)
         )
 
     return matches
 
 
-def stream_page(index: Index, stream: str, query: ReadQuery, limit: int) -> Page:
-    """A page of one stream. Raises NotFound for a stream that does not exist."""
-    if index.version(stream) == 0:
-        raise NotFound(f"there is no stream {stream}")
+class Reader(Protocol):
+    """Reads on, a slice at a time."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all there was has been read."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """Where the next page of this read begins."""
+        ...
+
+    @property
+    def position(self) -> str:
+        """What has been looked at, for a read that goes on for ever."""
+        ...
+
+    def slice(self, limit: int) -> list[event_pb2.Event]:
+        """The next events, at most `limit`; none does not mean that there are no more, `done` does."""
+        ...
+
+    def each(self, limit: int) -> Iterator[tuple[str, event_pb2.Event]]:
+        """As `slice`, each event with the position after it."""
+        ...
+
+
+class StreamReader:
+    """Reads one stream by version, up to the version that it has now."""
+
+    def __init__(self, index: Index, stream: str, query: ReadQuery) -> None:
+        self._index = index
+        self._stream = stream
+        self._backward = query.backward
+        self._low = query.from_version
+        self._high = min(index.version(stream), LAST_VERSION if query.to_version is None else query.to_version)
+        # Recorded time grows with the version: instants are searched for, not read through.
+        if query.recorded_from is not None:
+            self._low = max(self._low, _first_recorded(index, stream, to_us(query.recorded_from)))
+        if query.known_at is not None:
+            self._high = min(self._high, _first_recorded(index, stream, to_us(query.known_at) + 1) - 1)
+        self._matches = matcher(query)
+
+    @classmethod
+    def existing(cls, index: Index, stream: str, query: ReadQuery) -> "StreamReader":
+        """Raises NotFound for a stream that does not exist."""
+        if index.version(stream) == 0:
+            raise NotFound(f"there is no stream {stream}")
+        return cls(index, stream, query)
+
+    @property
+    def done(self) -> bool:
+        """Whether the versions have been read."""
+        return self._low > self._high
+
+    @property
+    def token(self) -> str:
+        """The version that was looked at last."""
+        return str(self._high + 1 if self._backward else self._low - 1)
+
+    @property
+    def position(self) -> str:
+        """The version that was looked at last."""
+        return self.token
+
+    def slice(self, limit: int) -> list[event_pb2.Event]:
+        """The next events."""
+        found: list[event_pb2.Event] = []
+        first, last = self._window()
+        size = 0
+        for event in self._index.events(self._stream, first, last, backward=self._backward):
+            if self._matches(event):
+                found.append(event)
+                size += len(event.data)
+                if len(found) == limit or size > SLICE_BYTES:
+                    self._pass(event.sequence)
+                    return found
+        self._pass(first if self._backward else last)
+        return found
+
+    def each(self, limit: int) -> Iterator[tuple[str, event_pb2.Event]]:
+        """The next events with their versions."""
+        return ((str(event.sequence), event) for event in self.slice(limit))
+
+    def resume(self) -> None:
+        """Go on up to the version that the stream has now."""
+        self._high = self._index.version(self._stream)
+
+    def _window(self) -> tuple[int, int]:
+        if self._backward:
+            return max(self._low, self._high - SLICE + 1), self._high
+        return self._low, min(self._high, self._low + SLICE - 1)
+
+    def _pass(self, version: int) -> None:
+        if self._backward:
+            self._high = version - 1
+        else:
+            self._low = version + 1
+
+
+def _first_recorded(index: Index, stream: str, instant_us: int) -> int:
+    """The first version recorded at the instant or later: recorded time grows with the version."""
+    low, high = 1, index.version(stream) + 1
+    while low < high:
+        middle = (low + high) // 2
+        event = index.event(stream, middle)
+        if event is not None and event.recorded_time_us < instant_us:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+class LogReader:
+    """Reads the events of many streams, within ranges of offsets, in the order of (recorded instant, partition, offset)."""
+
+    def __init__(self, index: Index, ranges: Ranges, category: str | None, query: ReadQuery) -> None:
+        self._index = index
+        self._ranges = dict(ranges)
+        self._backward = query.backward
+        self._wanted = _wanted(category, query)
+        self._matches = matcher(query)
+        self.done = False
+        self._merged = self._merge()
+
+    @property
+    def token(self) -> str:
+        """The ranges that are left."""
+        return format_ranges(self._ranges)
+
+    @property
+    def position(self) -> str:
+        """The next offset of each partition."""
+        return format_position(self._lows())
+
+    def slice(self, limit: int) -> list[event_pb2.Event]:
+        """The next events."""
+        return [event for _, event in self._slice(limit)]
+
+    def each(self, limit: int) -> Iterator[tuple[str, event_pb2.Event]]:
+        """The next events, each with the position after it."""
+        told = self._lows()
+        for place, event in self._slice(limit):
+            told[place.partition] = place.offset + 1
+            yield format_position(told), event
+
+    def extend(self, ends: Mapping[int, int]) -> None:
+        """Go on up to these offsets."""
+        self._ranges = {p: (low, max(ends[p], high)) for p, (low, high) in self._ranges.items()}
+        self._merged = self._merge()
+        self.done = False
+
+    def _slice(self, limit: int) -> list[tuple[Place, event_pb2.Event]]:
+        places: list[Place] = []
+        for looked_at, place in enumerate(self._merged, start=1):
+            self._pass(place)
+            if self._wanted(place):
+                places.append(place)
+            if looked_at == SLICE or len(places) == min(limit, LOADED):
+                break
+        else:
+            # Beyond the last event stand records of other kinds; they are passed, too.
+            self._ranges = {
+                p: (low, low) if self._backward else (high, high) for p, (low, high) in self._ranges.items()
+            }
+            self.done = True
+        events = self._index.load(places) if places else []
+        return [(p, e) for p, e in zip(places, events, strict=True) if e is not None and self._matches(e)]
+
+    def _pass(self, place: Place) -> None:
+        low, high = self._ranges[place.partition]
+        self._ranges[place.partition] = (low, place.offset) if self._backward else (place.offset + 1, high)
+
+    def _lows(self) -> Position:
+        return {partition: low for partition, (low, _) in self._ranges.items()}
+
+    def _merge(self) -> Iterator[Place]:
+        return heapq.merge(*map(self._places, self._ranges), key=_recorded, reverse=self._backward)
+
+    def _places(self, partition: int) -> Iterator[Place]:
+        low, high = self._ranges[partition]
+        while found := self._index.places(partition, low, high, backward=self._backward, limit=SLICE):
+            yield from found
+            low, high = (low, found[-1].offset) if self._backward else (found[-1].offset + 1, high)
+
+
+def _recorded(place: Place) -> tuple[int, int, int]:
+    return place.recorded_us, place.partition, place.offset
+
+
+def _wanted(category: str | None, query: ReadQuery) -> Callable[[Place], bool]:
+    """What can be told of an event without loading it."""
+    types, streams = named(query.types), named(query.streams)
+    known_at = None if query.known_at is None else to_us(query.known_at)
     last = LAST_VERSION if query.to_version is None else query.to_version
-    events = index.events(stream, query.from_version, last, backward=query.backward)
-    return _page(events, _matcher(query), limit, lambda e: str(e.sequence))
+
+    def wanted(place: Place) -> bool:
+        return (
+            (category is None or category_of(place.stream) == category)
+            and query.from_version <= place.version <= last
+            and (known_at is None or place.recorded_us <= known_at)
+            and types(place.type)
+            and streams(place.stream)
+        )
+
+    return wanted
 
 
-def category_page(
-    index: Index, category: str | None, query: ReadQuery, limit: int, after: tuple[str, int] | None
-) -> Page:
-    """A page of many streams, by stream and version. A page may be empty and still have a next one."""
-    events = index.category(category, after)
-    return _page(events, _matcher(query), limit, lambda e: f"{e.sequence}/{e.subject}")
-
-
-def _page(
-    events: Iterator[event_pb2.Event],
-    matches: Callable[[event_pb2.Event], bool],
-    limit: int,
-    token: Callable[[event_pb2.Event], str],
-) -> Page:
-    found: list[event_pb2.Event] = []
-    size = 0
-    for event in islice(events, SCAN):
-        if matches(event):
-            found.append(event)
-            size += len(event.data)
-        if len(found) == limit or size > PAGE_BYTES:
-            return Page(found, token(event))
-    else:
-        if next(events, None) is not None:
-            return Page(found, token(event))  # the scan ended before the events did
-    return Page(found)
-
-
-@dataclass(frozen=True, slots=True)
-class StateQuery:
-    """Which state of a stream: by version, by valid time (`as_of`), by recorded time (`known_at`)."""
-
-    projection: str | None = None
-    version: int | None = None
-    as_of: datetime | None = None
-    known_at: datetime | None = None
-
-
-def projection_for(app: App, stream: str, name: str | None) -> ProjectionSpec:
-    """The projection that folds a stream's state: the one named, or the one of the stream's category."""
-    if name is not None:
-        if name not in app.projections:
-            raise NotFound(f"app {app.name} has no projection {name}; it has {', '.join(app.projections) or 'none'}")
-        return app.projections[name]
-    category = category_of(stream)
-    found = [p for p in app.projections.values() if p.category == category]
-    if len(found) == 1:
-        return found[0]
-    choices = ", ".join(p.name for p in found or app.projections.values()) or "none"
-    raise NotFound(f"say which projection folds {stream} (projection=...): {choices}")
-
-
-def state_of(index: Index, app: App, stream: str, query: StateQuery) -> dict[str, Any]:
-    """The state of a stream as the query asks, JSON-able through the state's own type by the caller.
-
-    Valid time folds by (time, version), a version by version. Raises NotFound, SchemaMismatch.
-    """
-    if index.version(stream) == 0:
-        raise NotFound(f"there is no stream {stream}")
-    projection = projection_for(app, stream, query.projection)
-    bounds = ReadQuery(to_version=query.version, as_of=query.as_of, known_at=query.known_at)
-    matches = _matcher(bounds)
-    last = LAST_VERSION if query.version is None else query.version
-    events = [from_proto(e) for e in index.events(stream, 1, last, backward=False) if matches(e)]
-    if query.as_of is not None:
-        events.sort(key=valid_time_order)
-    return {
-        "stream": stream,
-        "projection": projection.name,
-        "version": max((event.sequence or 0 for event in events), default=0),
-        "events": len(events),
-        "as_of": format_instant(query.as_of) if query.as_of else None,
-        "known_at": format_instant(query.known_at) if query.known_at else None,
-        "state": fold_stream(app, projection, events),
-    }
-
-
-def bounded(query: ReadQuery, cursor: int | None) -> ReadQuery:
-    """The query from where the last page ended."""
-    if cursor is None:
-        return query
-    if query.backward:
-        return replace(query, to_version=cursor - 1)
-    return replace(query, from_version=cursor + 1)
+def first_offset(index: Index, partition: int, instant_us: int) -> int:
+    """The first offset of a partition that holds an event recorded at an instant or later; its end without one."""
+    low, high = 0, index.partition(partition).next_offset
+    while low < high:
+        middle = (low + high) // 2
+        found = index.places(partition, middle, high, backward=False, limit=1)
+        if found and found[0].recorded_us < instant_us:
+            low = found[0].offset + 1
+        else:
+            high = middle
+    return low

@@ -78,28 +78,6 @@ class Router:
             raise Unavailable(f"partition {partition} has no owner at this moment", retry_after=0.3)
         return address
 
-    async def level(self, headers: Mapping[str, str], seconds: float) -> None:
-        """Wait until this replica's index covers what the owners of all partitions cover now. Raises Unavailable.
-
-        For reads over all partitions: one owner's index is up to date, ours may be behind for what others own.
-        """
-
-        async def attempt() -> None:
-            by_address: dict[str, list[int]] = defaultdict(list)
-            for partition in range(self._settings.partitions):
-                if self.owner(partition) is None:
-                    by_address[self._address(partition)].append(partition)
-            await asyncio.gather(*(self._level_with(mine, headers, seconds) for mine in by_address.values()))
-
-        await self.settled(headers, attempt)
-
-    async def _level_with(self, partitions: Sequence[int], headers: Mapping[str, str], seconds: float) -> None:
-        kept = {name: value for name, value in headers.items() if name != FORWARDED}
-        answer = await self.forward(partitions[0], "GET", "/v1/partitions", {}, kept)
-        rows = {row["partition"]: row for row in answer.json()["partitions"]}
-        for partition in partitions:
-            await self._tail.reached(partition, rows[partition]["next_offset"] - 1, seconds)
-
     async def append(self, requests: Sequence[AppendRequest], headers: Mapping[str, str]) -> list[AppendOutcome]:
         """Outcomes in order; partitions are asked side by side, requests of one stream stay in order."""
         groups: dict[int, list[int]] = defaultdict(list)

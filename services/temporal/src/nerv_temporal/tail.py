@@ -94,7 +94,7 @@ class Tail:
     def _apply(
         self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Record]], next_offset: int
     ) -> None:
-        events: list[Stored] = []
+        events: list[tuple[int, Stored]] = []
         recorded, address = covered.recorded_us, covered.address
         for offset, record in numbered:
             if offset < covered.next_offset:
@@ -104,7 +104,7 @@ class Tail:
             elif isinstance(record, Closing):
                 recorded = max(recorded, record.known_at_us)
             else:
-                events.append(Stored(record, content_digest(record)))
+                events.append((offset, Stored(record, content_digest(record))))
                 if record.recorded_time is not None:
                     recorded = max(recorded, to_us(record.recorded_time))
         state = replace(covered, next_offset=next_offset, recorded_us=recorded, address=address)

@@ -88,32 +88,21 @@ class Streams:
     async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of one stream, fetched page by page."""
         path = f"/v1/streams/{quote(stream, safe='')}/events"
-        left = query.limit
-        cursor: int | None = None
-        while left is None or left > 0:
-            params = query_params(query) | {"limit": PAGE if left is None else min(PAGE, left), "cursor": cursor}
-            answer = await self._transport.request("temporal", "GET", path, query=params, headers={"accept": PROTOBUF})
-            events = event_pb2.EventBatch.FromString(answer.body).events
-            for message in events:
-                yield from_proto(message)
-            if "nerv-next" not in answer.headers:
-                return
-            cursor = int(answer.headers["nerv-next"])
-            left = None if left is None else left - len(events)
+        async for event in self._pages(path, query, None):
+            yield event
 
     async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
-        """The events of all streams of a category, stream by stream, fetched page by page."""
+        """The events of all streams of a category in the order of recording, fetched page by page."""
+        async for event in self._pages("/v1/streams", query, category):
+            yield event
+
+    async def _pages(self, path: str, query: ReadQuery, category: str | None) -> AsyncIterator[Event[bytes]]:
         after: str | None = None
         left = query.limit
         while left is None or left > 0:
-            params = query_params(query) | {
-                "limit": PAGE if left is None else min(PAGE, left),
-                "category": category,
-                "after": after,
-            }
-            answer = await self._transport.request(
-                "temporal", "GET", "/v1/streams", query=params, headers={"accept": PROTOBUF}
-            )
+            size = PAGE if left is None else min(PAGE, left)
+            params = query_params(query) | {"category": category, "limit": size, "after": after}
+            answer = await self._transport.request("temporal", "GET", path, query=params, headers={"accept": PROTOBUF})
             events = event_pb2.EventBatch.FromString(answer.body).events
             for message in events:
                 yield from_proto(message)
@@ -158,8 +147,10 @@ def query_params(query: ReadQuery) -> dict[str, str | int | None]:
         "to": query.to_version,
         "direction": "backward" if query.backward else None,
         "types": ",".join(sorted(query.types)) or None,
+        "streams": ",".join(sorted(query.streams)) or None,
         "as_of": format_instant(query.as_of) if query.as_of else None,
         "known_at": format_instant(query.known_at) if query.known_at else None,
+        "recorded_from": format_instant(query.recorded_from) if query.recorded_from else None,
     }
 
 

@@ -4,7 +4,7 @@
 from nerv.history.decide import Accept, Duplicate, Known, StreamView, content_digest, judge
 from nerv.history.fold import fold_stream, valid_time_order
 from nerv.history.json_fold import JsonFold
-from nerv.history.select import matches
+from nerv.history.select import named, selector
 
 __all__ = [
     "Accept",
@@ -15,6 +15,7 @@ __all__ = [
     "content_digest",
     "fold_stream",
     "judge",
-    "matches",
+    "named",
+    "selector",
     "valid_time_order",
 ]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from nerv.clock import SystemClock
 from nerv.errors import NotFound
 from nerv.history.decide import Accept, Duplicate, Known, judge
-from nerv.history.select import matches, not_future
+from nerv.history.select import not_future, selector
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, ReadQuery
 from nerv.types import Event, VersionedState, category_of
 
@@ -20,10 +20,10 @@ class MemoryHistory:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._streams: dict[str, list[Event[bytes]]] = {}
+        self._log: list[Event[bytes]] = []
         self._ids: dict[tuple[str, str], Known] = {}
         self._snapshots: dict[tuple[str, str], dict[int, VersionedState[bytes]]] = {}
         self._snapshot_versions: dict[tuple[str, str], list[int]] = {}
-        self._offset = -1
         self._last: datetime | None = None
 
     def version(self, stream: str) -> int:
@@ -43,7 +43,9 @@ class MemoryHistory:
         if isinstance(verdict, Duplicate):
             last = self._streams[request.stream][verdict.last_version - 1]
             recorded = last.recorded_time or last.time
-            return Appended(verdict.first_version, verdict.last_version, 0, self._offset, recorded, duplicate=True)
+            return Appended(
+                verdict.first_version, verdict.last_version, 0, len(self._log) - 1, recorded, duplicate=True
+            )
         if not isinstance(verdict, Accept):
             return verdict
         recorded = self._recorded_time()
@@ -52,8 +54,8 @@ class MemoryHistory:
             version = len(stream) + 1
             stream.append(replace(event, subject=request.stream, sequence=version, recorded_time=recorded))
             self._ids[request.stream, event.id] = Known(version, digest)
-            self._offset += 1
-        return Appended(verdict.first_version, len(stream), 0, self._offset, recorded)
+            self._log.append(stream[-1])
+        return Appended(verdict.first_version, len(stream), 0, len(self._log) - 1, recorded)
 
     def _recorded_time(self) -> datetime:
         now = self._clock.now()
@@ -73,9 +75,8 @@ class MemoryHistory:
     async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of all streams of a category (see `History.read_category`)."""
         self._close(query)
-        names = sorted(name for name in self._streams if category is None or category_of(name) == category)
-        found = [event for name in names for event in self._streams[name] if matches(event, query)]
-        for event in found[: query.limit]:
+        log = self._log[:]  # as it is now: what is appended while somebody reads is not part of the answer
+        for event in _selected([e for e in log if category is None or category_of(e.stream) == category], query):
             yield event
 
     def _close(self, query: ReadQuery) -> None:
@@ -106,7 +107,7 @@ class MemoryHistory:
 
 
 def _selected(events: list[Event[bytes]], query: ReadQuery) -> list[Event[bytes]]:
-    found = [event for event in events if matches(event, query)]
+    found = list(filter(selector(query), events))
     if query.backward:
         found.reverse()
     return found[: query.limit]

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS events (
   UNIQUE (stream, version),
   UNIQUE (stream, id)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS events_by_category ON events (category, stream, version);
+CREATE INDEX IF NOT EXISTS events_by_category ON events (category, position);
 -- No later event is recorded at or before this instant.
 CREATE TABLE IF NOT EXISTS closing (one INTEGER PRIMARY KEY CHECK (one = 1), recorded_us INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS snapshots (

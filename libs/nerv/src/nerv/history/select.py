@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which events a query selects."""
 
-from datetime import datetime
+from collections.abc import Callable, Set
+from datetime import datetime, timedelta
 from typing import Any
 
 from nerv.errors import Invalid
@@ -10,19 +11,48 @@ from nerv.protocols.history import ReadQuery
 from nerv.types import Event, format_instant
 
 
-def matches(event: Event[Any], query: ReadQuery) -> bool:
+def named(patterns: Set[str]) -> Callable[[str], bool]:
+    """Whether a name is one of the patterns, or begins as one that ends with `*` says; no patterns: every name."""
+    exact = frozenset(p for p in patterns if not p.endswith("*"))
+    beginnings = tuple(p[:-1] for p in patterns if p.endswith("*"))
+    if not patterns:
+        return lambda _: True
+    if not beginnings:
+        return exact.__contains__
+    return lambda name: name in exact or name.startswith(beginnings)
+
+
+def selector(query: ReadQuery) -> Callable[[Event[Any]], bool]:
     """Whether an event of history is within the bounds of a query (its limit and direction aside)."""
-    version = event.sequence or 0
-    if version < query.from_version or (query.to_version is not None and version > query.to_version):
-        return False
-    if query.types and event.type not in query.types:
-        return False
-    if query.as_of is not None and event.time > query.as_of:
-        return False
-    return query.known_at is None or event.recorded_time is None or event.recorded_time <= query.known_at
+    types, streams = named(query.types), named(query.streams)
+    first, last = query.from_version, query.to_version
+
+    def selects(event: Event[Any]) -> bool:
+        version = event.sequence or 0
+        return (
+            version >= first
+            and (last is None or version <= last)
+            and types(event.type)
+            and (not query.streams or streams(event.stream))
+            and (query.as_of is None or event.time <= query.as_of)
+            and _recorded(event.recorded_time, query)
+        )
+
+    return selects
 
 
-def not_future(known_at: datetime, clock: Clock) -> None:
-    """Raises Invalid for an instant that has not come: nobody knows yet what will be known then."""
-    if known_at > clock.now():
+def _recorded(recorded: datetime | None, query: ReadQuery) -> bool:
+    if recorded is None:
+        return query.recorded_from is None
+    return (query.known_at is None or recorded <= query.known_at) and (
+        query.recorded_from is None or recorded >= query.recorded_from
+    )
+
+
+def not_future(known_at: datetime, clock: Clock, skew: float = 0.0) -> None:
+    """Raises Invalid for an instant that has not come: nobody knows yet what will be known then.
+
+    `skew` is by how many seconds the clock by which somebody took the instant may be ahead of ours.
+    """
+    if known_at > clock.now() + timedelta(seconds=skew):
         raise Invalid(f"known_at {format_instant(known_at)} lies in the future; ask again then, or leave it out")

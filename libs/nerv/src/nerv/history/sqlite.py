@@ -76,17 +76,20 @@ class SqliteHistory:
             query = replace(query, to_version=last - 1) if query.backward else replace(query, from_version=last + 1)
 
     async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
-        """The events of all streams of a category (see `History.read_category`), stream by stream."""
+        """The events of all streams of a category (see `History.read_category`), a page at a time."""
         await self._close(query)
-        left, after = query.limit, ("", 0)
+        left, (low, high) = query.limit, await self._read(_positions)
         while left is None or left > 0:
-            page = await self._read(partial(_category_page, category=category, query=query, left=left, after=after))
-            for event in page:
+            size = PAGE if left is None else min(PAGE, left)
+            page = await self._read(
+                partial(_category_page, category=category, query=query, low=low, high=high, size=size)
+            )
+            for _, event in page:
                 yield event
-            if len(page) < PAGE:
+            if len(page) < size:
                 return
             left = None if left is None else left - len(page)
-            after = (page[-1].stream, page[-1].sequence or 0)
+            low, high = (low, page[-1][0] - 1) if query.backward else (page[-1][0] + 1, high)
 
     async def save(self, fold: str, state: VersionedState[bytes]) -> None:
         """Keep a state (see `Snapshots.save`)."""
@@ -271,18 +274,23 @@ def _page(db: sqlite3.Connection, stream: str, query: ReadQuery, left: int | Non
     )
 
 
+def _positions(db: sqlite3.Connection) -> tuple[int, int]:
+    [last] = db.execute("SELECT max(position) FROM events").fetchone()
+    return 1, last or 0
+
+
 def _category_page(
-    db: sqlite3.Connection, category: str | None, query: ReadQuery, left: int | None, after: tuple[str, int]
-) -> list[Event[bytes]]:
+    db: sqlite3.Connection, category: str | None, query: ReadQuery, low: int, high: int, size: int
+) -> list[tuple[int, Event[bytes]]]:
     bounds, values = _bounds(query)
     of_category, names = ("", ()) if category is None else (" AND category = ?", (category,))
-    return _events(
-        db.execute(
-            f"SELECT event FROM events WHERE (stream, version) > (?, ?){of_category}{bounds} "  # noqa: S608 - our own words
-            "ORDER BY stream, version LIMIT ?",
-            (*after, *names, *values, PAGE if left is None else min(PAGE, left)),
-        )
+    order = "DESC" if query.backward else "ASC"
+    rows = db.execute(
+        f"SELECT position, event FROM events WHERE position BETWEEN ? AND ?{of_category}{bounds} "  # noqa: S608 - our own words
+        f"ORDER BY position {order} LIMIT ?",
+        (low, high, *names, *values, size),
     )
+    return [(position, from_proto(event_pb2.Event.FromString(data))) for position, data in rows]
 
 
 def _bounds(query: ReadQuery) -> tuple[str, list[Any]]:
@@ -299,10 +307,27 @@ def _bounds(query: ReadQuery) -> tuple[str, list[Any]]:
         bound("time_us <= ?", to_us(query.as_of))
     if query.known_at is not None:
         bound("recorded_us <= ?", to_us(query.known_at))
-    if query.types:
-        words += f" AND type IN ({', '.join('?' * len(query.types))})"
-        values += sorted(query.types)
+    if query.recorded_from is not None:
+        bound("recorded_us >= ?", to_us(query.recorded_from))
+    for column, patterns in (("type", query.types), ("stream", query.streams)):
+        if patterns:
+            ways, texts = _named(column, sorted(patterns))
+            words += f" AND ({ways})"
+            values += texts
     return words, values
+
+
+def _named(column: str, patterns: Sequence[str]) -> tuple[str, list[Any]]:
+    """`nerv.history.named` in SQL."""
+    ways, texts = list[str](), list[Any]()
+    for pattern in patterns:
+        if pattern.endswith("*"):
+            ways.append(f"substr({column}, 1, ?) = ?")
+            texts += [len(pattern) - 1, pattern[:-1]]
+        else:
+            ways.append(f"{column} = ?")
+            texts.append(pattern)
+    return " OR ".join(ways), texts
 
 
 def _events(rows: Iterator[tuple[bytes]]) -> list[Event[bytes]]:

@@ -69,7 +69,9 @@ AppendOutcome = Appended | NervError
 class ReadQuery:
     """Which events to read. All bounds hold together; None does not bound.
 
-    `as_of` bounds `time` (valid time), `known_at` bounds `recorded_time` (system time), both inclusive, UTC.
+    `as_of` bounds `time` (valid time), `known_at` bounds `recorded_time` (system time), both inclusive, UTC;
+    `recorded_from` is the first recorded instant that is read. `types` and `streams` are names, or beginnings of names that
+    end with `*`; none selects all. `streams` narrows a read of many streams.
     """
 
     from_version: int = 1
@@ -79,6 +81,8 @@ class ReadQuery:
     types: frozenset[str] = frozenset()
     as_of: datetime | None = None
     known_at: datetime | None = None
+    recorded_from: datetime | None = None
+    streams: frozenset[str] = frozenset()
 
 
 class History(Protocol):
@@ -100,5 +104,9 @@ class History(Protocol):
         ...
 
     def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
-        """The events of all streams of a category (None: of all), stream by stream, each in order of version."""
+        """The events of all streams of a category (None: of all), in the order in which they were recorded.
+
+        `backward` reads the newest first. Each stream comes in order of version. Events recorded at one instant come
+        in an order that does not change. What was appended before the call is read, each event once.
+        """
         ...

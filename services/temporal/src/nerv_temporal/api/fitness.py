@@ -1,88 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Having this replica's index fit to answer a read: caught up, closed at an instant, or proven to be the owner's."""
+"""Having this replica's index fit to answer a read, whoever owns the partition.
 
+Every replica follows every partition, so that any of them answers any read by itself. The owner only says how far the
+log reaches (`POST /v1/partitions/positions`), after it has done what the read asks for: closed recorded time at an instant,
+or proven that it still is the owner. Then the index is waited for.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from urllib.parse import quote
+from typing import Any, NamedTuple
 
-from starlette.responses import Response
-
-from nerv.cloudevents.proto_format import to_us
-from nerv.errors import Invalid
+from nerv.cloudevents.proto_format import from_us, to_us
+from nerv.errors import Unavailable
 from nerv.history.select import not_future
 from nerv.service import Request
-from nerv.types import format_instant
+from nerv.types import format_instant, parse_instant
 from nerv_temporal.api.deps import Deps, passed_on
+from nerv_temporal.api.query import Consistency, Freshness
+from nerv_temporal.router import FORWARDED
 
 POSITION_SECONDS = 5.0  # how long a read waits for the position that it asks for
+SKEW_SECONDS = 60.0  # by which the clock of a replica that passes a read on may be ahead of ours
 
 
-async def prepare(request: Request[Deps], partition: int, known_at: datetime | None) -> Response | None:
-    """Have this replica's index fit to answer for a partition, or get the answer from its owner.
+class Point(NamedTuple):
+    """How far to read of a partition; and, where the owner or the question named it, the recorded instant of that."""
 
-    A position is waited for here, on any replica. Otherwise the owner answers; `consistency=strong` has it prove first
-    that it still is the owner.
+    next_offset: int
+    known_at: datetime | None
+
+
+async def fit(request: Request[Deps], partitions: Sequence[int], asked: Freshness) -> dict[int, Point]:
+    """Wait until the index is as fresh as asked; answers how far to read of each partition.
+
+    Raises Invalid for an instant to come, Unavailable when the owners or the index do not get there in time.
     """
     deps = request.deps
-    position = request.query("min_position")
-    consistency = request.query("consistency") or "default"
-    if consistency not in ("default", "strong"):
-        raise Invalid("consistency must be default or strong")
-    if position is not None and consistency == "default" and known_at is None:
-        await _reach(deps, position)
-        return None
-    if known_at is not None:
-        not_future(known_at, deps.clock)
-
-    async def attempt() -> Response | None:
-        owner = deps.router.owner(partition)
-        if owner is None:
-            return await _forward(request, partition)
-        if known_at is not None:
-            await owner.close_at(to_us(known_at))
-        elif consistency == "strong":
-            await owner.barrier()
-        return None
-
-    return await deps.router.settled(passed_on(request), attempt)
+    if asked.known_at is not None:
+        not_future(asked.known_at, deps.clock, SKEW_SECONDS if request.header(FORWARDED) else 0.0)
+    await reach(deps, {p: offset for p, offset in asked.min_position.items() if p in partitions})
+    open_ones = [p for p in partitions if not _settled(deps, p, asked)]
+    points = {}
+    if open_ones:
+        points = await deps.router.settled(passed_on(request), lambda: _ask(request, open_ones, asked))
+        await reach(deps, {p: point.next_offset - 1 for p, point in points.items()})
+    here = {p: Point(deps.tail.index.partition(p).next_offset, asked.known_at) for p in partitions}
+    return here | points
 
 
-async def close(request: Request[Deps], partition: int, known_at: datetime) -> int:
-    """Close a partition's recorded time, wherever its owner is, and read up to there."""
+def _settled(deps: Deps, partition: int, asked: Freshness) -> bool:
+    """Whether the index has the answer already: it is asked for no more, or nothing can change what was known then.
+
+    Recorded time grows with the offset, so an index that has something recorded later has everything recorded by then.
+    """
+    if asked.known_at is not None:
+        return deps.tail.index.partition(partition).recorded_us > to_us(asked.known_at)
+    return asked.consistency is Consistency.LOCAL
+
+
+async def _ask(request: Request[Deps], partitions: Iterable[int], asked: Freshness) -> dict[int, Point]:
+    """How far each partition reaches as its owner sees it."""
     deps = request.deps
-    not_future(known_at, deps.clock)
-
-    async def attempt() -> int:
-        owner = deps.router.owner(partition)
-        if owner is not None:
-            return await owner.close_at(to_us(known_at))
-        answer = await deps.router.forward(
-            partition,
-            "POST",
-            f"/v1/partitions/{partition}/closings",
-            {"known_at": format_instant(known_at)},
-            passed_on(request),
-        )
-        return int(answer.json()["offset"])
-
-    offset = await deps.router.settled(passed_on(request), attempt)
-    await deps.tail.reached(partition, offset, POSITION_SECONDS)
-    return offset
-
-
-async def _reach(deps: Deps, position: str) -> None:
-    partition, _, offset = position.partition(":")
-    if not (partition.isdigit() and offset.isdigit() and int(partition) < deps.settings.partitions):
-        raise Invalid(f"min_position must look like 2:1042 (partition:offset), not {position[:40]!r}")
-    await deps.tail.reached(int(partition), int(offset), POSITION_SECONDS)
-
-
-async def _forward(request: Request[Deps], partition: int) -> Response:
-    answer = await request.deps.router.forward(
-        partition,
-        "GET",
-        quote(request.http.url.path),
-        dict(request.http.query_params),
-        passed_on(request),
+    by_address: dict[str, list[int]] = defaultdict(list)
+    mine: list[int] = []
+    for partition in partitions:
+        if deps.router.owner(partition) is None:
+            by_address[deps.tail.index.partition(partition).address].append(partition)
+        else:
+            mine.append(partition)
+    answers = await asyncio.gather(
+        *(_prove(deps, partition, asked) for partition in mine),
+        *(_ask_owner(request, theirs, asked) for theirs in by_address.values()),
     )
-    kept = {name: answer.headers[name] for name in ("nerv-next", "etag") if name in answer.headers}
-    return Response(answer.body, answer.status, kept, answer.headers.get("content-type"))
+    return {partition: point for answer in answers for partition, point in answer.items()}
+
+
+async def _prove(deps: Deps, partition: int, asked: Freshness) -> dict[int, Point]:
+    owner = deps.router.owner(partition)
+    if owner is None:
+        raise Unavailable(f"partition {partition} has just moved", retry_after=0.3)
+    if asked.known_at is not None:
+        await owner.close_at(to_us(asked.known_at))
+    elif asked.consistency is Consistency.STRONG:
+        await owner.barrier()
+    covered = deps.tail.index.partition(partition)
+    # An owner's index has whole ticks, so that all that was recorded by its last instant is in it.
+    return {partition: Point(covered.next_offset, asked.known_at or from_us(covered.recorded_us))}
+
+
+async def _ask_owner(request: Request[Deps], partitions: Sequence[int], asked: Freshness) -> dict[int, Point]:
+    query = {"partitions": ",".join(map(str, partitions)), "consistency": str(asked.consistency)}
+    if asked.known_at is not None:
+        query["known_at"] = format_instant(asked.known_at)
+    answer = await request.deps.router.forward(
+        partitions[0], "POST", "/v1/partitions/positions", query, passed_on(request)
+    )
+    return {row["partition"]: _point(row) for row in answer.json()["positions"]}
+
+
+def _point(row: Mapping[str, Any]) -> Point:
+    return Point(row["next_offset"], row["known_at"] and parse_instant(row["known_at"], "known_at"))
+
+
+async def reach(deps: Deps, last_offsets: Mapping[int, int]) -> None:
+    """Wait until the index covers these offsets. Raises Unavailable."""
+    for partition, offset in last_offsets.items():
+        await deps.tail.reached(partition, offset, POSITION_SECONDS)

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The partitions: who owns what, how far the index is, and closing recorded time for another replica."""
+"""The partitions: who owns what, how far the index is, and what an owner tells the other replicas."""
 
 from starlette.responses import Response
 
 from nerv.errors import Invalid
 from nerv.service import Request, respond
+from nerv.types import format_instant
 from nerv_temporal.api.deps import Deps
-from nerv_temporal.api.fitness import close
-from nerv_temporal.api.query import instant
+from nerv_temporal.api.fitness import Point, fit
+from nerv_temporal.api.query import freshness, refuse_unknown, whole_number
+
+OF_POSITIONS = frozenset({"partitions", "consistency", "known_at"})
 
 
 async def partitions(request: Request[Deps]) -> Response:
     """GET /v1/partitions: who owns what, and how far this replica's index has come."""
     deps = request.deps
+    refuse_unknown(request, frozenset())
     rows = []
     for number in range(deps.settings.partitions):
         covered = deps.tail.index.partition(number)
@@ -29,12 +33,19 @@ async def partitions(request: Request[Deps]) -> Response:
     return respond({"partitions": rows})
 
 
-async def close_partition(request: Request[Deps]) -> Response:
-    """POST /v1/partitions/{partition}/closings?known_at=T: close recorded time at T; asked by other replicas."""
-    text = request.path("partition")
-    if not text.isdigit() or int(text) >= request.deps.settings.partitions:
-        raise Invalid(f"there is no partition {text[:20]}")
-    known_at = instant(request, "known_at")
-    if known_at is None:
-        raise Invalid("say at which instant: known_at=...")
-    return respond({"offset": await close(request, int(text), known_at)})
+async def positions(request: Request[Deps]) -> Response:
+    """POST /v1/partitions/positions?partitions=0,2: how far the log reaches, as asked by another replica."""
+    deps = request.deps
+    refuse_unknown(request, OF_POSITIONS)
+    names = (request.query("partitions") or "").split(",", deps.settings.partitions)
+    wanted = [whole_number(name, "partitions", 0, deps.settings.partitions - 1) for name in names]
+    asked = freshness(request, deps.settings.partitions)
+    if asked.min_position:
+        raise Invalid("min_position is for reads")
+    found = await fit(request, wanted, asked)
+    return respond({"positions": [_row(partition, point) for partition, point in found.items()]})
+
+
+def _row(partition: int, point: Point) -> dict[str, object]:
+    known_at = None if point.known_at is None else format_instant(point.known_at)
+    return {"partition": partition, "next_offset": point.next_offset, "known_at": known_at}

@@ -1,66 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading over HTTP: the events of a stream, of many streams, and the state of a stream."""
 
+from dataclasses import replace
+from datetime import datetime
+
 from pydantic_core import to_jsonable_python
 from starlette.responses import Response
 
 from nerv.api.event.v1 import event_pb2
-from nerv.client.streams import PROTOBUF
 from nerv.cloudevents import from_proto, to_structured
+from nerv.cloudevents.proto_format import to_us
 from nerv.service import Request, respond
-from nerv.types import check_id
-from nerv_temporal.api.deps import Deps, passed_on
-from nerv_temporal.api.fitness import POSITION_SECONDS, close, prepare
-from nerv_temporal.api.query import decode_token, encode_token, instant, read_query
-from nerv_temporal.reads import Page, StateQuery, bounded, category_page, state_of, stream_page
+from nerv.types import check_id, format_instant
+from nerv_temporal.api.deps import Deps
+from nerv_temporal.api.fitness import fit, reach
+from nerv_temporal.api.formats import Format
+from nerv_temporal.api.query import (
+    OF_STATE,
+    Asked,
+    asked_of_many,
+    asked_of_stream,
+    freshness,
+    instant,
+    optional_number,
+    refuse_unknown,
+)
+from nerv_temporal.index import Index
+from nerv_temporal.positions import Position, Ranges
+from nerv_temporal.reads import LogReader, Reader, StreamReader, first_offset
+from nerv_temporal.states import StateQuery, state_of
 
-PAGE_LIMIT = 1000
+SLICES = 40  # that one page looks at, whether or not their events match: an answer comes in bounded time
+PAGE_BYTES = 4 * 1024 * 1024
 
 
 async def read_stream(request: Request[Deps]) -> Response:
-    """GET /v1/streams/{stream}/events: a page of one stream."""
+    """GET /v1/streams/{stream}/events: the events of one stream."""
     deps = request.deps
     stream = check_id(request.path("stream"), "stream")
-    query = read_query(request)
-    limit = request.number("limit", 100, low=1, high=PAGE_LIMIT)
-    cursor = request.number("cursor", 0, low=0, high=2**63 - 1) if request.query("cursor") else None
-    forwarded = await prepare(request, deps.router.partition(stream), query.known_at)
-    if forwarded is not None:
-        return forwarded
-    page = stream_page(deps.tail.index, stream, bounded(query, cursor), limit)
-    return _answer_page(request, page, page.next)
+    asked = asked_of_stream(request, deps.settings.partitions)
+    partition = deps.router.partition(stream)
+    known_at = (await fit(request, [partition], asked.freshness))[partition].known_at
+    query = replace(asked.query, known_at=known_at)
+    return _page(asked, StreamReader.existing(deps.tail.index, stream, query), known_at)
 
 
-async def read_category(request: Request[Deps]) -> Response:
-    """GET /v1/streams: a page of the events of many streams, by stream and version."""
+async def read_many(request: Request[Deps]) -> Response:
+    """GET /v1/streams: the events of a category, or of all streams, in the order of recording."""
     deps = request.deps
-    query = read_query(request)
-    limit = request.number("limit", 100, low=1, high=PAGE_LIMIT)
-    after = decode_token(request.query("after"))
-    if after is None and query.known_at is None:
-        await deps.router.level(passed_on(request), POSITION_SECONDS)
-    elif after is None and query.known_at is not None:
-        for partition in range(deps.settings.partitions):
-            await close(request, partition, query.known_at)
-    page = category_page(deps.tail.index, request.query("category"), query, limit, after)
-    return _answer_page(request, page, encode_token(page.next))
+    asked = asked_of_many(request, deps.settings.partitions)
+    ranges = asked.left
+    if ranges is None:
+        points = await fit(request, range(deps.settings.partitions), asked.freshness)
+        ranges = _ranges(deps.tail.index, asked, {p: point.next_offset for p, point in points.items()})
+    else:  # another replica may have answered the page before
+        await reach(deps, {partition: high - 1 for partition, (_, high) in ranges.items()})
+    return _page(asked, LogReader(deps.tail.index, ranges, asked.category, asked.query), asked.query.known_at)
+
+
+def _ranges(index: Index, asked: Asked, ends: Position) -> Ranges:
+    """The offsets that a read looks at: those of its instants are searched for, not read through."""
+    query, ranges = asked.query, {}
+    for partition, end in ends.items():
+        low, high = (asked.start or {}).get(partition, 0), end
+        if query.recorded_from is not None:
+            low = max(low, first_offset(index, partition, to_us(query.recorded_from)))
+        if query.known_at is not None:
+            high = min(high, first_offset(index, partition, to_us(query.known_at) + 1))
+        ranges[partition] = (min(low, high), high)
+    return ranges
+
+
+def _page(asked: Asked, reader: Reader, known_at: datetime | None) -> Response:
+    found: list[event_pb2.Event] = []
+    size = 0
+    for _ in range(SLICES):
+        if reader.done or len(found) == asked.limit or size > PAGE_BYTES:
+            break
+        events = reader.slice(asked.limit - len(found))
+        found += events
+        size += sum(len(event.data) for event in events)
+    token = None if reader.done else reader.token
+    headers = _holds_at(known_at) if token is None else {"nerv-next": token, **_holds_at(known_at)}
+    if asked.format is Format.PROTOBUF:
+        message = event_pb2.EventBatch(events=found)
+        return Response(message.SerializeToString(), 200, headers, Format.PROTOBUF.value)
+    return respond({"events": [to_structured(from_proto(e)) for e in found], "next": token}, headers=headers)
 
 
 async def state(request: Request[Deps]) -> Response:
     """GET /v1/streams/{stream}/state: what a projection folds of a stream, as of a version or an instant."""
     deps = request.deps
+    refuse_unknown(request, OF_STATE)
     stream = check_id(request.path("stream"), "stream")
-    version = request.number("version", 0, low=0, high=2**63 - 1) if request.query("version") else None
-    query = StateQuery(request.query("projection"), version, instant(request, "as_of"), instant(request, "known_at"))
-    forwarded = await prepare(request, deps.router.partition(stream), query.known_at)
-    if forwarded is not None:
-        return forwarded
+    fresh = freshness(request, deps.settings.partitions)
+    version, as_of = optional_number(request, "version"), instant(request, "as_of")
+    partition = deps.router.partition(stream)
+    known_at = (await fit(request, [partition], fresh))[partition].known_at
+    query = StateQuery(request.query("projection"), version, as_of, known_at)
     found = state_of(deps.tail.index, deps.app, stream, query)
-    return respond(to_jsonable_python(found), headers={"etag": f'"{found["version"]}"'})
+    return respond(to_jsonable_python(found), headers={"etag": f'"{found["version"]}"'} | _holds_at(query.known_at))
 
 
-def _answer_page(request: Request[Deps], page: Page, token: str | None) -> Response:
-    headers = {} if token is None else {"nerv-next": token}
-    if request.header("accept") == PROTOBUF:
-        return Response(event_pb2.EventBatch(events=page.events).SerializeToString(), 200, headers, PROTOBUF)
-    return respond({"events": [to_structured(from_proto(e)) for e in page.events], "next": token}, headers=headers)
+def _holds_at(known_at: datetime | None) -> dict[str, str]:
+    """The recorded instant that an answer holds for: asked as known then, it is the same for ever."""
+    return {} if known_at is None else {"nerv-known-at": format_instant(known_at)}

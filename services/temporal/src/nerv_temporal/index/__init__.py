@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The index: every committed event of every partition in RocksDB, on this machine, rebuildable from Kafka."""
 
+from nerv_temporal.index.keys import Place
 from nerv_temporal.index.store import Index, PartitionState
 
-__all__ = ["Index", "PartitionState"]
+__all__ = ["Index", "PartitionState", "Place"]

@@ -4,20 +4,35 @@
     e <stream> 00 <version: 8>     the event (nerv.api.event.v1.Event)
     i <stream> 00 <event id>       its version (8) and content digest (16), for ever
     s <stream>                     the stream's version (8)
+    l <partition: 4> <offset: 8>   a place of the log: recorded instant in microseconds (8), version (8), <stream> 00 <type>
     p <partition: 4>               next offset (8), last recorded instant in microseconds (8), owner's address
-    m                              topic id
+    m                              topic id, and the format of the keys
 Numbers are big-endian and unsigned, so that keys sort as numbers do.
 """
 
 import struct
+from typing import NamedTuple
 
 from nerv.history import Known
 
 META = b"m"
-EVENTS = b"e"
+FORMAT = 2  # an index of another format is built anew from Kafka
 
 _VERSION = struct.Struct(">Q")
 _PARTITION = struct.Struct(">QQ")
+_PLACE_KEY = struct.Struct(">IQ")
+_PLACE = struct.Struct(">QQ")
+
+
+class Place(NamedTuple):
+    """Where an event stands in the log, and what a reader selects by without loading it."""
+
+    partition: int
+    offset: int
+    recorded_us: int
+    version: int
+    stream: str
+    type: str
 
 
 def event_key(stream: str, version: int) -> bytes:
@@ -25,19 +40,34 @@ def event_key(stream: str, version: int) -> bytes:
     return b"e" + stream.encode() + b"\x00" + _VERSION.pack(version)
 
 
-def split_event_key(key: bytes) -> tuple[str, int]:
-    """Stream and version of an event's key."""
-    return key[1:-9].decode(), _VERSION.unpack(key[-8:])[0]
+def place_key(partition: int, offset: int) -> bytes:
+    """The key of a place of the log."""
+    return b"l" + _PLACE_KEY.pack(partition, offset)
+
+
+def pack_place(place: Place) -> bytes:
+    """A place, but for what its key says."""
+    return _PLACE.pack(place.recorded_us, place.version) + f"{place.stream}\0{place.type}".encode()
+
+
+def unpack_place(key: bytes, data: bytes) -> Place:
+    """A place from its key and value."""
+    partition, offset = _PLACE_KEY.unpack_from(key, 1)
+    recorded_us, version = _PLACE.unpack_from(data)
+    stream, _, kind = data[_PLACE.size :].decode().partition("\0")
+    return Place(partition, offset, recorded_us, version, stream, kind)
+
+
+def meta(topic_id: str) -> bytes:
+    """What an index is of."""
+    return f"{topic_id}/{FORMAT}".encode()
 
 
 def category_bounds(category: str | None) -> tuple[bytes, bytes]:
-    """First possible key of a category's events, and the first one beyond; None is every category.
-
-    A category's streams are `<category>` itself and all that begin with `<category>-`.
-    """
+    """First possible key of the streams of a category, and the first one beyond; None is every category."""
     if category is None:
-        return b"e", b"f"
-    return b"e" + category.encode(), b"e" + category.encode() + b"."
+        return b"s", b"t"
+    return stream_key(category), stream_key(category) + b"."
 
 
 def id_key(stream: str, event_id: str) -> bytes:

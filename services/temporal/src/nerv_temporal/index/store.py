@@ -11,8 +11,11 @@ from rocksdict import BlockBasedOptions, Options, Rdict, WriteBatch
 
 from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import to_proto
+from nerv.cloudevents.proto_format import to_us
 from nerv.history import Known
+from nerv.types import category_of
 from nerv_temporal.index import keys
+from nerv_temporal.index.keys import Place
 from nerv_temporal.model import Stored
 
 log = structlog.get_logger(__name__)
@@ -30,7 +33,7 @@ class PartitionState:
 
 
 class Index:
-    """Events by stream and version, ids for ever, and the offset covered of each partition.
+    """Events by stream and version and in the order of the log, ids for ever, and the offset covered of each partition.
 
     Written from the loop's thread only. Deleting the folder while the service is down loses nothing.
     """
@@ -40,10 +43,10 @@ class Index:
         self._path = path
         self._db = _open(path)
         found = self._db.get(keys.META)
-        if found is not None and found != topic_id.encode():
-            log.warning("index.discarded", reason="the topic of history is another one")
+        if found is not None and found != keys.meta(topic_id):
+            log.warning("index.discarded", reason="the topic of history, or the format of the index, is another one")
             self.discard()
-        self._db.put(keys.META, topic_id.encode())
+        self._db.put(keys.META, keys.meta(topic_id))
         self._topic_id = topic_id
         self._partitions: dict[int, PartitionState] = {}
 
@@ -62,7 +65,7 @@ class Index:
         """Discard what is here and begin again for the same topic."""
         log.warning("index.discarded", reason=reason)
         self.discard()
-        self._db.put(keys.META, self._topic_id.encode())
+        self._db.put(keys.META, keys.meta(self._topic_id))
 
     def partition(self, partition: int) -> PartitionState:
         """What is covered of a partition."""
@@ -82,14 +85,17 @@ class Index:
         data = self._db.get(keys.id_key(stream, event_id))
         return None if data is None else keys.unpack_known(data)
 
-    def apply(self, partition: int, events: Sequence[Stored], state: PartitionState) -> None:
-        """Add committed events, and move what is covered to `state`, in one batch.
+    def apply(self, partition: int, events: Sequence[tuple[int, Stored]], state: PartitionState) -> None:
+        """Add committed events, each with its offset, and move what is covered to `state`, in one batch.
 
         The caller has left out what is covered already; applying an event twice would write the same bytes.
         """
         batch = WriteBatch(raw_mode=True)
-        for stored in events:
+        for offset, stored in events:
             event, version = stored.event, stored.event.sequence or 0
+            recorded_us = to_us(event.recorded_time or event.time)
+            place = Place(partition, offset, recorded_us, version, event.stream, event.type)
+            batch.put(keys.place_key(partition, offset), keys.pack_place(place))
             batch.put(keys.event_key(event.stream, version), to_proto(event).SerializeToString())
             batch.put(keys.id_key(event.stream, event.id), keys.pack_known(Known(version, stored.digest)))
             batch.put(keys.stream_key(event.stream), keys.pack_version(version))
@@ -120,16 +126,46 @@ class Index:
             else:
                 iterator.next()
 
-    def category(self, category: str | None, after: tuple[str, int] | None) -> Iterator[event_pb2.Event]:
-        """The events of all streams of a category (None: of all), by stream and version, after a position."""
+    def places(self, partition: int, start: int, stop: int, *, backward: bool, limit: int) -> list[Place]:
+        """The first places of a partition with offsets from `start` up to but without `stop`; the last ones if `backward`.
+
+        Offsets without an event (fences, closings, what Kafka keeps for itself) have no place.
+        """
+        low, high = keys.place_key(partition, start), keys.place_key(partition, max(stop - 1, 0))
+        found: list[Place] = []
+        if start >= stop:
+            return found
+        iterator = self._db.iter()
+        if backward:
+            iterator.seek_for_prev(high)
+        else:
+            iterator.seek(low)
+        while len(found) < limit and iterator.valid() and low <= (key := iterator.key()) <= high:
+            found.append(keys.unpack_place(key, iterator.value()))
+            if backward:
+                iterator.prev()
+            else:
+                iterator.next()
+        return found
+
+    def load(self, places: Sequence[Place]) -> list[event_pb2.Event | None]:
+        """The events at these places, in order."""
+        found = self._db.get([keys.event_key(place.stream, place.version) for place in places])
+        return [None if data is None else event_pb2.Event.FromString(data) for data in found]
+
+    def streams(self, category: str | None, after: str = "") -> Iterator[tuple[str, int]]:
+        """The streams of a category (None: of all) with their versions, by name, after a name.
+
+        A category's streams are `<category>` itself and all that begin with `<category>-`.
+        """
         low, high = keys.category_bounds(category)
         iterator = self._db.iter()
-        iterator.seek(low if after is None else keys.event_key(after[0], after[1] + 1))
-        exact = None if category is None else b"e" + category.encode()
+        iterator.seek(max(low, keys.stream_key(after) + b"\0"))
         while iterator.valid() and (key := iterator.key()) < high:
+            name = key[1:].decode()
             # Between `<category>` and `<category>-` sort names such as `<category>!x`, which are other categories.
-            if exact is None or key[len(exact) : len(exact) + 1] in (b"-", b"\x00"):
-                yield event_pb2.Event.FromString(iterator.value())
+            if category is None or category_of(name) == category:
+                yield name, keys.unpack_version(iterator.value())
             iterator.next()
 
 

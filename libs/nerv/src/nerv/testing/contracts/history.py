@@ -27,6 +27,11 @@ def fresh(category: str = "thing") -> str:
     return f"{category}-{uuid.uuid4().hex}"
 
 
+def fresh_category() -> str:
+    """A category nobody has written to."""
+    return f"c{uuid.uuid4().hex[:12]}"
+
+
 async def one(history: History, request: AppendRequest) -> AppendOutcome:
     """The outcome of a single request."""
     [outcome] = await history.append([request])
@@ -192,12 +197,75 @@ class HistoryContract:
         assert len(set(recorded)) == 5
 
     async def test_a_category_holds_its_streams_and_no_others(self, history: History) -> None:
-        """Streams of a category come one after the other, each in order; a longer category is another one."""
-        category = f"c{uuid.uuid4().hex[:12]}"
-        for name in (f"{category}-b", f"{category}-a", f"{category}x-a"):
+        """Its streams are read whole, also one of the category's own name; a longer or shorter category is another one."""
+        category = fresh_category()
+        for name in (f"{category}-b", f"{category}-a", category, f"{category}x-a", category[:-1]):
             await done(history, AppendRequest(name, [made(), made()]))
-        found = [(e.subject, e.sequence) async for e in history.read_category(category)]
-        assert found == [(f"{category}-a", 1), (f"{category}-a", 2), (f"{category}-b", 1), (f"{category}-b", 2)]
+        found = [(e.stream, e.sequence) async for e in history.read_category(category)]
+        assert sorted(found) == [(name, v) for name in (category, f"{category}-a", f"{category}-b") for v in (1, 2)]
+
+    async def test_many_streams_are_read_in_the_order_in_which_they_were_recorded(self, history: History) -> None:
+        """Forward and backward, over streams whose names sort otherwise, past a page; each event once."""
+        category = fresh_category()
+        for number in range(60):
+            stream = f"{category}-{(number * 7) % 23}"
+            await done(history, AppendRequest(stream, [made() for _ in range(30)]))
+        events = [e async for e in history.read_category(category)]
+        assert len({e.id for e in events}) == len(events) == 1800
+        recorded = [e.recorded_time or NOON for e in events]
+        assert recorded == sorted(recorded)
+        for stream in {e.stream for e in events}:
+            versions = [e.sequence for e in events if e.stream == stream]
+            assert versions == list(range(1, len(versions) + 1))
+        backward = [e.id async for e in history.read_category(category, ReadQuery(backward=True, limit=1700))]
+        assert backward == [e.id for e in events[:-1701:-1]]
+
+    async def test_patterns_select_types_and_streams(self, history: History) -> None:
+        """Whole names, and beginnings that end with a star, of one stream and of many."""
+        category = fresh_category()
+        for name in ("a", "ab", "b"):
+            kinds = ("thing.noted.v1", "thing.closed.v1", "other.noted.v1")
+            events = [made(event_type=kind) for kind in kinds]
+            await done(history, AppendRequest(f"{category}-{name}", events))
+
+        async def types(*patterns: str) -> list[str]:
+            query = ReadQuery(types=frozenset(patterns))
+            return [e.type async for e in history.read(f"{category}-a", query)]
+
+        async def streams(*patterns: str) -> set[str]:
+            query = ReadQuery(streams=frozenset(f"{category}-{p}" for p in patterns), types=frozenset({"thing.*"}))
+            return {f"{e.stream.removeprefix(category)}/{e.type}" async for e in history.read_category(category, query)}
+
+        assert await types("thing.*") == ["thing.noted.v1", "thing.closed.v1"]
+        assert await types("thing.closed.v1", "other.*") == ["thing.closed.v1", "other.noted.v1"]
+        assert await types("thing", "noted") == []
+        assert await types("*") == ["thing.noted.v1", "thing.closed.v1", "other.noted.v1"]
+        assert await streams("a*") == {f"-{s}/thing.{k}.v1" for s in ("a", "ab") for k in ("noted", "closed")}
+        assert await streams("a", "b") == {f"-{s}/thing.{k}.v1" for s in ("a", "b") for k in ("noted", "closed")}
+
+    async def test_a_read_begins_at_a_recorded_instant(self, history: History) -> None:
+        """The first event read is the first one recorded at the instant or after it."""
+        category = fresh_category()
+        requests = [AppendRequest(f"{category}-{name}", [made()]) for name in "ababa"]
+        times = [(await done(history, request)).recorded_time for request in requests]
+        query = ReadQuery(recorded_from=times[2])
+        assert [e.recorded_time async for e in history.read_category(category, query)] == times[2:]
+        assert [e.recorded_time async for e in history.read(f"{category}-a", query)] == [times[2], times[4]]
+        after = ReadQuery(recorded_from=times[4] + timedelta(microseconds=1))
+        assert [e async for e in history.read(f"{category}-a", after)] == []
+        before = ReadQuery(recorded_from=NOON - timedelta(days=99_999))
+        assert [e.sequence async for e in history.read(f"{category}-a", before)] == [1, 2, 3]
+
+    async def test_many_streams_as_known_at_an_instant_are_so_for_ever(self, history: History) -> None:
+        """Streams that have no event yet are closed at the instant, too."""
+        category = fresh_category()
+        await done(history, AppendRequest(f"{category}-1", [made()]))
+        query = ReadQuery(known_at=utc_now())
+        before = [event async for event in history.read_category(category, query)]
+        for number in range(8):
+            await done(history, AppendRequest(f"{category}-{number}", [made()]))
+        assert [event async for event in history.read_category(category, query)] == before
+        assert len(before) == 1
 
     async def test_what_is_known_at_an_instant_is_known_so_for_ever(self, history: History) -> None:
         """A later append is recorded after an instant that has been read; an instant that has not come is refused."""
