@@ -174,3 +174,23 @@ async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: s
     described = await nerv(mesh, "describe", "--json", **environment)
     assert described.json["events"]["account.deposited.v1"]["topic"] == f"{prefix}.account.v1"
     assert "reactions" in (await nerv(mesh, "describe", **environment)).out
+
+
+async def test_schemas_are_listed_shown_and_checked(mesh: LocalMesh, tmp_path: Path) -> None:
+    """The app's events are registered; a change that their history does not bear is named before a deploy, with code 1."""
+    listed = await nerv(mesh, "schemas", "list", "--json")
+    assert "account.deposited.v1" in {row["subject"] for row in listed.json}
+    shown = await nerv(mesh, "schemas", "show", "account.deposited.v1")
+    assert shown.code == 0
+    assert '"amount"' in shown.out
+    checked = await nerv(mesh, "schemas", "check", "--app", "ledger:app", "--json")
+    assert (checked.code, {row["verdict"] for row in checked.json}) == (0, {"registered"})
+    refused = await nerv(mesh, "schemas", "check", "--app", "renamed_ledger:app")
+    assert refused.code == 1
+    assert "account.deposited.v1: /amount: must be string, and was integer (version 1)" in refused.out
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}')
+    made = await nerv(mesh, "schemas", "register", "cli.made.v1", str(schema))
+    assert (made.code, "cli.made.v1 has version 1" in made.out) == (0, True)
+    missing = await nerv(mesh, "schemas", "register", "cli.made.v1", str(tmp_path / "nothing"))
+    assert (missing.code, "cannot read" in missing.err) == (2, True)

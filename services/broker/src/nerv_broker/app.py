@@ -13,6 +13,7 @@ from nerv.service.peers import client_of
 from nerv_broker.catalog import Catalog
 from nerv_broker.handlers import ROUTES, Deps
 from nerv_broker.reactions import Reactions
+from nerv_broker.schemas import Registry
 from nerv_broker.settings import BrokerSettings
 from nerv_broker.subscriptions import Subscriptions
 
@@ -34,22 +35,29 @@ class Wiring(containers.DeclarativeContainer):
     )
     client = providers.Singleton(client_of, settings)
     reactions = providers.Singleton(Reactions, settings, app, client)
+    schemas = providers.Singleton(Registry, settings, admin, app)
     deps = providers.Singleton(
-        Deps, settings=settings, app=app, catalog=catalog, producer=producer, subscriptions=subscriptions
+        Deps,
+        settings=settings,
+        app=app,
+        catalog=catalog,
+        producer=producer,
+        subscriptions=subscriptions,
+        schemas=schemas,
     )
 
 
 def build(settings: BrokerSettings) -> Service:
     """The service, not yet started."""
     wiring = Wiring(settings=settings)
-    reactions = wiring.reactions()
-    reactions.crashed = asyncio.get_running_loop().create_future()
+    reactions, schemas = wiring.reactions(), wiring.schemas()
+    reactions.crashed = schemas.crashed = asyncio.get_running_loop().create_future()
     wiring.health().register("reactions", reactions.fault)
     return Service(
         name="broker",
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(wiring.producer(), wiring.client(), reactions),
+        parts=(schemas, wiring.producer(), wiring.client(), reactions),
         crashed=reactions.crashed,
     )

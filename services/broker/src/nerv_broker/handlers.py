@@ -18,6 +18,8 @@ from nerv.telemetry import names as n
 from nerv.types import Event, check_id
 from nerv_broker.catalog import Catalog
 from nerv_broker.model import keyed
+from nerv_broker.schemas import Registry
+from nerv_broker.schemas import handlers as schemas
 from nerv_broker.settings import BrokerSettings
 from nerv_broker.subscriptions import Subscriptions, parse_start
 
@@ -31,6 +33,7 @@ class Deps:
     catalog: Catalog
     producer: Producer
     subscriptions: Subscriptions
+    schemas: Registry
 
 
 async def publish(request: Request[Deps]) -> Response:
@@ -120,8 +123,8 @@ async def well_known(request: Request[Deps]) -> Response:
     """GET /.well-known/nerv: what this replica is."""
     deps = request.deps
     app = deps.app
-    reads = sorted({reaction.topic for reaction in app.reactions.values()})
-    writes = sorted([*app.all_topics(), deps.settings.deadletters])
+    reads = sorted({deps.settings.schemas, *(reaction.topic for reaction in app.reactions.values())})
+    writes = sorted([*app.all_topics(), deps.settings.deadletters, deps.settings.schemas])
     return respond(describe("broker", deps.settings, app, reads=reads, writes=writes))
 
 
@@ -130,5 +133,9 @@ ROUTES = (
     Route("GET", "/v1/topics/{topic}/events", subscribe, "topics:read"),
     Route("GET", "/v1/topics/{topic}", topic, "topics:read"),
     Route("GET", "/v1/topics", topics, "topics:read"),
+    Route("GET", "/v1/schemas", schemas.subjects, "schemas:read"),
+    Route("GET", "/v1/schemas/{subject}", schemas.subject, "schemas:read"),
+    Route("POST", "/v1/schemas/{subject}", schemas.register, "schemas:write"),
+    Route("GET", "/v1/schemas/{subject}/{version}", schemas.version, "schemas:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -4,6 +4,7 @@
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from nerv import topics
+from nerv.schemas import Compatibility
 from nerv.service import ServiceSettings
 
 
@@ -17,6 +18,7 @@ class EdgeSettings(BaseModel):
     heartbeat_seconds: PositiveFloat = 10.0  # a comment on an event stream that has nothing to say
     reaction_batch: PositiveInt = 2000  # events between two commits of the reactions
     append_lanes: PositiveInt = 4  # appends under way side by side; a stream stays in its lane, and so in order
+    schema_compatibility: Compatibility = Compatibility.BACKWARD  # what a new version of a schema must be
     http_allow: tuple[str, ...] = ()  # URL prefixes that `nerv.http` effects may call
 
 
@@ -34,3 +36,8 @@ class BrokerSettings(ServiceSettings):
     def deadletters(self) -> str:
         """Where goes what cannot be processed."""
         return topics.name(self.mesh, "deadletters.v1")
+
+    @property
+    def schemas(self) -> str:
+        """Where schemas are registered."""
+        return topics.name(self.mesh, "schemas.v1")

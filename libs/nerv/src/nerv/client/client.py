@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import orjson
 
+from nerv.client.schemas import Schemas
 from nerv.client.states import States
 from nerv.client.streams import Streams
 from nerv.client.syncs import Syncs
@@ -32,6 +33,7 @@ class Client:
     def __init__(self, urls: Mapping[str, str] | None = None, *, token: str | None = None) -> None:
         self.transport = Transport(_expand(urls) if urls is not None else find_urls(), token)
         self.topics = Topics(self.transport)
+        self.schemas = Schemas(self.transport)
         self.streams = Streams(self.transport)
         self.views = Views(self.transport)
         self.syncs = Syncs(self.transport)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schemas over HTTP."""
+
+from typing import Any, Protocol
+
+import orjson
+from starlette.responses import Response
+
+from nerv.errors import Invalid, NotFound
+from nerv.schemas import Format, Version, schema_of
+from nerv.service import Request, respond
+from nerv.types import check_id, format_instant
+from nerv_broker.schemas.registry import Registry
+
+
+class HasSchemas(Protocol):
+    """What these handlers work with."""
+
+    @property
+    def schemas(self) -> Registry:
+        """The registry."""
+        ...
+
+
+async def subjects(request: Request[HasSchemas]) -> Response:
+    """GET /v1/schemas: every subject, its format, and the version and id that are its latest."""
+    found = sorted(request.deps.schemas.subjects.items())
+    return respond({"subjects": [_short(versions[-1]) for _, versions in found]})
+
+
+async def subject(request: Request[HasSchemas]) -> Response:
+    """GET /v1/schemas/{subject}: all versions of one subject, the schemas themselves left out."""
+    return respond({"versions": [_short(version) for version in _versions(request)]})
+
+
+async def version(request: Request[HasSchemas]) -> Response:
+    """GET /v1/schemas/{subject}/{version}: one schema, by its number or as `latest`."""
+    versions = _versions(request)
+    wanted = request.path("version")
+    if wanted == "latest":
+        return _answer(versions[-1])
+    if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10):
+        raise Invalid(f"a version is a number from 1, or latest, not {wanted[:40]!r}")
+    if not 1 <= int(wanted) <= len(versions):
+        raise NotFound(f"{versions[-1].schema.subject} has versions 1 to {len(versions)}")
+    return _answer(versions[int(wanted) - 1])
+
+
+async def register(request: Request[HasSchemas]) -> Response:
+    """POST /v1/schemas/{subject}?format=json&dry_run=true: register the schema that is the body, or only check it."""
+    form = request.query("format") or Format.JSON
+    if form not in list(Format):
+        raise Invalid(f"format must be {' or '.join(Format)}, not {form[:40]!r}")
+    schema = schema_of(_subject(request), Format(form), request.body)
+    registry = request.deps.schemas
+    dry_run = request.query("dry_run") or "false"
+    if dry_run not in ("true", "false"):
+        raise Invalid(f"dry_run must be true or false, not {dry_run[:40]!r}")
+    if dry_run == "true":
+        number, known = registry.check(schema)
+        return respond(
+            {"subject": schema.subject, "version": number, "id": schema.id, "registered": known, "dry_run": True}
+        )
+    [(made, new)] = await registry.register([schema], request.principal.subject)
+    return respond(_short(made), 201 if new else 200, {"etag": f'"{schema.id}"'})
+
+
+def _subject(request: Request[HasSchemas]) -> str:
+    name = check_id(request.path("subject"), "subject")
+    if name.startswith(":"):
+        raise Invalid("a subject does not begin with a colon")
+    return name
+
+
+def _versions(request: Request[HasSchemas]) -> tuple[Version, ...]:
+    name = _subject(request)
+    versions = request.deps.schemas.subjects.get(name)
+    if not versions:
+        raise NotFound(f"no schema is registered under {name}; GET /v1/schemas lists the subjects")
+    return versions
+
+
+def _short(one: Version) -> dict[str, Any]:
+    return {
+        "subject": one.schema.subject,
+        "version": one.number,
+        "id": one.schema.id,
+        "format": one.schema.format,
+        "registered_time": format_instant(one.time),
+        "registered_by": one.by,
+    }
+
+
+def _answer(one: Version) -> Response:
+    document = _short(one) | {"schema": orjson.Fragment(one.schema.text)}
+    return respond(document, headers={"etag": f'"{one.schema.id}"'})
