@@ -20,6 +20,7 @@ PACKAGES := libs/nerv services/broker services/temporal services/projector servi
 SUITE ?=
 MONTHS ?= 1
 SCALE ?= 1
+DIST ?= dist
 
 .PHONY: help
 help: ## what can be done
@@ -30,13 +31,13 @@ help: ## what can be done
 $(VENV)/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "NERV needs Python 3.11 to 3.13; say which: make PYTHON=python3.11 ..." >&2; exit 1; }
-	@echo "setting up $(VENV)"
+	@echo "setting up $(VENV) (a few seconds)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
 $(VENV)/.packages: $(VENV)/.uv requirements/dev.txt requirements/flights.txt
-	@echo "installing the pinned packages"
+	@echo "installing the pinned packages (about a minute the first time on a machine, else seconds)"
 	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --no-build-isolation -r requirements/flights.txt
 	@touch $@
@@ -57,6 +58,14 @@ demo: setup ## the whole mesh on a month of real flights (MONTHS=12: a year)
 .PHONY: dev
 dev: setup ## Kafka, Redis and the five services on this machine, with the flights app
 	@$(BIN)/nerv dev --app flights:app
+
+.PHONY: wheels
+wheels: setup ## wheels of the library and the services, into dist/ (DIST=folder)
+	@mkdir -p $(DIST) && rm -f $(DIST)/nerv_mesh*.whl
+	@for package in libs/nerv services/*; do \
+	  (cd $$package && python -m hatchling build -t wheel -d $(abspath $(DIST)) >/dev/null); \
+	done
+	@ls -1 $(DIST)/nerv_mesh*.whl
 
 # --- what shows that it works ----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from nerv.cli.main import COMMANDS, load
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = sorted(
-    path for pattern in ("*.md", "docs/**/*.md", "services/*/*.md", "examples/*/*.md") for path in ROOT.glob(pattern)
+    path for pattern in ("*.md", "docs/**/*.md", "services/*/*.md", "examples/*/*.md", "libs/nerv/src/nerv/starter/template/*.md") for path in ROOT.glob(pattern)
 )
 
 

@@ -1,40 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo on one day of flights: the whole mesh as its users start it, from nothing to `demo passed`."""
 
-import os
 import re
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
-MARK = "NERV_E2E_MARK"
+from tests.e2e.processes import environment, marked
+
 SECONDS = 240.0  # it takes 30 on two idle cores
-OURS = ("NERV_", "OTEL_", "KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "FLIGHTS_DATA")
 
 # One of a shared Kafka's would hold the flights of other tests: the demo's topics are the app's, without a mesh's prefix.
 pytestmark = pytest.mark.timeout(SECONDS + 60)
-
-
-def environment(mark: str) -> dict[str, str]:
-    """This one without what would lead the demo to servers, settings or collectors of others."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | {MARK: mark}
-
-
-def marked(mark: str) -> list[str]:
-    """The command lines of the processes that the demo started and that still run."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline())[:200])
-    return found
 
 
 @contextmanager

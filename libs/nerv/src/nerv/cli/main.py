@@ -18,6 +18,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
+    "new": Entry("nerv.cli.new:new", "Write a small app with tests, to start from."),
     "dev": Entry("nerv.dev.command:dev", "Run Kafka, Redis and the services on this machine until Ctrl-C."),
     "serve": Entry("nerv.cli.serve:serve", "Run one service."),
     "publish": Entry("nerv.cli.topics:publish", "Publish events to a topic."),
