@@ -12,9 +12,8 @@ from typer import _click as click  # typer carries its own click
 from nerv.cli.main import COMMANDS, load
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = sorted(
-    path for pattern in ("*.md", "docs/**/*.md", "services/*/*.md", "examples/*/*.md", "libs/nerv/src/nerv/starter/template/*.md") for path in ROOT.glob(pattern)
-)
+FOLDERS = ("", "docs/**/", "services/*/", "examples/*/", "libs/nerv/src/nerv/starter/template/")
+DOCUMENTS = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}*.md"))
 
 
 def commands(text: str, program: str) -> list[str]:

@@ -74,19 +74,17 @@ class Terminal:
         self._as_json = as_json
         self._console = Console(stderr=as_json, soft_wrap=True, highlight=False)
         self._status = Status("starting", console=self._console) if self._console.is_terminal else None
-        self._said = ""
 
     def starting(self) -> Any:
         """A spinner while the block runs, on a terminal."""
         return self._status or nullcontext()
 
     def phase(self, text: str) -> None:
-        """What is being done. Counts after a colon move on a terminal and are left out elsewhere."""
+        """What is being done: one line that changes on a terminal, a line each elsewhere."""
         if self._status is not None:
             self._status.update(text)
-        elif (head := text.partition(":")[0]) != self._said:
-            self._said = head
-            self.say(head)
+        else:
+            self.say(text)
 
     def say(self, text: str) -> None:
         """A line of our own."""

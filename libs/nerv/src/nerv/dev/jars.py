@@ -88,6 +88,11 @@ def install(progress: Progress | None = None) -> KafkaFiles:
     return KafkaFiles(os.pathsep.join(jars), final / "bootstrap.checkpoint")
 
 
+def milestone(done: int, total: int) -> bool:
+    """Whether this count is worth a line of its own: the first, each quarter, the last."""
+    return done in (1, total) or done * 4 // total > (done - 1) * 4 // total
+
+
 def _silent(done: int, total: int) -> None:
     """For callers that show no progress."""
 

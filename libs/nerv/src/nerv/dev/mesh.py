@@ -185,7 +185,8 @@ class LocalMesh:
     def _fetched(self, done: int, total: int) -> None:
         if self._cancelled.is_set():
             raise Unavailable("cancelled")
-        self.on_phase(f"fetching Kafka {jars.VERSION}, this once: {done} of {total} jars")
+        if jars.milestone(done, total):
+            self.on_phase(f"fetching Kafka {jars.VERSION}, this once: {done} of {total} jars")
 
     async def _finish(self, preparation: Preparation) -> None:
         self.on_phase("loading the app and making topics")
