@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import nerv
+from nerv.app import SnapshotPolicy
 from nerv.errors import Invalid, NotFound
 from nerv.history.store import TemporalStore
 from nerv.projections import StateProjector
@@ -55,9 +56,9 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """A store of each kind, whose snapshots are frequent; its clock is at `clock`."""
     clock = ManualClock(START)
     made = (
-        TemporalStore.in_memory(clock, snapshot_every=5)
+        TemporalStore.in_memory(clock, policy=SnapshotPolicy(events=5))
         if request.param == "memory"
-        else TemporalStore.sqlite(tmp_path / "store.db", clock, snapshot_every=5)
+        else TemporalStore.sqlite(tmp_path / "store.db", clock, policy=SnapshotPolicy(events=5))
     )
     made.clock = clock  # type: ignore[attr-defined]  # for the tests
     async with made:
@@ -190,13 +191,35 @@ async def test_a_projector_that_is_fed_says_what_changed_once(store: TemporalSto
 async def test_a_store_in_a_file_is_there_again(tmp_path: Path) -> None:
     """With its events and its snapshots."""
     clock = ManualClock(START)
-    async with TemporalStore.sqlite(tmp_path / "s.db", clock, snapshot_every=2) as store:
+    async with TemporalStore.sqlite(tmp_path / "s.db", clock, policy=SnapshotPolicy(events=2)) as store:
         store.clock = clock  # type: ignore[attr-defined]
         await pay(store, 1, 2, 3)
         await StateProjector[Any](app, "balance", store).state("1")
-    async with TemporalStore.sqlite(tmp_path / "s.db", clock, snapshot_every=2) as again:
+    async with TemporalStore.sqlite(tmp_path / "s.db", clock, policy=SnapshotPolicy(events=2)) as again:
         found = await StateProjector[Any](app, "balance", again).state("1")
         assert found.state is not None
         assert found.state["cents"] == 6
         assert again.describe().counters["folded"] == 0
         assert category_of(found.id) == "account"
+
+
+async def test_a_changed_fold_uses_no_state_of_the_old_one(tmp_path: Path) -> None:
+    """Also where only what it calls has changed: the snapshots in the file are passed over."""
+    rates = {"rate": 1}
+    found = []
+    for rate in (1, 10, 1):
+        rates["rate"] = rate
+        changed = nerv.App("bank")
+        changed.event("account.paid.v1")(Paid)
+        changed.projection("balance", on=["account.paid.v1"], category="account")(
+            lambda state, event: (state or 0) + event.cents * rates["rate"]
+        )
+        async with TemporalStore.sqlite(
+            tmp_path / "s.db", ManualClock(START), policy=SnapshotPolicy(events=2)
+        ) as store:
+            store.clock = ManualClock(START)  # type: ignore[attr-defined]
+            if not found:
+                await pay(store, 1, 2, 3)
+            state = (await StateProjector[int](changed, "balance", store).state("1")).state
+            found.append((state, store.describe().counters["folded"]))
+    assert found == [(6, 3), (60, 3), (6, 0)]

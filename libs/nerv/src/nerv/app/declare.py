@@ -15,6 +15,7 @@ from nerv.app.specs import (
     ProjectionSpec,
     Reaction,
     ReactionSpec,
+    SnapshotPolicy,
     SourceSpec,
     TaskSpec,
     TopicSpec,
@@ -42,6 +43,7 @@ class App:
         self.topics: dict[str, TopicSpec] = {}
         self.reactions: dict[str, ReactionSpec] = {}
         self.projections: dict[str, ProjectionSpec] = {}
+        self.snapshot_policies: dict[str | None, SnapshotPolicy] = {}
         self.perspectives: dict[tuple[str, str], PerspectiveSpec] = {}
         self.deciders: dict[str, DeciderSpec] = {}
         self.tasks: dict[str, TaskSpec] = {}
@@ -116,6 +118,24 @@ class App:
             return function
 
         return register
+
+    def snapshots(
+        self,
+        *,
+        category: str | None = None,
+        events: int | None = None,
+        bytes: int | None = None,  # noqa: A002 - the word of the policy
+        seconds: float | None = None,
+    ) -> None:
+        """Declare when states of streams are kept (see `SnapshotPolicy`), of one category or of all that have no own policy.
+
+        Without any bound none are kept. Raises Invalid for a bound that is not positive.
+        """
+        self._add(self.snapshot_policies, category, SnapshotPolicy(events, bytes, seconds), "snapshots of category")
+
+    def snapshot_policy(self, category: str | None) -> SnapshotPolicy | None:
+        """What is declared for the streams of a category; None where nothing is."""
+        return self.snapshot_policies.get(category, self.snapshot_policies.get(None))
 
     def perspective(self, projection: str, name: str) -> Callable[[C], C]:
         """Declare a view of a projection's state for one kind of reader: a `nerv.Perspective` model."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nerv.effects import MeshEffect
+from nerv.errors import Invalid
 from nerv.model import EventModel
 
 KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
@@ -50,6 +51,25 @@ class ReactionSpec:
     event_type: str
     topic: str
     function: Reaction
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPolicy:
+    """When the state of a stream is kept, so that the next fold begins there: once any bound is met since the last one.
+
+    `events` are those gone through, `bytes` their data, `seconds` the measured time that it took. None does not bound;
+    without any bound nothing is kept. Answers never depend on it.
+    """
+
+    events: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("events", "bytes", "seconds"):
+            bound = getattr(self, name)
+            if bound is not None and bound <= 0:
+                raise Invalid(f"a snapshot policy's {name} must be more than 0, not {bound}")
 
 
 @dataclass(frozen=True, slots=True)

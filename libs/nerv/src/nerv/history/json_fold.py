@@ -3,11 +3,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Generic
 
 import orjson
 
 from nerv.errors import SchemaMismatch
+from nerv.history.fingerprint import fingerprint_of
 from nerv.types import Event, S
 
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -26,6 +28,11 @@ class JsonFold(Generic[S]):
         self.name = name
         self.types = frozenset(types)
         self.function = function
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the code of the function (see `nerv.history.fingerprint`)."""
+        return fingerprint_of(self.function, *sorted(self.types))
 
     def decode(self, event: Event[bytes]) -> Event[Any]:
         """The event, its data read as JSON; None for no data. Raises SchemaMismatch for what is no JSON."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The temporal store of one process: history, and the state of any stream as of any version or instant."""
 
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -9,48 +8,45 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nerv.errors import Invalid
+from nerv.app import SnapshotPolicy
 from nerv.history.fold import valid_time_order
 from nerv.history.memory import MemoryHistory
+from nerv.history.snapshots import DEFAULT, Replay
 from nerv.history.sqlite import SqliteHistory
 from nerv.protocols import AppendOutcome, AppendRequest, Clock, History, Projectable, ReadQuery, Snapshots
 from nerv.types import Description, EntityId, Event, S, VersionedState, VersionId
-
-SNAPSHOT_EVERY = 100  # events folded since the last snapshot
 
 
 class TemporalStore:
     """`nerv.protocols.History`, and states folded from it; use as `async with`. Make one with `in_memory` or `sqlite`.
 
-    Snapshots shorten the fold of a state by version or by recorded time. They are never needed: without them, and after
-    `drop`, the answers are the same. One is kept per fold and code of its function; who changes what the function calls
-    drops them.
+    Snapshots shorten the fold of a state by version or by recorded time; `policy`, or that of a read, says when one is
+    kept. They are never needed: without them, and after `drop`, the answers are the same. They belong to the code of their
+    fold, with all of the app that it calls: a changed fold uses none of the old ones.
     """
 
     def __init__(
-        self, history: History, snapshots: Snapshots | None = None, *, snapshot_every: int = SNAPSHOT_EVERY
+        self, history: History, snapshots: Snapshots | None = None, *, policy: SnapshotPolicy = DEFAULT
     ) -> None:
-        if snapshot_every < 1:
-            raise Invalid(f"snapshot_every must be at least 1 event, not {snapshot_every}")
         self.history = history
         self.snapshots = snapshots
-        self._every = snapshot_every
+        self._policy = policy
         self._stack = AsyncExitStack()
         self._appended = self._folded = self._snapshots_made = self._snapshots_used = 0
 
     @classmethod
-    def in_memory(cls, clock: Clock | None = None, *, snapshot_every: int = SNAPSHOT_EVERY) -> "TemporalStore":
+    def in_memory(cls, clock: Clock | None = None, *, policy: SnapshotPolicy = DEFAULT) -> "TemporalStore":
         """A store that ends with the process."""
         history = MemoryHistory(clock)
-        return cls(history, history, snapshot_every=snapshot_every)
+        return cls(history, history, policy=policy)
 
     @classmethod
     def sqlite(
-        cls, path: Path | str, clock: Clock | None = None, *, snapshot_every: int = SNAPSHOT_EVERY
+        cls, path: Path | str, clock: Clock | None = None, *, policy: SnapshotPolicy = DEFAULT
     ) -> "TemporalStore":
         """A store in a file, which is made where there is none."""
         history = SqliteHistory(path, clock)
-        return cls(history, history, snapshot_every=snapshot_every)
+        return cls(history, history, policy=policy)
 
     async def __aenter__(self) -> Self:
         if isinstance(self.history, SqliteHistory):
@@ -84,6 +80,7 @@ class TemporalStore:
         as_of: datetime | None = None,
         known_at: datetime | None = None,
         start: VersionedState[S | None] | None = None,
+        policy: SnapshotPolicy | None = None,
     ) -> VersionedState[S | None]:
         """The state of a stream at a version (None: the latest), as known at a recorded instant, as of a valid instant.
 
@@ -98,14 +95,13 @@ class TemporalStore:
             return self._fold(fold, _nothing(stream), events)
         base = await self._base(fold, stream, query, start)
         query = ReadQuery(base.version + 1, version, known_at=known_at, types=fold.types)
+        replay = Replay(policy or self._policy)
         events = [event async for event in self.history.read(stream, query)]
         state = self._fold(fold, base, events)
-        if self.snapshots is not None and len(events) >= self._every:
-            written = fold.dump(state.state)
-            await self.snapshots.save(
-                _identity(fold), VersionedState(state.id, state.version, written, state.time, state.recorded_time)
-            )
-            self._snapshots_made += 1
+        for event in events:
+            replay.add(len(event.data))
+        if replay.due():
+            await self._keep(fold, state, replay)
         return state
 
     def describe(self) -> Description:
@@ -117,6 +113,14 @@ class TemporalStore:
             "snapshots_used": self._snapshots_used,
         }
         return Description("TemporalStore", type(self.history).__name__, counters=counters)
+
+    async def _keep(self, fold: Projectable[S], state: VersionedState[S | None], replay: Replay) -> None:
+        written = fold.dump(state.state)
+        if self.snapshots is None or not replay.keeps(written):
+            return
+        kept = VersionedState(state.id, state.version, written, state.time, state.recorded_time)
+        await self.snapshots.save(_identity(fold), kept)
+        self._snapshots_made += 1
 
     async def _base(
         self, fold: Projectable[S], stream: str, query: ReadQuery, start: VersionedState[S | None] | None
@@ -160,7 +164,4 @@ def _within(state: VersionedState[Any], query: ReadQuery) -> bool:
 
 
 def _identity(fold: Projectable[Any]) -> str:
-    """Names a fold and the code of its function, so that a changed fold finds no snapshot of the old one."""
-    code = getattr(fold.function, "__code__", None)
-    text = repr((code.co_code, code.co_names, [c for c in code.co_consts if not hasattr(c, "co_code")])) if code else ""
-    return f"{fold.name}@{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+    return f"{fold.name}@{fold.fingerprint}"

@@ -2,6 +2,7 @@
 """A projection of an app, ready to fold: which events it takes, under which keys, and how its state is written."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, Generic
 
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter
 from nerv.app import App, ProjectionSpec
 from nerv.app.specs import KeyRule
 from nerv.errors import TooLarge
+from nerv.history.fingerprint import fingerprint
 from nerv.model import EventModel
 from nerv.types import Event, S, category_of, check_id, entity_of
 from nerv.types.ids import ID_LIMIT
@@ -27,12 +29,19 @@ class Projection(Generic[S]):
         self.name = spec.name
         self.spec = spec
         self.types = frozenset(app.folded(spec))
+        self.snapshots = app.snapshot_policy(spec.category)
         self.rekeyed = spec.key is not None
         self.decode = app.decode
+        self._app = app
         self._key_of = key_function(spec.key)
         self.function: Callable[[S | None, EventModel], S | None] = spec.function
         # A bare dict holds JSON and nothing else: what the fold gets back from the store must equal what it gave.
         self._adapter = None if spec.state is dict else TypeAdapter(spec.state)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the code that its states depend on (see `nerv.history.fingerprint`)."""
+        return fingerprint(self._app, self.spec)
 
     def keys(self, event: Event[bytes]) -> tuple[str, ...]:
         """The keys that an event of history goes to; none for an event that is not of this projection.

@@ -102,7 +102,13 @@ class StateProjector(Generic[S]):
         stream = f"{self.projection.spec.category}-{key}"
         start = None if as_of is not None else self._cache.nearest(EntityId(stream), version)
         found = await self._store.state(
-            self.projection, stream, version=version, as_of=as_of, known_at=known_at, start=start
+            self.projection,
+            stream,
+            version=version,
+            as_of=as_of,
+            known_at=known_at,
+            start=start,
+            policy=self.projection.snapshots,
         )
         if as_of is None and found.version:
             self._cache.put(found)

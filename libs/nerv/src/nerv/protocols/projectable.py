@@ -25,6 +25,11 @@ class Projectable(Protocol[S]):
         ...
 
     @property
+    def fingerprint(self) -> str:
+        """A digest of the code that its states depend on: kept states of another one are not gone on from."""
+        ...
+
+    @property
     def function(self) -> Callable[[S | None, Any], S | None]:
         """The fold: (state, decoded event) to state. The state before the first event is None; None after it is removed."""
         ...
