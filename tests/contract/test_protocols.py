@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Message
 
 import nerv
+from nerv.app import SnapshotPolicy
 from nerv.bus import EventBus
 from nerv.bus.bridge import Bridge
 from nerv.bus.redis_wire import RedisWire
@@ -167,7 +168,7 @@ class TestStateProjectorInSqlite(ProjectorContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[TemporalStore]:
         """A new one."""
-        async with TemporalStore.sqlite(tmp_path / "history.db", snapshot_every=1) as store:
+        async with TemporalStore.sqlite(tmp_path / "history.db", policy=SnapshotPolicy(events=1)) as store:
             yield store
 
 

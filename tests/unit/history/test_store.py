@@ -206,7 +206,7 @@ async def test_a_store_in_a_file_is_there_again(tmp_path: Path) -> None:
 async def test_a_changed_fold_uses_no_state_of_the_old_one(tmp_path: Path) -> None:
     """Also where only what it calls has changed: the snapshots in the file are passed over."""
     rates = {"rate": 1}
-    found = []
+    found: list[tuple[int | None, int]] = []
     for rate in (1, 10, 1):
         rates["rate"] = rate
         changed = nerv.App("bank")

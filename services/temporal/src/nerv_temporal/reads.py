@@ -80,9 +80,9 @@ class StreamReader:
         self._high = min(index.version(stream), LAST_VERSION if query.to_version is None else query.to_version)
         # Recorded time grows with the version: instants are searched for, not read through.
         if query.recorded_from is not None:
-            self._low = max(self._low, _first_recorded(index, stream, to_us(query.recorded_from)))
+            self._low = max(self._low, first_recorded(index, stream, to_us(query.recorded_from)))
         if query.known_at is not None:
-            self._high = min(self._high, _first_recorded(index, stream, to_us(query.known_at) + 1) - 1)
+            self._high = min(self._high, first_recorded(index, stream, to_us(query.known_at) + 1) - 1)
         self._matches = matcher(query)
 
     @classmethod
@@ -142,7 +142,7 @@ class StreamReader:
             self._low = version + 1
 
 
-def _first_recorded(index: Index, stream: str, instant_us: int) -> int:
+def first_recorded(index: Index, stream: str, instant_us: int) -> int:
     """The first version recorded at the instant or later: recorded time grows with the version."""
     low, high = 1, index.version(stream) + 1
     while low < high:

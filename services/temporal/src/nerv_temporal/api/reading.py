@@ -98,7 +98,7 @@ async def state(request: Request[Deps]) -> Response:
     partition = deps.router.partition(stream)
     known_at = (await fit(request, [partition], fresh))[partition].known_at
     query = StateQuery(request.query("projection"), version, as_of, known_at)
-    found = state_of(deps.tail.index, deps.app, stream, query)
+    found = await state_of(deps.tail.index, deps.app, stream, query)
     return respond(to_jsonable_python(found), headers={"etag": f'"{found["version"]}"'} | _holds_at(query.known_at))
 
 

@@ -3,10 +3,10 @@
 
     e <stream> 00 <version: 8>     the event (nerv.api.event.v1.Event)
     i <stream> 00 <event id>       its version (8) and content digest (16), for ever
-    s <stream>                     the stream's version (8)
     l <partition: 4> <offset: 8>   a place of the log: recorded instant in microseconds (8), version (8), <stream> 00 <type>
     p <partition: 4>               next offset (8), last recorded instant in microseconds (8), owner's address
     m                              topic id, and the format of the keys
+and, in rooms of their own, s and t (`streams`), n and v (`snapshots`).
 Numbers are big-endian and unsigned, so that keys sort as numbers do.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nerv.history import Known
 
 META = b"m"
-FORMAT = 2  # an index of another format is built anew from Kafka
+FORMAT = 3  # an index of another format is built anew from Kafka
 
 _VERSION = struct.Struct(">Q")
 _PARTITION = struct.Struct(">QQ")
@@ -63,36 +63,14 @@ def meta(topic_id: str) -> bytes:
     return f"{topic_id}/{FORMAT}".encode()
 
 
-def category_bounds(category: str | None) -> tuple[bytes, bytes]:
-    """First possible key of the streams of a category, and the first one beyond; None is every category."""
-    if category is None:
-        return b"s", b"t"
-    return stream_key(category), stream_key(category) + b"."
-
-
 def id_key(stream: str, event_id: str) -> bytes:
     """The key of an event id."""
     return b"i" + stream.encode() + b"\x00" + event_id.encode()
 
 
-def stream_key(stream: str) -> bytes:
-    """The key of a stream's version."""
-    return b"s" + stream.encode()
-
-
 def partition_key(partition: int) -> bytes:
     """The key of what is covered of a partition."""
     return b"p" + partition.to_bytes(4, "big")
-
-
-def pack_version(version: int) -> bytes:
-    """A version as 8 bytes."""
-    return _VERSION.pack(version)
-
-
-def unpack_version(data: bytes | None) -> int:
-    """The version in 8 bytes; 0 for None."""
-    return 0 if data is None else int(_VERSION.unpack(data)[0])
 
 
 def pack_known(known: Known) -> bytes:

@@ -13,9 +13,19 @@ from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import to_proto
 from nerv.cloudevents.proto_format import to_us
 from nerv.history import Known
-from nerv.types import category_of
+from nerv.types import Event, category_of
 from nerv_temporal.index import keys
 from nerv_temporal.index.keys import Place
+from nerv_temporal.index.snapshots import LAST, Snapshots
+from nerv_temporal.index.streams import (
+    StreamState,
+    category_bounds,
+    late_key,
+    late_version,
+    pack_stream,
+    stream_key,
+    unpack_stream,
+)
 from nerv_temporal.model import Stored
 
 log = structlog.get_logger(__name__)
@@ -49,6 +59,7 @@ class Index:
         self._db.put(keys.META, keys.meta(topic_id))
         self._topic_id = topic_id
         self._partitions: dict[int, PartitionState] = {}
+        self.snapshots = Snapshots(lambda: self._db)
 
     def close(self) -> None:
         """Flush and close."""
@@ -78,7 +89,11 @@ class Index:
 
     def version(self, stream: str) -> int:
         """The stream's version; 0 when it does not exist."""
-        return keys.unpack_version(self._db.get(keys.stream_key(stream)))
+        return self.stream(stream).version
+
+    def stream(self, stream: str) -> StreamState:
+        """The stream as a whole; version 0 when it does not exist."""
+        return unpack_stream(self._db.get(stream_key(stream)))
 
     def known(self, stream: str, event_id: str) -> Known | None:
         """The event of this id in the stream, or None."""
@@ -90,7 +105,7 @@ class Index:
 
         The caller has left out what is covered already; applying an event twice would write the same bytes.
         """
-        batch = WriteBatch(raw_mode=True)
+        batch, streams = WriteBatch(raw_mode=True), dict[str, StreamState]()
         for offset, stored in events:
             event, version = stored.event, stored.event.sequence or 0
             recorded_us = to_us(event.recorded_time or event.time)
@@ -98,13 +113,35 @@ class Index:
             batch.put(keys.place_key(partition, offset), keys.pack_place(place))
             batch.put(keys.event_key(event.stream, version), to_proto(event).SerializeToString())
             batch.put(keys.id_key(event.stream, event.id), keys.pack_known(Known(version, stored.digest)))
-            batch.put(keys.stream_key(event.stream), keys.pack_version(version))
+            self._note(batch, streams, event)
+        for name, found in streams.items():
+            batch.put(stream_key(name), pack_stream(found))
         batch.put(
             keys.partition_key(partition),
             keys.pack_partition(state.next_offset, state.recorded_us, state.address),
         )
         self._db.write(batch)
         self._partitions[partition] = state
+
+    def _note(self, batch: WriteBatch, streams: dict[str, StreamState], event: Event[bytes]) -> None:
+        stream, version, time_us = event.stream, event.sequence or 0, to_us(event.time)
+        before = streams[stream] if stream in streams else self.stream(stream)
+        if version <= before.version:
+            return  # it was applied before
+        streams[stream] = before.after(version, time_us)
+        if time_us < before.latest_us:
+            batch.put(late_key(stream, time_us, version), b"")
+            self.snapshots.void(batch, stream, time_us)
+
+    def late(self, stream: str, after: tuple[int, int], until_us: int) -> Iterator[int]:
+        """The versions of late events behind (time, version) `after` and up to an instant, in that order."""
+        low, high = late_key(stream, *after), late_key(stream, until_us, LAST)
+        iterator = self._db.iter()
+        iterator.seek(low)
+        while iterator.valid() and (key := iterator.key()) <= high:
+            if key != low:
+                yield late_version(key)
+            iterator.next()
 
     def event(self, stream: str, version: int) -> event_pb2.Event | None:
         """One event, or None."""
@@ -158,14 +195,14 @@ class Index:
 
         A category's streams are `<category>` itself and all that begin with `<category>-`.
         """
-        low, high = keys.category_bounds(category)
+        low, high = category_bounds(category)
         iterator = self._db.iter()
-        iterator.seek(max(low, keys.stream_key(after) + b"\0"))
+        iterator.seek(max(low, stream_key(after) + b"\0"))
         while iterator.valid() and (key := iterator.key()) < high:
             name = key[1:].decode()
             # Between `<category>` and `<category>-` sort names such as `<category>!x`, which are other categories.
             if category is None or category_of(name) == category:
-                yield name, keys.unpack_version(iterator.value())
+                yield name, unpack_stream(iterator.value()).version
             iterator.next()
 
 

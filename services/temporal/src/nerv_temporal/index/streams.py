@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the index knows of a stream as a whole, and of its events that arrived late.
+
+    s <stream>                                     version (8), latest time (8), version of the last late event (8)
+    t <stream> 00 <time: 8> <version: 8>           an event that happened before one that stands before it
+
+An event is late if an earlier version has a later `time`. All others are in order of time as they are in order of version,
+so that a fold by time needs an index of the late ones only.
+"""
+
+import struct
+from typing import NamedTuple
+
+from nerv_temporal.index.snapshots import BIAS
+
+_STREAM = struct.Struct(">QQQ")
+_LATE = struct.Struct(">QQ")
+
+
+class StreamState(NamedTuple):
+    """A stream as a whole: its version, the latest time of its events (microseconds), the version of its last late event."""
+
+    version: int = 0
+    latest_us: int = -BIAS
+    late: int = 0
+
+    def after(self, version: int, time_us: int) -> "StreamState":
+        """With one event more."""
+        if time_us < self.latest_us:
+            return StreamState(version, self.latest_us, version)
+        return StreamState(version, time_us, self.late)
+
+
+def stream_key(stream: str) -> bytes:
+    """The key of a stream."""
+    return b"s" + stream.encode()
+
+
+def category_bounds(category: str | None) -> tuple[bytes, bytes]:
+    """First possible key of the streams of a category, and the first one beyond; None is every category."""
+    if category is None:
+        return b"s", b"t"
+    return stream_key(category), stream_key(category) + b"."
+
+
+def pack_stream(state: StreamState) -> bytes:
+    """A stream as a whole."""
+    return _STREAM.pack(state.version, state.latest_us + BIAS, state.late)
+
+
+def unpack_stream(data: bytes | None) -> StreamState:
+    """A stream as a whole; None is one that does not exist."""
+    if data is None:
+        return StreamState()
+    version, latest, late = _STREAM.unpack(data)
+    return StreamState(version, latest - BIAS, late)
+
+
+def late_key(stream: str, time_us: int, version: int) -> bytes:
+    """The key of a late event."""
+    return b"t" + stream.encode() + b"\x00" + _LATE.pack(time_us + BIAS, version)
+
+
+def late_version(key: bytes) -> int:
+    """The version in the key of a late event."""
+    return int.from_bytes(key[-8:], "big")
