@@ -12,10 +12,13 @@ import pytest
 import pytest_asyncio
 
 from nerv.client import Client
+from nerv.client.commands import Commands
+from nerv.client.streams import Streams
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import Misconfigured, Unavailable, VersionConflict
 from nerv.history.memory import MemoryHistory
 from nerv.history.sqlite import SqliteHistory
+from nerv.kafka import KafkaSettings
 from nerv.protocols import Appended, AppendRequest, Expected, History, Snapshots
 from nerv.protocols.history import Expect
 from nerv.testing.contracts.history import HistoryContract, made
@@ -138,10 +141,19 @@ class TestSqliteHistory(HistoryContract):
             await history.append([])
 
 
+class OverKafka:
+    """Appends as commands over Kafka; reads over HTTP."""
+
+    def __init__(self, commands: Commands, streams: Streams) -> None:
+        self.append = commands.append
+        self.read = streams.read
+        self.read_category = streams.read_category
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def temporal(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[History]:
+async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
     """One service for all tests; their streams have names of their own."""
-    mesh = LocalMesh(
+    async with LocalMesh(
         app="ledger:app",
         services=["temporal"],
         folder=tmp_path_factory.mktemp("temporal") / ".nerv",
@@ -149,9 +161,22 @@ async def temporal(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPath
         kafka=kafka,
         redis=redis_url,
         env={"PYTHONPATH": str(APPS)},
-    )
-    async with mesh, Client({"temporal": mesh.url("temporal")}) as client:
-        yield client.streams
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
+    """The mesh over HTTP."""
+    async with Client({"temporal": mesh.url("temporal")}) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def commands(mesh: LocalMesh) -> AsyncIterator[Commands]:
+    """The mesh over Kafka."""
+    async with Commands(KafkaSettings(bootstrap_servers=mesh.context["kafka"]), mesh.mesh) as commands:
+        yield commands
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -159,6 +184,16 @@ class TestTemporal(HistoryContract):
     """Temporal, behind its client, keeps the contract."""
 
     @pytest.fixture
-    def history(self, temporal: History) -> History:
+    def history(self, client: Client) -> History:
         """The same service for each test."""
-        return temporal
+        return client.streams
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestTemporalOverKafka(HistoryContract):
+    """Temporal, asked by commands over Kafka, keeps the contract."""
+
+    @pytest.fixture
+    def history(self, commands: Commands, client: Client) -> History:
+        """The same service for each test."""
+        return OverKafka(commands, client.streams)

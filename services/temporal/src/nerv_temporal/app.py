@@ -20,8 +20,10 @@ from nerv_temporal.tail import Tail
 
 def open_index(settings: TemporalSettings) -> Index:
     """The index of the topic as it is now. Raises NotFound, Unavailable, or Misconfigured for another partition count."""
-    topic = Admin(settings.kafka, f"temporal-{settings.instance}-admin").describe(settings.history)
-    check_partitions(topic.name, settings.partitions, topic.partitions)
+    admin = Admin(settings.kafka, f"temporal-{settings.instance}-admin")
+    topic = admin.describe(settings.history)
+    for one in (topic, *map(admin.describe, (settings.barriers, settings.commands, settings.replies))):
+        check_partitions(one.name, settings.partitions, one.partitions)
     return Index(settings.index_dir, topic.id)
 
 
@@ -41,7 +43,7 @@ class Wiring(containers.DeclarativeContainer):
         settings.provided.partitions,
         index,
     )
-    owners = providers.Singleton(Owners, settings, tail, clock)
+    owners = providers.Singleton(Owners, settings, app, tail, clock)
     router = providers.Singleton(Router, settings, owners, tail)
     deps = providers.Singleton(Deps, settings=settings, app=app, router=router, owners=owners, tail=tail, clock=clock)
 

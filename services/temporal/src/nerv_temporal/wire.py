@@ -11,7 +11,7 @@ from nerv.errors import Invalid, NervError, Refused
 from nerv.limits import Limits, check_batch, check_event_size
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected
 from nerv.protocols.history import Expect
-from nerv.types import Event, check_id
+from nerv.types import Event, check_id, check_version
 
 _EXPECT = {
     history_pb2.EXPECT_ANY: Expect.ANY,
@@ -44,14 +44,16 @@ def read_batch(body: bytes, app: App, limits: Limits) -> list[AppendRequest | Ne
     except Exception as error:  # protobuf's DecodeError is not one type over its implementations
         raise Invalid(f"the body is not a nerv.api.history.v1.AppendBatch: {error}") from None
     check_batch(len(message.requests), limits)
-    return [_read_one(one, app, limits) for one in message.requests]
+    return [read_append(one, app, limits) for one in message.requests]
 
 
-def _read_one(message: history_pb2.AppendRequest, app: App, limits: Limits) -> AppendRequest | NervError:
+def read_append(message: history_pb2.AppendRequest, app: App, limits: Limits) -> AppendRequest | NervError:
+    """One request, checked; or why it is refused."""
     try:
         expect = _EXPECT.get(message.expect)
         if expect is None:
             raise Invalid("expect must say any, none, exists or exact")
+        check_version(message.expected_version, "expected_version")
         events: list[Event[bytes]] = [from_proto(event) for event in message.events]
         request = AppendRequest(message.stream, events, Expected(expect, message.expected_version))
         check_append(request, app, limits)

@@ -2,6 +2,7 @@
 """The asyncio client of the mesh; the command line stands on it."""
 
 from nerv.client.client import Client
+from nerv.client.commands import Commands
 from nerv.client.states import States
 
-__all__ = ["Client", "States"]
+__all__ = ["Client", "Commands", "States"]

@@ -74,9 +74,12 @@ class BatchConsumer:
         strategy: Literal["cooperative-sticky", "range"] = "cooperative-sticky",
         batch: int = BATCH,
         wait: float = WAIT_SECONDS,
+        eager: bool = False,
         ends: bool = False,
     ) -> None:
-        """`ends` keeps `ended` up to date: how far each partition had been read when it had no more."""
+        """`ends` keeps `ended` up to date: how far each partition had been read when it had no more. `eager` hands over
+        what is there as soon as something is, where an answer is waited for; batches are smaller then.
+        """
         self._consumer = Consumer(
             settings.consumer(client_id, group)
             | {
@@ -90,7 +93,7 @@ class BatchConsumer:
         self._assign = dict(assign or {})
         self._rebalance = rebalance
         self._cooperative = strategy == "cooperative-sticky"
-        self._batch, self._wait = batch, wait
+        self._batch, self._wait, self._eager = batch, wait, eager
         self.ended: dict[Partition, int] = {}
         self._ready: asyncio.Queue[list[Received] | BaseException | _End] = asyncio.Queue()
         self._ahead = threading.Semaphore(AHEAD)
@@ -206,7 +209,9 @@ class BatchConsumer:
         if not self._ahead.acquire(timeout=PATIENCE_SECONDS):
             self._serve_group_until_free()
             return
-        records = self._consumer.consume(self._batch, self._wait)
+        records = self._consumer.consume(1 if self._eager else self._batch, self._wait)
+        if self._eager and records:
+            records += self._consumer.consume(self._batch - 1, 0)
         good = [record for record in records if record.error() is None]
         if self._topics:
             self._group_metadata = self._consumer.consumer_group_metadata()

@@ -8,14 +8,15 @@ can write (re-making only one lost 21 versions in a fight of three owners, a fen
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as NativeProducer
 
 from nerv.errors import Retry, Unavailable
+from nerv.kafka.consumer import BatchConsumer
 from nerv.kafka.records import Outgoing
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 
@@ -24,6 +25,7 @@ COMMIT_SECONDS = 8.0  # below the transaction's own time-out, so that the verdic
 LINGER_MS = 5  # a commit flushes at once; until then records gather in one batch
 
 MakeFence = Callable[[str, str], Outgoing]
+Reply = Callable[[int], Sequence[Outgoing]]
 
 
 class CommitFailed(Unavailable):
@@ -31,6 +33,21 @@ class CommitFailed(Unavailable):
 
     title = "Commit failed"
     retry = Retry.SAME_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """How far a transaction has consumed: `offsets` are the next to read, committed in the name of the consumer's group.
+
+    No group assigns these partitions, so the fence of the writer alone keeps others from committing.
+    """
+
+    consumer: BatchConsumer
+    offsets: Mapping[tuple[str, int], int]
+
+    def positions(self) -> list[TopicPartition]:
+        """As confluent-kafka names them."""
+        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in self.offsets.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +80,17 @@ class FencedWriter:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._take_over, uuid.uuid4().hex, fence)
 
-    async def commit(self, records: Sequence[Outgoing]) -> int:
+    async def commit(
+        self, records: Sequence[Outgoing], *, reply: Reply | None = None, consumed: Consumed | None = None
+    ) -> int:
         """Commit `records` as one transaction; answers the offset of the last of them in this writer's partition.
 
         Those of the partition stand one after the other, for nobody else writes in between; -1 if there are none.
-        Raises CommitFailed when they are not surely committed.
+        `reply`, called with that offset in the writer's own thread, makes further records of the same transaction;
+        `consumed` moves the offsets of a group with it. Raises CommitFailed when all that is not surely committed.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._commit, records)
+        return await loop.run_in_executor(self._thread, self._commit, records, reply, consumed)
 
     async def close(self) -> None:
         """Let the producers go. A transaction that is open stays open until the next owner ends it."""
@@ -100,23 +120,35 @@ class FencedWriter:
         self._commit([fence(token, "a")])
         return TakeOver(token, self._commit([fence(token, "b")]))
 
-    def _commit(self, records: Sequence[Outgoing]) -> int:
+    def _commit(self, records: Sequence[Outgoing], reply: Reply | None = None, consumed: Consumed | None = None) -> int:
         if len(self._producers) != 2:
             raise CommitFailed("this writer owns nothing; take over first")
         producer = self._producers[self._turn]
         self._last_offset = -1
-        _native(lambda: self._transaction(producer, records), "commit")
+        _native(lambda: self._transaction(producer, records, reply, consumed), "commit")
         # The next transaction begins on the other producer: one begun on this one, before the markers of this
         # commit are written, makes librdkafka wait 20 ms.
         self._turn ^= 1
         return self._last_offset
 
-    def _transaction(self, producer: NativeProducer, records: Sequence[Outgoing]) -> None:
+    def _transaction(
+        self, producer: NativeProducer, records: Sequence[Outgoing], reply: Reply | None, consumed: Consumed | None
+    ) -> None:
         producer.begin_transaction()
         last = max((i for i, r in enumerate(records) if r.topic == self._topic), default=-1)
         for i, (topic, value, key, headers, partition) in enumerate(records):
             report = self._reported if i == last else None
             producer.produce(topic, value, key, partition, report, headers=list(headers))
+        if reply is not None:
+            if last >= 0 and (producer.flush(COMMIT_SECONDS) or self._last_offset < 0):
+                # A reply tells the offset of what was written: Kafka has to name it first. One more round trip.
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            for topic, value, key, headers, partition in reply(self._last_offset):
+                producer.produce(topic, value, key, partition, headers=list(headers))
+        if consumed is not None:
+            producer.send_offsets_to_transaction(
+                consumed.positions(), consumed.consumer.group_metadata(), COMMIT_SECONDS
+            )
         producer.commit_transaction(COMMIT_SECONDS)
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 
 import structlog
 
+from nerv.app import App
 from nerv.kafka import Membership
 from nerv.protocols import Clock
 from nerv_temporal.owner.partition import PartitionOwner
@@ -23,8 +24,9 @@ log = structlog.get_logger(__name__)
 class Owners:
     """Enters the group once the index has caught up, so that every take-over reads only the tail. Use as `async with`."""
 
-    def __init__(self, settings: TemporalSettings, tail: Tail, clock: Clock) -> None:
+    def __init__(self, settings: TemporalSettings, app: App, tail: Tail, clock: Clock) -> None:
         self._settings = settings
+        self._app = app
         self._tail = tail
         self._clock = clock
         self._owners: dict[int, PartitionOwner] = {}
@@ -86,7 +88,10 @@ class Owners:
             log.info("owners.gained", partitions=sorted(partitions))
         for partition in partitions:
             if partition not in self._owners:
-                self._owners[partition] = PartitionOwner(self._settings, partition, self._tail, self._clock)
+                self._owners[partition] = self._made(partition)
+
+    def _made(self, partition: int) -> PartitionOwner:
+        return PartitionOwner(self._settings, self._app, partition, self._tail, self._clock)
 
     async def _lost(self, partitions: AbstractSet[int]) -> None:
         if partitions:

@@ -4,20 +4,23 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 
-from nerv.cloudevents.proto_format import from_us, to_us
+from nerv.app import App
+from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NervError, Unavailable
-from nerv.history import Duplicate
-from nerv.kafka import CommitFailed, FencedWriter, Outgoing
-from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock
+from nerv.kafka import CommitFailed, Consumed, FencedWriter, Outgoing
+from nerv.protocols import AppendOutcome, AppendRequest, Clock
 from nerv.telemetry import Carrier, contexts_of, span
 from nerv.telemetry import names as n
 from nerv.types import Event
-from nerv_temporal.model import Accepted, TickPlan, plan_tick, recorded_instant
+from nerv_temporal.model import recorded_instant
+from nerv_temporal.owner.commands import Commands
+from nerv_temporal.owner.tick import Tick
 from nerv_temporal.owner.waiting import Queue, Waiting, verdicts
 from nerv_temporal.records import Closing, Fence, Record, barrier_record, closing_record, event_record, fence_record
 from nerv_temporal.settings import TemporalSettings
@@ -41,16 +44,19 @@ class Me:
 class PartitionOwner:
     """Serves one partition while the group's assignment says so, and Kafka's fences prove it."""
 
-    def __init__(self, settings: TemporalSettings, partition: int, tail: Tail, clock: Clock) -> None:
+    def __init__(self, settings: TemporalSettings, app: App, partition: int, tail: Tail, clock: Clock) -> None:
         self.partition = partition
         self.serving = False
         self.take_overs = 0
         self.since = time.monotonic()  # when it began to serve, or to try to
         self._settings = settings
+        self._app = app
         self._me = Me(settings.instance, settings.http.url)
         self._tail = tail
         self._clock = clock
         self._queue = Queue(settings.temporal.waiting)
+        self._commands: Commands | None = None
+        self._first_owner = False
         self._leaving = asyncio.Event()
         self._task = asyncio.create_task(self._own(), name=f"owner-{partition}")
 
@@ -94,16 +100,12 @@ class PartitionOwner:
     async def _own(self) -> None:
         pause = FIRST_PAUSE
         while not self._leaving.is_set():
-            writer = FencedWriter(
-                self._settings.kafka,
-                self._settings.history,
-                self.partition,
-                f"temporal-{self._settings.instance}-{self.partition}",
-            )
+            writer = self._writer()
             try:
                 await self._take_over(writer)
                 pause = FIRST_PAUSE
-                await self._serve(writer)
+                async with self._reading_commands():
+                    await self._serve(writer)
             except NervError as error:
                 log.warning("owner.failed", partition=self.partition, error=str(error))
                 if not self._leaving.is_set():
@@ -122,11 +124,16 @@ class PartitionOwner:
                 if self._leaving.is_set():
                     self._queue.refuse_all("this replica lets the partition go")
 
+    def _writer(self) -> FencedWriter:
+        name = f"temporal-{self._settings.instance}-{self.partition}"
+        return FencedWriter(self._settings.kafka, self._settings.history, self.partition, name)
+
     async def _take_over(self, writer: FencedWriter) -> None:
         def fence(token: str, producer: str) -> Outgoing:
             record = Fence(self._me.name, self._me.address, token, producer)
             return fence_record(self._settings.history, self.partition, record, self._clock.now())
 
+        self._first_owner = not self._tail.index.partition(self.partition).address
         taken = await writer.take_over(fence)
         # Whoever wrote before is shut out now; what they committed stands before our second fence.
         await self._tail.reached(self.partition, taken.offset, CATCH_UP_SECONDS)
@@ -134,6 +141,20 @@ class PartitionOwner:
         self.since = time.monotonic()
         self.take_overs += 1
         log.info("owner.serving", partition=self.partition, fence_offset=taken.offset, take_overs=self.take_overs)
+
+    @asynccontextmanager
+    async def _reading_commands(self) -> AsyncIterator[None]:
+        """Commands are read as long as a take-over holds, no longer: offsets are looked up behind the fences."""
+        commands = Commands(self._settings, self._app, self.partition, self._queue, first_owner=self._first_owner)
+        task = asyncio.create_task(commands.run(), name=f"commands-{self.partition}")
+        self._commands = commands
+        try:
+            yield
+        finally:
+            self._commands = None
+            task.cancel()
+            await asyncio.wait({task})
+            self._queue.drop_commands()
 
     async def _serve(self, writer: FencedWriter) -> None:
         while not self._leaving.is_set():
@@ -146,33 +167,38 @@ class PartitionOwner:
                 await self._tick(writer, taken)
 
     async def _tick(self, writer: FencedWriter, taken: list[Waiting]) -> None:
-        closing_us = max(item.closing_us for item in taken)
         covered = self._tail.index.partition(self.partition)
+        closing_us = max(item.closing_us for item in taken)
         recorded = recorded_instant(to_us(self._clock.now()), covered.recorded_us, closing_us)
-        appends = [item for item in taken if item.append is not None]
-        plan = plan_tick([item.append for item in appends if item.append is not None], self._tail.index, recorded)
-        records: list[Record] = [Closing(closing_us)] if closing_us else []
-        records += [stored.event for stored in plan.events]
+        tick = Tick(self.partition, taken, self._tail.index, recorded)
         for item in taken:
             item.tried = True
         try:
-            last = await self._commit(writer, records)
+            last = await self._commit(writer, tick)
         except CommitFailed:
             self._queue.put_back(taken)  # the log will tell, after the take-over; the ids make a second try harmless
             raise
-        if records:
+        if records := tick.records:
             self._tail.advance(self.partition, last - len(records) + 1, records, last + 1)
-        self._answer(taken, appends, plan, last)
+        for item, outcome in zip(taken, tick.outcomes(last), strict=True):
+            item.resolve(outcome)
 
-    async def _commit(self, writer: FencedWriter, records: list[Record]) -> int:
+    async def _commit(self, writer: FencedWriter, tick: Tick) -> int:
+        records = tick.records
         contexts = contexts_of(Carrier(r.traceparent, r.tracestate) for r in records if isinstance(r, Event))
+        replies = None if tick.next_command is None else lambda last: list(tick.replies(self._settings, last))
         with span(
             f"commit {self._settings.history}",
             links=[context for context, _ in contexts],
             parent=contexts[0][0] if contexts else Carrier(),
             attributes={n.SYSTEM: n.KAFKA, n.PARTITION: str(self.partition), n.BATCH_COUNT: len(records)},
         ):
-            return await writer.commit(self._outgoing(records))
+            return await writer.commit(self._outgoing(records), reply=replies, consumed=self._consumed(tick))
+
+    def _consumed(self, tick: Tick) -> Consumed | None:
+        if tick.next_command is None or self._commands is None:
+            return None
+        return self._commands.consumed(tick.next_command)
 
     def _outgoing(self, records: list[Record]) -> list[Outgoing]:
         topic, partition, now = self._settings.history, self.partition, self._clock.now()
@@ -183,31 +209,6 @@ class PartitionOwner:
             elif isinstance(record, Event):
                 made.append(event_record(topic, partition, record))
         return made or [barrier_record(self._settings.barriers, partition, now)]
-
-    def _answer(self, taken: list[Waiting], appends: list[Waiting], plan: TickPlan, last: int) -> None:
-        end = self._tail.index.partition(self.partition).next_offset - 1
-        for item, judged in zip(appends, plan.verdicts, strict=True):
-            if isinstance(judged, NervError):
-                item.resolve(judged)
-            elif isinstance(judged, Duplicate):
-                item.resolve(self._first_answer(item, judged, end))
-            else:
-                item.resolve(self._done(plan, judged, last))
-        for item in taken:
-            if item.append is None:
-                item.resolve(Appended(0, 0, self.partition, end, from_us(plan.recorded_us)))
-
-    def _done(self, plan: TickPlan, accepted: Accepted, last: int) -> Appended:
-        first, final = plan.events[accepted.start].event, plan.events[accepted.stop - 1].event
-        offset = last - (len(plan.events) - accepted.stop)
-        return Appended(first.sequence or 0, final.sequence or 0, self.partition, offset, from_us(plan.recorded_us))
-
-    def _first_answer(self, item: Waiting, duplicate: Duplicate, end: int) -> Appended:
-        # A position that covers the event serves as well as its own: the token only says how far to have read.
-        stream = item.append.stream if item.append is not None else ""
-        event = self._tail.index.event(stream, duplicate.last_version)
-        recorded = from_us(event.recorded_time_us if event is not None else 0)
-        return Appended(duplicate.first_version, duplicate.last_version, self.partition, end, recorded, duplicate=True)
 
 
 def _future() -> "asyncio.Future[AppendOutcome]":

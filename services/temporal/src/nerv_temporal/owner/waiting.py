@@ -7,13 +7,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nerv.errors import NervError, Overloaded, Unavailable, UnknownOutcome
+from nerv.kafka import Outgoing
 from nerv.protocols import AppendOutcome, AppendRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a request stands that came over Kafka, and who waits for the reply.
+
+    One that is malformed has a `refusal`; one that does not even say who sent it becomes a dead `letter`. With neither and
+    without a sender it is none: the offset is committed again, for Kafka forgets those that are not.
+    """
+
+    offset: int
+    id: str = ""
+    sender: str = ""
+    key: bytes = b""
+    refusal: NervError | None = None
+    letter: Outgoing | None = None
+
+    @property
+    def renews(self) -> bool:
+        """Whether only the offset is to be committed again."""
+        return self.letter is None and not self.sender
 
 
 @dataclass(eq=False, slots=True)
 class Waiting:
     """One append, one closing of recorded time (`closing_us`), or, with neither, one barrier.
 
+    With `command` it came over Kafka: it is answered there, in the transaction that also takes it off the topic.
     `tried` once it was part of a transaction whose end is not known: from then on only the log can tell.
     """
 
@@ -23,6 +46,7 @@ class Waiting:
     tried: bool = False
     abandoned: bool = False
     size: int = field(default=0)
+    command: Command | None = None
 
     def resolve(self, outcome: AppendOutcome) -> None:
         """Answer, unless the asker has gone."""
@@ -49,11 +73,20 @@ class Queue:
         self._waiting.append(item)
         self._arrived.set()
 
-    def put_back(self, items: list[Waiting]) -> None:
-        """Return what a tick could not finish, in order, before all others."""
-        self._waiting.extendleft(reversed(items))
+    def put_commands(self, items: Sequence[Waiting]) -> None:
+        """Let commands wait: without a bound of their own, for no more are read before these are answered."""
+        self._waiting.extend(items)
+        self._arrived.set()
+
+    def put_back(self, items: Sequence[Waiting]) -> None:
+        """Return what a tick could not finish, in order, before all others; commands stay in Kafka, and are read again."""
+        self._waiting.extendleft(item for item in reversed(items) if item.command is None)
         if items:
             self._arrived.set()
+
+    def drop_commands(self) -> None:
+        """Forget what came over Kafka: whoever owns the partition next reads it there."""
+        self._waiting = deque(item for item in self._waiting if item.command is None)
 
     def wake(self) -> None:
         """Have `arrived` return, whether or not something waits."""

@@ -113,6 +113,70 @@ class HistoryContract:
         assert (again.first_version, again.last_version, again.recorded_time) == (1, 2, first.recorded_time)
         assert [e.sequence async for e in history.read(stream)] == [1, 2, 3]
 
+    @pytest.mark.parametrize(
+        ("first", "again"),
+        [
+            (Expected(), Expected()),
+            (Expected(Expect.NONE), Expected(Expect.NONE)),
+            (Expected(Expect.EXACT, 0), Expected(Expect.EXACT, 0)),
+            (Expected(), Expected(Expect.EXISTS)),
+            (Expected(), Expected(Expect.EXACT, 77)),
+        ],
+        ids=["any", "none", "exact", "exists", "another version"],
+    )
+    async def test_a_repeat_is_known_in_every_mode(self, history: History, first: Expected, again: Expected) -> None:
+        """Whatever version is expected the ids come first: the stream has moved on, and the first answer holds."""
+        stream, events = fresh(), [made(), made()]
+        answer = await done(history, AppendRequest(stream, events, first))
+        await done(history, AppendRequest(stream, [made()]))
+        repeated = await done(history, AppendRequest(stream, events, again))
+        assert repeated.duplicate
+        assert (repeated.first_version, repeated.last_version) == (answer.first_version, answer.last_version) == (1, 2)
+
+    async def test_ids_are_known_for_the_life_of_the_stream(self, history: History) -> None:
+        """No window: the first id is still known after thousands of others."""
+        stream, event = fresh(), made()
+        await done(history, AppendRequest(stream, [event]))
+        for _ in range(10):
+            await done(history, AppendRequest(stream, [made() for _ in range(300)]))
+        again = await done(history, AppendRequest(stream, [event]))
+        assert (again.duplicate, again.first_version) == (True, 1)
+        assert isinstance(await one(history, AppendRequest(stream, [made(b"2", event_id=event.id)])), IdConflict)
+
+    async def test_repeats_at_once_share_one_answer(self, history: History) -> None:
+        """The same request in one call and in many calls at once: one append, and the same versions for all."""
+        stream = fresh()
+        request = AppendRequest(stream, [made(), made()], Expected(Expect.NONE))
+        answers = await asyncio.gather(*(history.append([request, request]) for _ in range(5)))
+        outcomes = [outcome for answer in answers for outcome in answer]
+        assert {(o.first_version, o.last_version, o.recorded_time) for o in outcomes if isinstance(o, Appended)} == {
+            (1, 2, outcomes[0].recorded_time if isinstance(outcomes[0], Appended) else None)
+        }
+        assert [o.duplicate for o in outcomes if isinstance(o, Appended)].count(False) == 1
+        assert [e.sequence async for e in history.read(stream)] == [1, 2]
+
+    async def test_an_answer_names_a_position_that_grows(self, history: History) -> None:
+        """Later appends to a stream have later positions, in the same partition; a repeat's covers the first one's."""
+        stream = fresh()
+        requests = [AppendRequest(stream, [made()]) for _ in range(3)]
+        answers = [await done(history, request) for request in requests]
+        assert len({answer.partition for answer in answers}) == 1
+        assert [a.offset for a in answers] == sorted({a.offset for a in answers})
+        assert (await done(history, requests[0])).offset >= answers[0].offset
+
+    async def test_a_request_that_names_an_id_twice_is_refused(self, history: History) -> None:
+        """Two events of one id in a request: IdConflict, and no stream."""
+        stream, event = fresh(), made()
+        assert isinstance(await one(history, AppendRequest(stream, [event, event])), IdConflict)
+        with pytest.raises(NotFound):
+            _ = [e async for e in history.read(stream)]
+
+    async def test_a_repeat_in_another_order_is_refused(self, history: History) -> None:
+        """The same two events the other way round are not the same request."""
+        stream, first, second = fresh(), made(), made()
+        await done(history, AppendRequest(stream, [first, second]))
+        assert isinstance(await one(history, AppendRequest(stream, [second, first])), IdConflict)
+
     async def test_an_id_with_other_content_is_refused(self, history: History) -> None:
         """Same id, other data: IdConflict, and the first event stays."""
         stream, event_id = fresh(), new_event_id()

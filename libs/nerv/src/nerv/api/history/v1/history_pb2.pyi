@@ -220,6 +220,66 @@ class AppendBatchReply(_message.Message):
 Global___AppendBatchReply: _TypeAlias = AppendBatchReply  # noqa: Y015
 
 @_typing.final
+class AppendCommand(_message.Message):
+    """One append over Kafka: the value of a record of <mesh>.commands.v1, in the partition of its stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Chosen by the sender, new for each command: the reply carries it."""
+    sender: _builtins.str
+    """Who waits for the reply; the replies of all senders share a topic."""
+    @_builtins.property
+    def request(self) -> Global___AppendRequest: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        request: Global___AppendRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request", b"request", "sender", b"sender"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendCommand: _TypeAlias = AppendCommand  # noqa: Y015
+
+@_typing.final
+class AppendCommandReply(_message.Message):
+    """The answer, committed together with what it tells: the value of a record of <mesh>.replies.v1, in the partition of the
+    command.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    command_id: _builtins.str
+    sender: _builtins.str
+    @_builtins.property
+    def reply(self) -> Global___AppendReply: ...
+    def __init__(
+        self,
+        *,
+        command_id: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        reply: Global___AppendReply | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "reply", b"reply", "sender", b"sender"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendCommandReply: _TypeAlias = AppendCommandReply  # noqa: Y015
+
+@_typing.final
 class Fence(_message.Message):
     """Written by a new owner of a partition through each of its two producers; the second one seen proves that
     every earlier owner is shut out.

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One transaction of an owner: what it writes, and what each request is told once that is committed."""
+
+from collections.abc import Iterator, Sequence
+
+from nerv.api.history.v1 import history_pb2
+from nerv.client.commands import SENDER
+from nerv.cloudevents.proto_format import from_us
+from nerv.history import Duplicate
+from nerv.kafka import Outgoing
+from nerv.protocols import Appended, AppendOutcome
+from nerv_temporal.index import Index
+from nerv_temporal.model import Accepted, Verdict, plan_tick
+from nerv_temporal.owner.waiting import Waiting
+from nerv_temporal.records import Closing, Record
+from nerv_temporal.settings import TemporalSettings
+from nerv_temporal.wire import reply_to
+
+
+class Tick:
+    """The plan of one transaction. Everything it needs of the index is looked up when it is made."""
+
+    def __init__(self, partition: int, taken: Sequence[Waiting], index: Index, recorded_us: int) -> None:
+        self.taken = taken
+        self._partition = partition
+        self._covered = index.partition(partition).next_offset - 1
+        self._plan = plan_tick([item.append for item in taken if item.append is not None], index, recorded_us)
+        self._recorded = from_us(recorded_us)
+        verdicts = iter(self._plan.verdicts)
+        self._verdicts = [next(verdicts) if item.append is not None else None for item in taken]
+        self._first_recorded = {
+            (item.append.stream, verdict.last_version): event.recorded_time_us
+            for item, verdict in zip(taken, self._verdicts, strict=True)
+            if item.append is not None
+            and isinstance(verdict, Duplicate)
+            and (event := index.event(item.append.stream, verdict.last_version)) is not None
+        }
+
+    @property
+    def records(self) -> list[Record]:
+        """What is written to history: a closing of recorded time, then the events."""
+        closing_us = max(item.closing_us for item in self.taken) if self.taken else 0
+        events: list[Record] = [stored.event for stored in self._plan.events]
+        return [Closing(closing_us), *events] if closing_us else events
+
+    @property
+    def next_command(self) -> int | None:
+        """The offset after the last command of the tick; None without commands."""
+        return max((item.command.offset + 1 for item in self.taken if item.command is not None), default=None)
+
+    def outcomes(self, last: int) -> list[AppendOutcome]:
+        """What each request is told, when the last record of history stands at offset `last` (-1: there is none)."""
+        return [self._outcome(item, verdict, last) for item, verdict in zip(self.taken, self._verdicts, strict=True)]
+
+    def _outcome(self, item: Waiting, verdict: Verdict | None, last: int) -> AppendOutcome:
+        if item.append is None or verdict is None:
+            refusal = item.command.refusal if item.command is not None else None
+            return refusal or Appended(0, 0, self._partition, max(self._covered, last), self._recorded)
+        if isinstance(verdict, Duplicate):
+            return self._first_answer(item.append.stream, verdict, last)
+        if isinstance(verdict, Accepted):
+            return self._done(verdict, last)
+        return verdict
+
+    def _done(self, accepted: Accepted, last: int) -> Appended:
+        events = self._plan.events
+        first, final = events[accepted.start].event, events[accepted.stop - 1].event
+        offset = last - (len(events) - accepted.stop)
+        return Appended(first.sequence or 0, final.sequence or 0, self._partition, offset, self._recorded)
+
+    def _first_answer(self, stream: str, duplicate: Duplicate, last: int) -> Appended:
+        # A position that covers the event serves as well as its own: the token only says how far to have read. An event
+        # that the index has not yet is of this very tick.
+        first_us = self._first_recorded.get((stream, duplicate.last_version))
+        return Appended(
+            duplicate.first_version,
+            duplicate.last_version,
+            self._partition,
+            max(self._covered, last),
+            self._recorded if first_us is None else from_us(first_us),
+            duplicate=True,
+        )
+
+    def replies(self, settings: TemporalSettings, last: int) -> Iterator[Outgoing]:
+        """What goes to the senders of commands, and to the dead letters: written by the same transaction."""
+        for item, outcome in zip(self.taken, self.outcomes(last), strict=True):
+            command = item.command
+            if command is None or command.renews:
+                continue
+            if command.letter is not None:
+                yield command.letter
+                continue
+            message = history_pb2.AppendCommandReply(
+                command_id=command.id, sender=command.sender, reply=reply_to(outcome, settings.history)
+            )
+            yield Outgoing(
+                settings.replies,
+                message.SerializeToString(),
+                command.key,
+                [(SENDER, command.sender.encode())],
+                self._partition,
+            )
