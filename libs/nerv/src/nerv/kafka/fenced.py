@@ -8,15 +8,15 @@ can write (re-making only one lost 21 versions in a fight of three owners, a fen
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as NativeProducer
 
 from nerv.errors import Retry, Unavailable
-from nerv.kafka.consumer import BatchConsumer
 from nerv.kafka.records import Outgoing
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 
@@ -26,6 +26,7 @@ LINGER_MS = 5  # a commit flushes at once; until then records gather in one batc
 
 MakeFence = Callable[[str, str], Outgoing]
 Reply = Callable[[int], Sequence[Outgoing]]
+R = TypeVar("R")
 
 
 class CommitFailed(Unavailable):
@@ -37,12 +38,12 @@ class CommitFailed(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """How far a transaction has consumed: `offsets` are the next to read, committed in the name of the consumer's group.
+    """How far a transaction has consumed: `offsets` are the next to read. `group` is a consumer's `group_metadata()`.
 
     No group assigns these partitions, so the fence of the writer alone keeps others from committing.
     """
 
-    consumer: BatchConsumer
+    group: object
     offsets: Mapping[tuple[str, int], int]
 
     def positions(self) -> list[TopicPartition]:
@@ -75,10 +76,17 @@ class FencedWriter:
         # Commits block in native code, without the interpreter's lock; each partition waits in a thread of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{topic}/{partition}")
 
-    async def take_over(self, fence: MakeFence) -> TakeOver:
-        """Shut out every earlier owner; `fence(token, "a" or "b")` makes the two fence records. Raises CommitFailed."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._take_over, uuid.uuid4().hex, fence)
+    async def take_over(self, fence: MakeFence, begin: Callable[[], Awaitable[Consumed]] | None = None) -> TakeOver:
+        """Shut out every earlier owner; `fence(token, "a" or "b")` makes the two fence records. Raises CommitFailed.
+
+        `begin` is asked once nobody else can commit: where to go on consuming. The first fence commits that with it, so
+        that a partition with a fence has an offset. What it raises goes on.
+        """
+        token = uuid.uuid4().hex
+        await self._run(self._shut_out)
+        consumed = await begin() if begin is not None else None
+        await self._run(self._commit, [fence(token, "a")], None, consumed)
+        return TakeOver(token, await self._run(self._commit, [fence(token, "b")]))
 
     async def commit(
         self, records: Sequence[Outgoing], *, reply: Reply | None = None, consumed: Consumed | None = None
@@ -89,21 +97,22 @@ class FencedWriter:
         `reply`, called with that offset in the writer's own thread, makes further records of the same transaction;
         `consumed` moves the offsets of a group with it. Raises CommitFailed when all that is not surely committed.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._commit, records, reply, consumed)
+        return await self._run(self._commit, records, reply, consumed)
 
     async def close(self) -> None:
         """Let the producers go. A transaction that is open stays open until the next owner ends it."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._drop)
+        await self._run(self._drop)
         self._thread.shutdown(wait=False)
+
+    async def _run(self, function: Callable[..., R], *args: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     def _drop(self) -> None:
         for producer in self._producers:
             producer.purge()
         self._producers = []
 
-    def _take_over(self, token: str, fence: MakeFence) -> TakeOver:
+    def _shut_out(self) -> None:
         self._drop()
         for name in ("a", "b"):  # always both, in this order, also when only one has failed
             producer = NativeProducer(
@@ -117,8 +126,6 @@ class FencedWriter:
             self._producers.append(producer)
             _native(lambda p=producer: p.init_transactions(INIT_SECONDS), "take over")  # type: ignore[misc]
         self._turn = 0
-        self._commit([fence(token, "a")])
-        return TakeOver(token, self._commit([fence(token, "b")]))
 
     def _commit(self, records: Sequence[Outgoing], reply: Reply | None = None, consumed: Consumed | None = None) -> int:
         if len(self._producers) != 2:
@@ -146,9 +153,7 @@ class FencedWriter:
             for topic, value, key, headers, partition in reply(self._last_offset):
                 producer.produce(topic, value, key, partition, headers=list(headers))
         if consumed is not None:
-            producer.send_offsets_to_transaction(
-                consumed.positions(), consumed.consumer.group_metadata(), COMMIT_SECONDS
-            )
+            producer.send_offsets_to_transaction(consumed.positions(), consumed.group, COMMIT_SECONDS)
         producer.commit_transaction(COMMIT_SECONDS)
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:

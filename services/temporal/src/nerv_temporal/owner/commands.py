@@ -2,6 +2,7 @@
 """Append requests that come over Kafka: read by the owner of their partition, from where the last owner has committed."""
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 
@@ -20,16 +21,18 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.2  # s, doubled with each failure
 LONGEST_PAUSE = 5.0
+LOOK_SECONDS = 0.005  # how long a question about offsets waits for the consumer's thread, while nobody can write
+WAIT_SECONDS = 0.05
 RENEW_SECONDS = 24 * 3600.0  # Kafka forgets an offset that has not been committed for 7 days
 
 
 class Commands:
-    """The commands of one partition, for as long as one take-over holds. Use `run` in a task, only after the fences:
-    from then on no earlier owner can commit offsets.
+    """The commands of one partition, for as long as one take-over holds: `begin`, then `run` in a task.
 
     A command is answered by the transaction that also moves the group's offset past it, so that it is answered once. Kafka
-    forgets offsets after 7 days without a commit; where a partition has had an owner and has no offset, old commands may
-    have been answered: they are passed over, and their senders, who have no answer, repeat them.
+    forgets offsets after 7 days without a commit. A partition that had an owner and has no offset must not be read from its
+    beginning: what was refused then could be done now. Such commands are passed over; their senders, who have no answer,
+    repeat them.
     """
 
     def __init__(
@@ -40,48 +43,61 @@ class Commands:
         self._partition = partition
         self._queue = queue
         self._first_owner = first_owner
-        self._consumer: BatchConsumer | None = None
+        self._at = (settings.commands, partition)
         self._next = 0
+        self._group: object = None
+
+    async def begin(self) -> Consumed:
+        """Where to go on reading; asked behind `init_transactions`, when no earlier owner can commit any more.
+
+        Raises Unavailable.
+        """
+        async with self._consumer(wait=LOOK_SECONDS) as consumer:
+            low, end = await consumer.bounds(self._at)
+            found = (await consumer.committed([self._at])).get(self._at)
+            self._group = consumer.group_metadata()
+        if found is None and not self._first_owner:
+            log.warning("commands.offset_lost", partition=self._partition, passed_over=end - low)
+            found = end
+        self._next = max(found or 0, low)
+        return self.consumed(self._next)
+
+    def consumed(self, next_command: int) -> Consumed:
+        """What a transaction consumes that takes the commands before this offset."""
+        return Consumed(self._group, {self._at: next_command})
 
     async def run(self) -> None:
-        """Read until cancelled; what fails is tried again."""
+        """Read until cancelled; what fails is tried again from where it was."""
         pause = FIRST_PAUSE
         while True:
             try:
                 await self._read()
             except NervError as error:
                 log.warning("commands.failed", partition=self._partition, error=str(error))
-            self._consumer = None
-            self._queue.drop_commands()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def consumed(self, next_command: int) -> Consumed | None:
-        """What a transaction consumes that takes the commands before this offset; None while none are read."""
-        if self._consumer is None:
-            return None
-        return Consumed(self._consumer, {(self._settings.commands, self._partition): next_command})
+    def _consumer(
+        self, *, assign: Mapping[tuple[str, int], int] | None = None, wait: float = WAIT_SECONDS
+    ) -> BatchConsumer:
+        settings = self._settings
+        return BatchConsumer(
+            settings.kafka,
+            f"temporal-{settings.instance}-commands-{self._partition}",
+            settings.commands_group,
+            assign=assign,
+            batch=settings.temporal.tick_events,
+            wait=wait,
+            eager=True,
+        )
 
     async def _read(self) -> None:
-        settings = self._settings
-        at = (settings.commands, self._partition)
-        client_id = f"temporal-{settings.instance}-commands-{self._partition}"
-        async with BatchConsumer(settings.kafka, client_id, settings.commands_group) as looking:
-            start = await self._start(looking)
-        async with BatchConsumer(
-            settings.kafka,
-            client_id,
-            settings.commands_group,
-            assign={at: start},
-            batch=settings.temporal.tick_events,
-            eager=True,
-        ) as consumer:
-            self._next, self._consumer = start, consumer
+        async with self._consumer(assign={self._at: self._next}) as consumer:
             renewing = asyncio.create_task(self._renew())
             try:
                 async for batch in consumer.batches():
-                    self._next = batch[-1].offset() + 1
                     items = [self._item(record) for record in batch]
+                    self._next = batch[-1].offset() + 1
                     self._queue.put_commands(items)
                     await asyncio.wait([item.future for item in items])
             finally:
@@ -89,8 +105,8 @@ class Commands:
 
     async def _renew(self) -> None:
         while True:
-            self._queue.put_commands([Waiting(_future(), command=Command(self._next - 1))])
             await asyncio.sleep(RENEW_SECONDS)
+            self._queue.put_commands([Waiting(_future(), command=Command(self._next - 1))])
 
     async def _start(self, consumer: BatchConsumer) -> int:
         at = (self._settings.commands, self._partition)

@@ -4,8 +4,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -13,7 +12,7 @@ import structlog
 from nerv.app import App
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NervError, Unavailable
-from nerv.kafka import CommitFailed, Consumed, FencedWriter, Outgoing
+from nerv.kafka import CommitFailed, FencedWriter, Outgoing
 from nerv.protocols import AppendOutcome, AppendRequest, Clock
 from nerv.telemetry import Carrier, contexts_of, span
 from nerv.telemetry import names as n
@@ -55,8 +54,7 @@ class PartitionOwner:
         self._tail = tail
         self._clock = clock
         self._queue = Queue(settings.temporal.waiting)
-        self._commands: Commands | None = None
-        self._first_owner = False
+        self._commands = Commands(settings, app, partition, self._queue, first_owner=True)
         self._leaving = asyncio.Event()
         self._task = asyncio.create_task(self._own(), name=f"owner-{partition}")
 
@@ -104,8 +102,7 @@ class PartitionOwner:
             try:
                 await self._take_over(writer)
                 pause = FIRST_PAUSE
-                async with self._reading_commands():
-                    await self._serve(writer)
+                await self._serve(writer)
             except NervError as error:
                 log.warning("owner.failed", partition=self.partition, error=str(error))
                 if not self._leaving.is_set():
@@ -133,8 +130,10 @@ class PartitionOwner:
             record = Fence(self._me.name, self._me.address, token, producer)
             return fence_record(self._settings.history, self.partition, record, self._clock.now())
 
-        self._first_owner = not self._tail.index.partition(self.partition).address
-        taken = await writer.take_over(fence)
+        # The topic itself says whether it had an owner: this replica has read all that was committed when it joined.
+        first = not self._tail.index.partition(self.partition).address
+        self._commands = Commands(self._settings, self._app, self.partition, self._queue, first_owner=first)
+        taken = await writer.take_over(fence, self._commands.begin)
         # Whoever wrote before is shut out now; what they committed stands before our second fence.
         await self._tail.reached(self.partition, taken.offset, CATCH_UP_SECONDS)
         self.serving = True
@@ -142,29 +141,22 @@ class PartitionOwner:
         self.take_overs += 1
         log.info("owner.serving", partition=self.partition, fence_offset=taken.offset, take_overs=self.take_overs)
 
-    @asynccontextmanager
-    async def _reading_commands(self) -> AsyncIterator[None]:
-        """Commands are read as long as a take-over holds, no longer: offsets are looked up behind the fences."""
-        commands = Commands(self._settings, self._app, self.partition, self._queue, first_owner=self._first_owner)
-        task = asyncio.create_task(commands.run(), name=f"commands-{self.partition}")
-        self._commands = commands
-        try:
-            yield
-        finally:
-            self._commands = None
-            task.cancel()
-            await asyncio.wait({task})
-            self._queue.drop_commands()
-
     async def _serve(self, writer: FencedWriter) -> None:
-        while not self._leaving.is_set():
-            await self._queue.arrived()
-            if self._leaving.is_set():
-                return
-            bounds = self._settings.temporal
-            taken = self._queue.take(bounds.tick_events, bounds.tick_bytes)
-            if taken:
-                await self._tick(writer, taken)
+        # Commands are read as long as this take-over holds, no longer.
+        reading = asyncio.create_task(self._commands.run(), name=f"commands-{self.partition}")
+        try:
+            while not self._leaving.is_set():
+                await self._queue.arrived()
+                if self._leaving.is_set():
+                    return
+                bounds = self._settings.temporal
+                taken = self._queue.take(bounds.tick_events, bounds.tick_bytes)
+                if taken:
+                    await self._tick(writer, taken)
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+            self._queue.drop_commands()
 
     async def _tick(self, writer: FencedWriter, taken: list[Waiting]) -> None:
         covered = self._tail.index.partition(self.partition)
@@ -193,12 +185,8 @@ class PartitionOwner:
             parent=contexts[0][0] if contexts else Carrier(),
             attributes={n.SYSTEM: n.KAFKA, n.PARTITION: str(self.partition), n.BATCH_COUNT: len(records)},
         ):
-            return await writer.commit(self._outgoing(records), reply=replies, consumed=self._consumed(tick))
-
-    def _consumed(self, tick: Tick) -> Consumed | None:
-        if tick.next_command is None or self._commands is None:
-            return None
-        return self._commands.consumed(tick.next_command)
+            consumed = None if tick.next_command is None else self._commands.consumed(tick.next_command)
+            return await writer.commit(self._outgoing(records), reply=replies, consumed=consumed)
 
     def _outgoing(self, records: list[Record]) -> list[Outgoing]:
         topic, partition, now = self._settings.history, self.partition, self._clock.now()
