@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from nerv.client import Client
-from nerv.client.commands import Commands
+from nerv.client import Client, Commands
 from nerv.client.streams import Streams
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import Misconfigured, Unavailable, VersionConflict
@@ -173,9 +172,9 @@ async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def commands(mesh: LocalMesh) -> AsyncIterator[Commands]:
+async def commands(mesh: LocalMesh, client: Client) -> AsyncIterator[Commands]:
     """The mesh over Kafka."""
-    async with Commands(KafkaSettings(bootstrap_servers=mesh.context["kafka"]), mesh.mesh) as commands:
+    async with client.commands(KafkaSettings(bootstrap_servers=mesh.context["kafka"]), mesh.mesh) as commands:
         yield commands
 
 

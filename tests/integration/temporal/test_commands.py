@@ -47,9 +47,9 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def commands(mesh: LocalMesh, kafka: str) -> AsyncIterator[Commands]:
+async def commands(mesh: LocalMesh, client: Client, kafka: str) -> AsyncIterator[Commands]:
     """Appends over Kafka."""
-    async with Commands(KafkaSettings(bootstrap_servers=kafka), mesh.mesh) as commands:
+    async with client.commands(KafkaSettings(bootstrap_servers=kafka), mesh.mesh) as commands:
         yield commands
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import orjson
 
+from nerv.client.commands import Commands
 from nerv.client.schemas import Schemas
 from nerv.client.states import States
 from nerv.client.streams import Streams
@@ -18,6 +19,7 @@ from nerv.client.transport import Transport
 from nerv.client.views import Views
 from nerv.client.workflows import Workflows
 from nerv.errors import Misconfigured
+from nerv.kafka import KafkaSettings
 
 CONTEXT = Path(".nerv") / "context.json"
 SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
@@ -47,6 +49,10 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.transport.close()
+
+    def commands(self, kafka: KafkaSettings, mesh: str = "nerv") -> Commands:
+        """Appends over Kafka instead of HTTP; reads of this client see them. Use it as `async with`."""
+        return Commands(kafka, mesh, self.streams.positions)
 
     def states(self, projection: str, category: str | None = None) -> States:
         """The states that a projection of the app folds of the streams of a category, by default of its own name."""

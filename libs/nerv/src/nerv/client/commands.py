@@ -11,6 +11,7 @@ from typing import Self
 
 from nerv import topics
 from nerv.api.history.v1 import history_pb2
+from nerv.client.positions import Positions
 from nerv.client.streams import append_message, outcome_of
 from nerv.client.transport import DEADLINE_SECONDS
 from nerv.errors import NotFound, Unavailable, UnknownOutcome
@@ -30,13 +31,17 @@ class Commands:
     partition next answers it. The right to append is Kafka's right to write the topic of commands.
     """
 
-    def __init__(self, kafka: KafkaSettings, mesh: str = "nerv") -> None:
+    def __init__(self, kafka: KafkaSettings, mesh: str = "nerv", positions: Positions | None = None) -> None:
+        """`positions` keeps what the replies tell, for a client that also reads (`Client.commands`): a reply comes from Kafka
+        itself, and can be here before the index of any replica has the event.
+        """
         self._kafka = kafka
         self._commands = topics.name(mesh, "commands.v1")
         self._replies = topics.name(mesh, "replies.v1")
         self._sender = uuid.uuid4().hex
         self._client_id = f"nerv-client-{self._sender[:8]}"
         self._producer = Producer(kafka, self._client_id, in_flight=IN_FLIGHT, linger_ms=LINGER_MS)
+        self._positions = positions or Positions()
         self._partitions = 0
         self._waiting: dict[str, asyncio.Future[AppendOutcome]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -92,7 +97,9 @@ class Commands:
         finally:
             for one in ids:
                 del self._waiting[one]
-        return [_outcome(*one, seconds) for one in zip(futures, sent, strict=True)]
+        outcomes = [_outcome(*one, seconds) for one in zip(futures, sent, strict=True)]
+        self._positions.note(outcomes)
+        return outcomes
 
     def _record(self, command_id: str, request: AppendRequest) -> Outgoing:
         message = history_pb2.AppendCommand(id=command_id, sender=self._sender, request=append_message(request))

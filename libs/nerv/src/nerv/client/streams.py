@@ -13,6 +13,7 @@ import orjson
 
 from nerv.api.event.v1 import event_pb2
 from nerv.api.history.v1 import history_pb2
+from nerv.client.positions import Positions
 from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Transport
 from nerv.cloudevents import from_proto, to_proto
 from nerv.cloudevents.proto_format import from_us
@@ -33,10 +34,14 @@ _EXPECT = {
 
 
 class Streams:
-    """Implements `nerv.protocols.History` by calling *temporal*."""
+    """Implements `nerv.protocols.History` by calling *temporal*.
 
-    def __init__(self, transport: Transport) -> None:
+    What was appended through this object is seen by its later reads, whichever replica answers them.
+    """
+
+    def __init__(self, transport: Transport, positions: Positions | None = None) -> None:
         self._transport = transport
+        self.positions = positions or Positions()
 
     async def append(
         self, requests: Sequence[AppendRequest], *, seconds: float = DEADLINE_SECONDS
@@ -83,7 +88,9 @@ class Streams:
             seconds=max(deadline - time.monotonic(), 0.1),
         )
         reply = history_pb2.AppendBatchReply.FromString(answer.body)
-        return [outcome_of(one) for one in reply.replies]
+        outcomes = [outcome_of(one) for one in reply.replies]
+        self.positions.note(outcomes)
+        return outcomes
 
     async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of one stream, fetched page by page."""
@@ -101,7 +108,8 @@ class Streams:
         left = query.limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            params = query_params(query) | {"category": category, "limit": size, "after": after}
+            params = self.positions.params() | query_params(query)
+            params |= {"category": category, "limit": size, "after": after}
             answer = await self._transport.request("temporal", "GET", path, query=params, headers={"accept": PROTOBUF})
             events = event_pb2.EventBatch.FromString(answer.body).events
             for message in events:
@@ -125,7 +133,8 @@ class Streams:
             "temporal",
             "GET",
             f"/v1/streams/{quote(stream, safe='')}/state",
-            query={
+            query=self.positions.params()
+            | {
                 "projection": projection,
                 "version": version,
                 "as_of": format_instant(as_of) if as_of else None,
