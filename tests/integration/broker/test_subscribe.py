@@ -3,13 +3,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 
 from nerv.client import Client
-from nerv.client.topics import Consumed
+from nerv.client.topics import Consumed, Wanted
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import Invalid, NotFound
 from nerv.types import Event, format_instant, new_event_id
@@ -23,10 +24,12 @@ def deposit(account: str) -> Event[bytes]:
     return Event(new_event_id(), "test", "account.deposited.v1", datetime(2013, 1, 15, tzinfo=UTC), data)
 
 
-async def take(client: Client, topic: str, start: str, count: int) -> list[Consumed]:
-    """The next so many events."""
-    found: list[Consumed] = []
-    async with asyncio.timeout(20):
+async def take(
+    client: Client, topic: str, start: str, count: int, into: list[Consumed] | None = None
+) -> list[Consumed]:
+    """The next so many events, as they come in `into`."""
+    found: list[Consumed] = [] if into is None else into
+    async with asyncio.timeout(40):
         async for consumed in client.topics.consume(topic, start):
             found.append(consumed)
             if len(found) == count:
@@ -78,8 +81,11 @@ async def test_a_restart_of_the_broker_leaves_no_gap_and_no_double(
     since = format_instant(datetime.now(UTC))
     before, after = [deposit("r") for _ in range(50)], [deposit("r") for _ in range(50)]
     await client.topics.publish(topic, before)
-    reading = asyncio.create_task(take(client, topic, since, 100))
-    await asyncio.sleep(0.5)
+    found: list[Consumed] = []
+    reading = asyncio.create_task(take(client, topic, since, 100, found))
+    async with asyncio.timeout(20):
+        while len(found) < 50:  # noqa: ASYNC110 - the reader is a task of its own
+            await asyncio.sleep(0.01)
     await mesh.kill("broker")
     await mesh.restart("broker")
     await client.topics.publish(topic, after)
@@ -106,3 +112,94 @@ async def test_an_open_stream_ends_with_the_service(mesh: LocalMesh, prefix: str
             await mesh.restart("broker")
             rest = await answer.content.read()
         assert b"event: error" not in rest
+
+
+async def read(client: Client, topic: str, start: str, wanted: Wanted = Wanted(), to: str = "latest") -> list[Consumed]:
+    """A range of a topic, whole."""
+    async with asyncio.timeout(30):
+        return [consumed async for consumed in client.topics.consume(topic, start, wanted, to=to)]
+
+
+async def test_only_what_is_wanted_comes(client: Client, prefix: str) -> None:
+    """By type, by subject, by the fields of the data; all conditions hold together."""
+    topic = f"{prefix}.account.v1"
+    since = format_instant(datetime.now(UTC))
+    events = [
+        replace(deposit(f"f{n}"), data=json.dumps({"account": f"f{n}", "amount": n}).encode(), subject=f"sub{n % 2}")
+        for n in range(20)
+    ]
+    await client.topics.publish(topic, events)
+
+    async def amounts(wanted: Wanted) -> set[int]:
+        return {json.loads(c.event.data)["amount"] for c in await read(client, topic, since, wanted)}
+
+    assert await amounts(Wanted()) == set(range(20))
+    assert await amounts(Wanted(types=["account.deposited.*"], where="amount > `16`")) == {17, 18, 19}
+    assert await amounts(Wanted(subjects=["sub1"], where="amount < `4`")) == {1, 3}
+    assert await amounts(Wanted(types=["nothing.*"])) == set()
+
+
+async def test_a_reader_who_wants_nothing_of_it_still_moves_on(mesh: LocalMesh, client: Client, prefix: str) -> None:
+    """The position passes what was left out, so that a reader who comes back does not read it again."""
+    topic = f"{prefix}.account.v1"
+    since = format_instant(datetime.now(UTC))
+    [*_, last] = await client.topics.publish(topic, [deposit("moves-on") for _ in range(5)])
+    async with aiohttp.ClientSession(mesh.url("broker")) as session, asyncio.timeout(20):
+        query = {"from": since, "where": "amount == `77`"}
+        async with session.get(f"/v1/topics/{topic}/events", params=query) as answer:
+            while f"{last.partition}:{last.offset + 1}".encode() not in await answer.content.readuntil(b"\n\n"):
+                pass
+
+
+async def test_a_range_is_read_whole_and_ends(client: Client, prefix: str) -> None:
+    """From an instant to an instant, from offsets to offsets; what comes after does not belong to it."""
+    topic = f"{prefix}.account.v1"
+    since = format_instant(datetime.now(UTC))
+    await asyncio.sleep(0.01)  # the instants of records are whole milliseconds
+    first = [deposit(f"range{n}") for n in range(30)]
+    placed = await client.topics.publish(topic, first)
+    await asyncio.sleep(0.01)
+    until = format_instant(datetime.now(UTC))
+    await asyncio.sleep(0.01)
+    await client.topics.publish(topic, [deposit(f"range{n}") for n in range(30)])
+    found = await read(client, topic, since, to=until)
+    assert {c.event.id for c in found} == {e.id for e in first}
+    one = placed[0]
+    [only] = await read(client, topic, f"{one.partition}:{one.offset}", to=f"{one.partition}:{one.offset + 1}")
+    assert only.event.id == one.id
+    assert await read(client, topic, until, to=since) == []
+
+
+async def test_a_range_may_be_read_slowly(client: Client, prefix: str) -> None:
+    """At 50 a second 20 events take 0.3 s at least, and others read at full speed meanwhile."""
+    topic = f"{prefix}.account.v1"
+    since = format_instant(datetime.now(UTC))
+    await client.topics.publish(topic, [deposit("slow") for _ in range(20)])
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    slow = asyncio.create_task(read(client, topic, since, Wanted(rate=50.0)))
+    assert len(await read(client, topic, since)) == 20
+    assert len(await slow) == 20
+    assert loop.time() - began >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"where": "a >"}, "where"),
+        ({"rate": "0"}, "rate"),
+        ({"rate": "nan"}, "rate"),
+        ({"speed": "fast"}, "speed"),
+        ({"to": "tomorrow"}, "to must be"),
+        ({"form": "earliest"}, "no parameter 'form'"),
+        ({"types": ","}, "types"),
+    ],
+)
+async def test_wrong_wishes_are_refused(mesh: LocalMesh, prefix: str, query: dict[str, str], words: str) -> None:
+    """Before anything is sent, with what is wrong."""
+    async with (
+        aiohttp.ClientSession(mesh.url("broker")) as session,
+        session.get(f"/v1/topics/{prefix}.account.v1/events", params=query) as answer,
+    ):
+        assert answer.status == 400
+        assert words in (await answer.json())["detail"]

@@ -21,7 +21,7 @@ from nerv_broker.model import keyed
 from nerv_broker.schemas import Registry
 from nerv_broker.schemas import handlers as schemas
 from nerv_broker.settings import BrokerSettings
-from nerv_broker.subscriptions import Subscriptions, parse_start
+from nerv_broker.subscriptions import Subscriptions, asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,14 @@ def _outcome(event: Event[bytes], delivery: Delivery) -> dict[str, object]:
 
 
 async def subscribe(request: Request[Deps]) -> Response:
-    """GET /v1/topics/{topic}/events?from=...: the events of a topic as server-sent events, from there on."""
+    """GET /v1/topics/{topic}/events: the events of a topic as server-sent events, from there on or up to there.
+
+    `from`, `to`, `types`, `subjects`, `where` (JMESPath over the data), `rate` (events a second), `speed` (times real time).
+    """
     deps = request.deps
     topic = await _topic(request)
     partitions = await deps.catalog.partitions(topic)
-    text = request.header("last-event-id") or request.query("from") or "latest"
-    pieces = await deps.subscriptions.open(topic, partitions, parse_start(text, partitions))
+    pieces = await deps.subscriptions.open(topic, partitions, asked(request, partitions))
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(pieces, 200, headers, "text/event-stream")
 

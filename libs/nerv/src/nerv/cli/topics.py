@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from nerv.cli.calling import AsJson, call, console, say_json, usage
 from nerv.cli.show import cell
 from nerv.client import Client
-from nerv.client.topics import Consumed, Published
+from nerv.client.topics import Consumed, Published, Wanted
 from nerv.cloudevents.json_format import from_structured, to_structured
 from nerv.errors import Invalid, NervError
 from nerv.types import Event, check_id, new_event_id, parse_instant, utc_now
@@ -105,14 +105,31 @@ def consume(
     start: Annotated[
         str, typer.Option("--from", help="earliest, latest, positions such as 0:42,1:17, or an instant.")
     ] = "latest",
+    to: Annotated[
+        str | None, typer.Option("--to", help="End there: latest (as it is now), positions, or an instant.")
+    ] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="Only these types; may end with *. Repeatable.")
+    ] = None,
+    subjects: Annotated[
+        list[str] | None, typer.Option("--subject", help="Only these; may end with *. Repeatable.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Only events whose data this JMESPath expression finds true: 'delay > `30`'.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="At most so many events a second.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="So many times as fast as they happened: 60 is a minute a second.")
+    ] = None,
     most: Annotated[int | None, typer.Option("--max", min=1, help="End after so many events.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the events of a topic as they come, until Ctrl-C. With --json each is a CloudEvent on a line."""
+    """Print the events of a topic as they come, until Ctrl-C or --to. With --json each is a CloudEvent on a line."""
+    wanted = Wanted(types or (), subjects or (), where, rate, speed)
 
     async def work(client: Client) -> None:
         count = 0
-        async for consumed in client.topics.consume(topic, start):
+        async for consumed in client.topics.consume(topic, start, wanted, to=to):
             _print(consumed, as_json)
             count += 1
             if count == most:

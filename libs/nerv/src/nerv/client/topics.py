@@ -44,6 +44,24 @@ class Consumed:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events, and how fast. Types and subjects may end with `*`, none means all; `where` is a JMESPath expression over the
+    data. `rate` is events a second at most, `speed` times as fast as they happened; without both as fast as can be.
+    """
+
+    types: Sequence[str] = ()
+    subjects: Sequence[str] = ()
+    where: str | None = None
+    rate: float | None = None
+    speed: float | None = None
+
+    def query(self) -> dict[str, str | float | None]:
+        """As parameters of the request."""
+        names = {"types": ",".join(self.types) or None, "subjects": ",".join(self.subjects) or None}
+        return names | {"where": self.where, "rate": self.rate, "speed": self.speed}
+
+
 class Topics:
     """Implements publishing and consuming by calling the *broker*."""
 
@@ -78,17 +96,20 @@ class Topics:
         found: list[dict[str, Any]] = answer.json()["topics"]
         return found
 
-    async def consume(self, topic: str, start: str = "latest") -> AsyncIterator[Consumed]:
-        """The events of a topic from `start` on, for ever: `earliest`, `latest`, positions such as `0:42,1:17`, or an
-        instant. A connection that breaks is made anew where it ended, without a gap and without a double.
+    async def consume(
+        self, topic: str, start: str = "latest", wanted: Wanted = Wanted(), *, to: str | None = None
+    ) -> AsyncIterator[Consumed]:
+        """The events of a topic from `start` on: `earliest`, `latest`, positions such as `0:42,1:17`, or an instant. For ever,
+        or up to `to`, which is said as `start` is. A connection that breaks is made anew where it ended, without a gap
+        and without a double.
 
         Raises what the broker answers to the first request, or to a later one when it will not change.
         """
         pause = FIRST_PAUSE
-        seen: _Seen = _Seen(start)
-        while True:
+        seen: _Seen = _Seen(start, to)
+        while not seen.ended:
             try:
-                async for consumed in self._once(topic, seen):
+                async for consumed in self._once(topic, wanted, seen):
                     pause = FIRST_PAUSE
                     yield consumed
             except Unavailable as error:
@@ -98,23 +119,28 @@ class Topics:
                 await asyncio.sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _once(self, topic: str, seen: "_Seen") -> AsyncIterator[Consumed]:
+    async def _once(self, topic: str, wanted: "Wanted", seen: "_Seen") -> AsyncIterator[Consumed]:
         path = f"/v1/topics/{quote(topic, safe='')}/events"
-        async with self._transport.stream("broker", path, query={"from": seen.position}) as content:
+        query = {"from": seen.position, "to": seen.until} | wanted.query()
+        async with self._transport.stream("broker", path, query=query) as content:
             async for fields in _events(content):
                 seen.connected = True
                 if fields.get("event") == "error":
                     problem = orjson.loads(fields["data"])
                     raise from_problem(problem, int(problem.get("status", 503)))
                 seen.position = fields.get("id", seen.position)
-                if fields.get("event") == "malformed":
+                kind = fields.get("event")
+                if kind == "range":  # what `to` means from now on, also for a connection that is made anew
+                    seen.until = orjson.loads(fields["data"])["to"]
+                elif kind == "end":
+                    seen.ended = True
+                    return
+                elif kind == "malformed":
                     log.warning("consume.malformed", topic=topic, found=fields["data"])
-                    continue
-                if "data" not in fields:
-                    continue
-                partition, _, offset = fields["id"].partition(",")[0].partition(":")
-                event = from_mapping(orjson.loads(fields["data"]))
-                yield Consumed(event, int(partition), int(offset) - 1)
+                elif "data" in fields:
+                    partition, _, offset = fields["id"].partition(",")[0].partition(":")
+                    event = from_mapping(orjson.loads(fields["data"]))
+                    yield Consumed(event, int(partition), int(offset) - 1)
         raise Unavailable("the broker closed the event stream", retry_after=0.2)
 
 
@@ -123,7 +149,9 @@ class _Seen:
     """How far a subscription has come, over its connections."""
 
     position: str
+    until: str | None
     connected: bool = field(default=False)
+    ended: bool = field(default=False)
 
 
 async def _events(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, str]]:

@@ -23,7 +23,7 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 DEADLINE_SECONDS = 30.0
 
-Query = Mapping[str, str | int | None]
+Query = Mapping[str, str | float | None]
 
 
 @dataclass(frozen=True, slots=True)

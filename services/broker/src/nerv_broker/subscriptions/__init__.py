@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a topic as it grows: where to start, and server-sent events."""
+"""Reading a topic: where to start and end, which events, how fast, and server-sent events."""
 
-from nerv_broker.subscriptions.positions import Start, parse_start
+from nerv_broker.subscriptions.asked import asked
 from nerv_broker.subscriptions.stream import Subscriptions
 
-__all__ = ["Start", "Subscriptions", "parse_start"]
+__all__ = ["Subscriptions", "asked"]

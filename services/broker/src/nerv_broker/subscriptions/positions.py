@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a subscription starts, and the position that it has reached. Pure.
+"""Where a subscription starts and ends, and the position that it has reached. Pure.
 
 A position is `<partition>:<next offset>` for each partition, with commas between; the first one is that of the event it
 comes with, so that both the event's own place and the place to go on from can be read from it.
@@ -8,6 +8,7 @@ comes with, so that both the event's own place and the place to go on from can b
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from nerv.errors import Invalid
 from nerv.types import parse_instant
@@ -15,26 +16,33 @@ from nerv.types import parse_instant
 MOST = 10_000  # partitions in one position
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """`earliest`, `latest`, an instant, or the next offset of some partitions (then only these are read)."""
+class Edge(StrEnum):
+    """An end of a topic, as it is at this moment."""
 
-    edge: str | None = None
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An edge, an instant (the first record at or after it), or the next offset of some partitions (only these are read)."""
+
+    edge: Edge | None = None
     instant: datetime | None = None
     offsets: Mapping[int, int] | None = None
 
 
-def parse_start(text: str, partitions: int) -> Start:
-    """What `from=` or `Last-Event-ID` says. Raises Invalid with an example of each form."""
-    if text in ("earliest", "latest"):
-        return Start(edge=text)
+def parse_place(text: str, partitions: int, name: str) -> Place:
+    """What `from=`, `to=` or `Last-Event-ID` says. Raises Invalid with an example of each form."""
+    if text in list(Edge):
+        return Place(edge=Edge(text))
     if _offsets_like(text):
-        return Start(offsets=_offsets(text, partitions))
+        return Place(offsets=_offsets(text, partitions))
     try:
-        return Start(instant=parse_instant(text, "from"))
+        return Place(instant=parse_instant(text, name))
     except Invalid:
         raise Invalid(
-            f"from must be earliest, latest, positions such as 0:42,1:17, or an instant such as 2013-01-15T12:00:00Z, "
+            f"{name} must be earliest, latest, positions such as 0:42,1:17, or an instant such as 2013-01-15T12:00:00Z, "
             f"not {text[:60]!r}"
         ) from None
 
@@ -56,8 +64,10 @@ def _offsets(text: str, partitions: int) -> dict[int, int]:
     return found
 
 
-def position(offsets: Mapping[int, int], partition: int) -> str:
-    """The position after an event of `partition`, as `id:` of its server-sent event."""
+def position(offsets: Mapping[int, int], partition: int | None = None) -> str:
+    """The position after an event of `partition`, as `id:` of its server-sent event; of nothing, without a partition."""
     rest = ",".join(f"{p}:{o}" for p, o in offsets.items() if p != partition)
+    if partition is None:
+        return rest
     own = f"{partition}:{offsets[partition]}"
     return f"{own},{rest}" if rest else own

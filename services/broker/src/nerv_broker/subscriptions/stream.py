@@ -2,20 +2,25 @@
 """A topic as server-sent events: read in batches, sent in batches, no faster than the reader reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 import orjson
 
-from nerv.cloudevents import from_record, to_structured
-from nerv.errors import Invalid, NervError, Overloaded
+from nerv.errors import NervError, Overloaded
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
-from nerv.kafka.deadletters import where
 from nerv_broker.settings import EdgeSettings
-from nerv_broker.subscriptions.positions import Start, position
+from nerv_broker.subscriptions.asked import Asked
+from nerv_broker.subscriptions.choosing import chooser
+from nerv_broker.subscriptions.pacing import Pacer
+from nerv_broker.subscriptions.reading import Reading, resolve
 
 BATCH = 500  # events in one piece of the answer
 HEARTBEAT = b": nothing new\n\n"
+LOOK_SECONDS = 0.1  # how often a bounded reading looks whether the rest of a partition holds no more events
+
+Pieces = AsyncIterator[bytes]
 
 
 class Subscriptions:
@@ -28,51 +33,89 @@ class Subscriptions:
         self._closing = closing
         self._open = 0
 
-    async def open(self, topic: str, partitions: int, start: Start) -> AsyncIterator[bytes]:
-        """Server-sent events from `start` on, for ever. Raises Overloaded, Invalid or Unavailable at once, not later."""
+    async def open(self, topic: str, partitions: int, asked: Asked) -> Pieces:
+        """Server-sent events as they are asked for. Raises Overloaded, Invalid or Unavailable at once, not later."""
         if self._open >= self._settings.subscribers:
             raise Overloaded(
                 f"{self._open} event streams are open, the most allowed (NERV_BROKER__SUBSCRIBERS)", retry_after=5.0
             )
+        chooses = chooser(asked.wanted)
         name = f"{self._client_id}-subscription"
         async with BatchConsumer(self._kafka, f"{name}-start", name) as consumer:
-            offsets = await _offsets(consumer, topic, partitions, start)
-        return self._send(topic, offsets)
+            start = await resolve(consumer, topic, partitions, asked.start)
+            until = None if asked.until is None else await resolve(consumer, topic, partitions, asked.until)
+        if until is not None:
+            start = {p: offset for p, offset in start.items() if p in until}
+        reading = Reading(topic, start, until, chooses, Pacer(asked.pace, time.monotonic()))
+        return self._send(reading)
 
-    async def _send(self, topic: str, offsets: dict[int, int]) -> AsyncIterator[bytes]:
+    async def _send(self, reading: Reading) -> Pieces:
         self._open += 1
         name = f"{self._client_id}-subscription"
-        assign = {(topic, partition): offset for partition, offset in offsets.items()}
+        assign = {(reading.topic, partition): offset for partition, offset in reading.offsets.items()}
         try:
-            async with BatchConsumer(self._kafka, name, name, assign=assign, batch=BATCH) as consumer:
-                # An event without data only tells the reader its position: from here it can go on, whatever happens.
-                yield b"id: " + ",".join(f"{p}:{o}" for p, o in offsets.items()).encode() + b"\n\n"
-                async for batch in self._batches(consumer):
-                    yield _piece(batch, offsets) if batch else HEARTBEAT
+            async with BatchConsumer(self._kafka, name, name, assign=assign, batch=BATCH, ends=True) as consumer:
+                yield reading.begin()
+                async for batch in self._batches(consumer, reading):
+                    if not batch:
+                        yield HEARTBEAT
+                    async for piece in self._paced(reading, batch):
+                        yield piece
+                if reading.ended(consumer.ended):
+                    yield reading.end()
         except NervError as error:
             yield b"event: error\ndata: " + orjson.dumps(error.problem()) + b"\n\n"
         finally:
             self._open -= 1
 
-    async def _batches(self, consumer: BatchConsumer) -> AsyncIterator[list[Received]]:
-        """Batches as they come, an empty one when a heartbeat is due; ends when the service closes."""
+    async def _paced(self, reading: Reading, batch: Sequence[Received]) -> Pieces:
+        """The pieces of a batch: one, or as many as its pace makes of it."""
+        parts: list[bytes] = []
+        for record in batch:
+            wanted, event = reading.take(record)
+            if not wanted:
+                continue
+            wait = reading.pacer.wait(event.time, time.monotonic()) if event is not None else 0.0
+            if wait and parts:
+                yield b"".join(parts)
+                parts = []
+            while wait > 0:
+                beat = min(wait, self._settings.heartbeat_seconds)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing().wait(), beat)
+                if self._closing().is_set():
+                    return
+                wait -= beat
+                if wait > 0:
+                    yield HEARTBEAT
+            parts.append(reading.piece(record, event))
+        if (rest := reading.passed()) is not None:
+            parts.append(rest)
+        if parts:
+            yield b"".join(parts)
+
+    async def _batches(self, consumer: BatchConsumer, reading: Reading) -> AsyncIterator[list[Received]]:
+        """Batches as they come, an empty one when a heartbeat is due; ends with the range, or when the service closes."""
         batches = consumer.batches()
         closing = asyncio.ensure_future(self._closing().wait())
         coming: asyncio.Future[list[Received]] | None = None
+        beat = time.monotonic() + self._settings.heartbeat_seconds
         try:
-            while not closing.done():
+            while not closing.done() and not reading.ended(consumer.ended):
                 coming = coming or asyncio.ensure_future(anext(batches))
                 waited: set[asyncio.Future[object]] = {coming, closing}  # type: ignore[arg-type]  # futures of any result
-                await asyncio.wait(
-                    waited, timeout=self._settings.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
+                timeout = LOOK_SECONDS if reading.until is not None else max(beat - time.monotonic(), 0.0)
+                await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 if closing.done():
                     return
-                if not coming.done():
+                if coming.done():
+                    batch, coming = coming.result(), None
+                    yield batch
+                elif time.monotonic() >= beat:
                     yield []
+                else:
                     continue
-                batch, coming = coming.result(), None
-                yield batch
+                beat = time.monotonic() + self._settings.heartbeat_seconds
         finally:
             closing.cancel()
             if coming is not None:
@@ -80,43 +123,3 @@ class Subscriptions:
                 with suppress(asyncio.CancelledError, NervError):
                     await coming
             await batches.aclose()  # type: ignore[attr-defined]  # an async generator
-
-
-async def _offsets(consumer: BatchConsumer, topic: str, partitions: int, start: Start) -> dict[int, int]:
-    """The offset to start from in each partition that is read."""
-    everything = [(topic, p) for p in range(partitions)]
-    if start.instant is not None:
-        found = await consumer.offsets_at(int(start.instant.timestamp() * 1000), everything)
-        return {partition: offset for (_, partition), offset in found.items()}
-    if start.offsets is None:
-        edge = 0 if start.edge == "earliest" else 1
-        return {p: (await consumer.bounds((topic, p)))[edge] for p in range(partitions)}
-    for partition, offset in start.offsets.items():
-        low, high = await consumer.bounds((topic, partition))
-        if not low <= offset <= high:
-            raise Invalid(
-                f"{topic} has offsets {low} to {high} in partition {partition}, {offset} is outside; "
-                "start from earliest to read what is left"
-            )
-    return dict(start.offsets)
-
-
-def _piece(batch: Sequence[Received], offsets: dict[int, int]) -> bytes:
-    """One piece of the answer for a batch; `offsets` moves on."""
-    parts: list[bytes] = []
-    for record in batch:
-        partition = record.partition()
-        offsets[partition] = record.offset() + 1
-        parts.append(_event(record, offsets))
-    return b"".join(parts)
-
-
-def _event(record: Received, offsets: Mapping[int, int]) -> bytes:
-    here = where(record)
-    name = b"id: " + position(offsets, record.partition()).encode() + b"\n"
-    try:
-        event = from_record(record.headers(), record.value(), origin=here, timestamp_ms=record.timestamp()[1])
-        return name + b"data: " + orjson.dumps(to_structured(event)) + b"\n\n"
-    except (Invalid, orjson.JSONEncodeError) as error:
-        # Passed on, not passed over: the reader must be able to see that there is something it cannot read.
-        return name + b"event: malformed\ndata: " + orjson.dumps({"origin": here, "detail": str(error)}) + b"\n\n"
