@@ -22,15 +22,16 @@ from nerv.protocols import Appended, AppendRequest, Expected, History, Snapshots
 from nerv.protocols.history import Expect
 from nerv.testing.contracts.history import HistoryContract, made
 from nerv.testing.contracts.snapshots import SnapshotsContract
+from nerv.testing.contracts.subscribable import SubscribableContract, SubscribableHistory
 
 APPS = Path(__file__).parent.parent / "apps"
 
 
-class TestMemoryHistory(HistoryContract):
-    """The memory history keeps the contract."""
+class TestMemoryHistory(HistoryContract, SubscribableContract):
+    """The memory history keeps both contracts."""
 
     @pytest.fixture
-    def history(self) -> History:
+    def history(self) -> SubscribableHistory:
         """A new one for each test."""
         return MemoryHistory()
 
@@ -74,11 +75,11 @@ asyncio.run(main())
 """
 
 
-class TestSqliteHistory(HistoryContract):
-    """The SQLite history keeps the contract."""
+class TestSqliteHistory(HistoryContract, SubscribableContract):
+    """The SQLite history keeps both contracts."""
 
     @pytest.fixture
-    def history(self, sqlite: SqliteHistory) -> History:
+    def history(self, sqlite: SqliteHistory) -> SubscribableHistory:
         """A file for each test."""
         return sqlite
 
@@ -179,11 +180,11 @@ async def commands(mesh: LocalMesh, client: Client) -> AsyncIterator[Commands]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestTemporal(HistoryContract):
-    """Temporal, behind its client, keeps the contract."""
+class TestTemporal(HistoryContract, SubscribableContract):
+    """Temporal, behind its client, keeps both contracts."""
 
     @pytest.fixture
-    def history(self, client: Client) -> History:
+    def history(self, client: Client) -> SubscribableHistory:
         """The same service for each test."""
         return client.streams
 

@@ -10,6 +10,7 @@ from nerv.clock import SystemClock
 from nerv.kafka.admin import Admin, check_partitions
 from nerv.service import Health, Service
 from nerv_temporal.api.deps import Deps
+from nerv_temporal.feeds import Feeds
 from nerv_temporal.handlers import ROUTES
 from nerv_temporal.index import Index
 from nerv_temporal.owner import Owners
@@ -45,7 +46,10 @@ class Wiring(containers.DeclarativeContainer):
     )
     owners = providers.Singleton(Owners, settings, app, tail, clock)
     router = providers.Singleton(Router, settings, owners, tail)
-    deps = providers.Singleton(Deps, settings=settings, app=app, router=router, owners=owners, tail=tail, clock=clock)
+    feeds = providers.Singleton(Feeds, settings.provided.reads, tail, health.provided.closing)
+    deps = providers.Singleton(
+        Deps, settings=settings, app=app, router=router, owners=owners, tail=tail, feeds=feeds, clock=clock
+    )
 
 
 def build(settings: TemporalSettings) -> Service:

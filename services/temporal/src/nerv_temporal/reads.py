@@ -6,7 +6,7 @@ reader of a slow connection costs nothing.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from nerv.api.event.v1 import event_pb2
@@ -57,7 +57,7 @@ class Reader(Protocol):
 
     @property
     def position(self) -> str:
-        """What has been looked at, for a read that goes on for ever."""
+        """Where a read that goes on for ever goes on from."""
         ...
 
     def slice(self, limit: int) -> list[event_pb2.Event]:
@@ -65,7 +65,11 @@ class Reader(Protocol):
         ...
 
     def each(self, limit: int) -> Iterator[tuple[str, event_pb2.Event]]:
-        """As `slice`, each event with the position after it."""
+        """As `slice`, each event with the text from which to go on after it."""
+        ...
+
+    def resume(self) -> None:
+        """Go on up to where the index has come by now."""
         ...
 
 
@@ -104,8 +108,8 @@ class StreamReader:
 
     @property
     def position(self) -> str:
-        """The version that was looked at last."""
-        return self.token
+        """The version after which to go on: backward, after all that is left to read."""
+        return str(self._high if self._backward else self._low - 1)
 
     def slice(self, limit: int) -> list[event_pb2.Event]:
         """The next events."""
@@ -174,22 +178,24 @@ class LogReader:
 
     @property
     def position(self) -> str:
-        """The next offset of each partition."""
-        return format_position(self._lows())
+        """Where each partition goes on: backward, beyond all that is left to read."""
+        return format_position({p: high if self._backward else low for p, (low, high) in self._ranges.items()})
 
     def slice(self, limit: int) -> list[event_pb2.Event]:
         """The next events."""
         return [event for _, event in self._slice(limit)]
 
     def each(self, limit: int) -> Iterator[tuple[str, event_pb2.Event]]:
-        """The next events, each with the position after it."""
-        told = self._lows()
+        """The next events, each with the position (backward: the token) after it."""
+        told = dict(self._ranges)
         for place, event in self._slice(limit):
-            told[place.partition] = place.offset + 1
-            yield format_position(told), event
+            low, high = told[place.partition]
+            told[place.partition] = (low, place.offset) if self._backward else (place.offset + 1, high)
+            yield format_ranges(told) if self._backward else format_position(_lows(told)), event
 
-    def extend(self, ends: Mapping[int, int]) -> None:
-        """Go on up to these offsets."""
+    def resume(self) -> None:
+        """Go on up to where the index has come by now."""
+        ends = {p: self._index.partition(p).next_offset for p in self._ranges}
         self._ranges = {p: (low, max(ends[p], high)) for p, (low, high) in self._ranges.items()}
         self._merged = self._merge()
         self.done = False
@@ -215,9 +221,6 @@ class LogReader:
         low, high = self._ranges[place.partition]
         self._ranges[place.partition] = (low, place.offset) if self._backward else (place.offset + 1, high)
 
-    def _lows(self) -> Position:
-        return {partition: low for partition, (low, _) in self._ranges.items()}
-
     def _merge(self) -> Iterator[Place]:
         return heapq.merge(*map(self._places, self._ranges), key=_recorded, reverse=self._backward)
 
@@ -226,6 +229,10 @@ class LogReader:
         while found := self._index.places(partition, low, high, backward=self._backward, limit=SLICE):
             yield from found
             low, high = (low, found[-1].offset) if self._backward else (found[-1].offset + 1, high)
+
+
+def _lows(ranges: Ranges) -> Position:
+    return {partition: low for partition, (low, _) in ranges.items()}
 
 
 def _recorded(place: Place) -> tuple[int, int, int]:

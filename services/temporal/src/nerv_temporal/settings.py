@@ -20,10 +20,20 @@ class TickSettings(BaseModel):
     answer_seconds: PositiveFloat = 15.0  # a request without a verdict by then is unknown, or was never tried
 
 
+class ReadSettings(BaseModel):
+    """Bounds of streamed answers: `NERV_READS__SUBSCRIBERS=5000`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subscribers: PositiveInt = 1000  # streamed answers at a time, with or without an end; beyond: 429
+    heartbeat_seconds: PositiveFloat = 10.0  # proxies close what says nothing for 30 s or so
+
+
 class TemporalSettings(ServiceSettings):
     """All settings of temporal."""
 
     temporal: TickSettings = TickSettings()
+    reads: ReadSettings = ReadSettings()
 
     @property
     def history(self) -> str:

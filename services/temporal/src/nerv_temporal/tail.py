@@ -4,8 +4,8 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -40,6 +40,7 @@ class Tail:
         self._count = partitions
         self.index = index
         self._moved: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._watchers: dict[int, set[asyncio.Event]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self._consumer: BatchConsumer | None = None
         self.crashed: asyncio.Future[None] | None = None
@@ -70,6 +71,18 @@ class Tail:
         # The log may end with transaction markers, which no consumer sees; then only the consumer's end tells.
         ended = self._consumer.ended.get((self._topic, partition), 0) if self._consumer is not None else 0
         return max(self.index.partition(partition).next_offset, ended) >= end
+
+    @contextmanager
+    def watched(self, partitions: Iterable[int]) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the index moves in one of these partitions."""
+        moved, watched = asyncio.Event(), list(partitions)
+        for partition in watched:
+            self._watchers[partition].add(moved)
+        try:
+            yield moved
+        finally:
+            for partition in watched:
+                self._watchers[partition].discard(moved)
 
     async def reached(self, partition: int, offset: int, seconds: float) -> None:
         """Wait until the index covers `offset`. Raises Unavailable when time is up."""
@@ -110,6 +123,8 @@ class Tail:
         state = replace(covered, next_offset=next_offset, recorded_us=recorded, address=address)
         self.index.apply(partition, events, state)
         self._moved[partition].set()
+        for watcher in self._watchers[partition]:
+            watcher.set()
 
     async def _bounds(self) -> dict[int, tuple[int, int]]:
         async with BatchConsumer(self._settings, f"{self._client_id}-bounds", f"{self._client_id}-bounds") as consumer:

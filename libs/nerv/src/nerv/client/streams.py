@@ -4,7 +4,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -14,11 +14,13 @@ import orjson
 from nerv.api.event.v1 import event_pb2
 from nerv.api.history.v1 import history_pb2
 from nerv.client.positions import Positions
+from nerv.client.sse import subscription
 from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Transport
 from nerv.cloudevents import from_proto, to_proto
+from nerv.cloudevents.json_format import from_mapping
 from nerv.cloudevents.proto_format import from_us
-from nerv.errors import NervError, Retry, Unavailable, UnknownOutcome, from_problem
-from nerv.protocols.history import Appended, AppendOutcome, AppendRequest, Expect, ReadQuery
+from nerv.errors import Invalid, NervError, Retry, Unavailable, UnknownOutcome, from_problem
+from nerv.protocols.history import Appended, AppendOutcome, AppendRequest, Expect, Followed, ReadQuery
 from nerv.types import Event, format_instant
 
 PROTOBUF = "application/x-protobuf"
@@ -34,7 +36,7 @@ _EXPECT = {
 
 
 class Streams:
-    """Implements `nerv.protocols.History` by calling *temporal*.
+    """Implements `nerv.protocols.History` and `Subscribable` by calling *temporal*.
 
     What was appended through this object is seen by its later reads, whichever replica answers them.
     """
@@ -118,6 +120,36 @@ class Streams:
             if after is None:
                 return
             left = None if left is None else left - len(events)
+
+    async def subscribe(
+        self,
+        stream: str | None = None,
+        *,
+        category: str | None = None,
+        after: str | None = None,
+        query: ReadQuery = ReadQuery(),
+    ) -> AsyncGenerator[Followed, None]:
+        """Those there are, then those that come (see `Subscribable.subscribe`).
+
+        A connection that breaks is made anew, to any replica, after the last event. Data that are JSON may come with other
+        white space than they were appended with.
+        """
+        if stream is not None and category is not None:
+            raise Invalid("subscribe to a stream or to a category")
+        if after == "":
+            raise Invalid(
+                "after must be the position of an earlier event, not ''; leave it out to begin at the beginning"
+            )
+        path = "/v1/streams" if stream is None else f"/v1/streams/{quote(stream, safe='')}/events"
+        params = query_params(query) | {"category": category, "limit": query.limit, "follow": "true"}
+        async for fields in subscription(self._transport, "temporal", path, params, after):
+            yield Followed(from_mapping(orjson.loads(fields["data"])), fields["id"])
+
+    async def end(self) -> str:
+        """The position now (see `Subscribable.end`)."""
+        params = self.positions.params() | {"direction": "backward", "limit": 1}
+        answer = await self._transport.request("temporal", "GET", "/v1/streams", query=params)
+        return str(answer.json()["position"])
 
     async def state(
         self,

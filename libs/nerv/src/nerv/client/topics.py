@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics, by the broker: publish events and read them as they come."""
 
-import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import orjson
 import structlog
 
-from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Transport
+from nerv.client.sse import subscription
+from nerv.client.transport import DEADLINE_SECONDS, Transport
 from nerv.cloudevents.http_binding import BATCH
 from nerv.cloudevents.json_format import from_mapping, to_structured
-from nerv.errors import Unavailable, from_problem
 from nerv.types import Event
 
 log = structlog.get_logger(__name__)
 
 MOST_EVENTS = 500  # events a request; the broker's limit
 MOST_BYTES = 900_000  # bytes a request, below the broker's limit of 1 MiB
-MOST_PENDING = 4 * 1024 * 1024  # bytes of one server-sent event before we give up on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,76 +101,17 @@ class Topics:
 
         Raises what the broker answers to the first request, or to a later one when it will not change.
         """
-        pause = FIRST_PAUSE
-        seen: _Seen = _Seen(start, to)
-        while not seen.ended:
-            try:
-                async for consumed in self._once(topic, wanted, seen):
-                    pause = FIRST_PAUSE
-                    yield consumed
-            except Unavailable as error:
-                if not seen.connected:
-                    raise
-                wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                await asyncio.sleep(wait)
-                pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _once(self, topic: str, wanted: "Wanted", seen: "_Seen") -> AsyncIterator[Consumed]:
         path = f"/v1/topics/{quote(topic, safe='')}/events"
-        query = {"from": seen.position, "to": seen.until} | wanted.query()
-        async with self._transport.stream("broker", path, query=query) as content:
-            async for fields in _events(content):
-                seen.connected = True
-                if fields.get("event") == "error":
-                    problem = orjson.loads(fields["data"])
-                    raise from_problem(problem, int(problem.get("status", 503)))
-                seen.position = fields.get("id", seen.position)
-                kind = fields.get("event")
-                if kind == "range":  # what `to` means from now on, also for a connection that is made anew
-                    seen.until = orjson.loads(fields["data"])["to"]
-                elif kind == "end":
-                    seen.ended = True
-                    return
-                elif kind == "malformed":
-                    log.warning("consume.malformed", topic=topic, found=fields["data"])
-                elif "data" in fields:
-                    partition, _, offset = fields["id"].partition(",")[0].partition(":")
-                    event = from_mapping(orjson.loads(fields["data"]))
-                    yield Consumed(event, int(partition), int(offset) - 1)
-        raise Unavailable("the broker closed the event stream", retry_after=0.2)
-
-
-@dataclass(slots=True)
-class _Seen:
-    """How far a subscription has come, over its connections."""
-
-    position: str
-    until: str | None
-    connected: bool = field(default=False)
-    ended: bool = field(default=False)
-
-
-async def _events(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, str]]:
-    """Server-sent events as their fields. Raises Unavailable when the connection breaks."""
-    pending = b""
-    try:
-        async for piece in content.iter_any():
-            pending += piece
-            *whole, pending = pending.split(b"\n\n")
-            for block in whole:
-                yield _fields(block)
-            if len(pending) > MOST_PENDING:
-                raise Unavailable(f"the broker sent an event of more than {MOST_PENDING} bytes")
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unavailable(f"the event stream broke off: {str(error) or type(error).__name__}") from error
-
-
-def _fields(block: bytes) -> dict[str, str]:
-    fields = {}
-    for line in block.decode().split("\n"):
-        name, _, value = line.partition(": ")
-        fields[name] = value
-    return fields
+        query = {"from": start, "to": to} | wanted.query()
+        async for fields in subscription(self._transport, "broker", path, query):
+            kind = fields.get("event")
+            if kind == "range":  # what `to` means from now on, also for a connection that is made anew
+                query["to"] = orjson.loads(fields["data"])["to"]
+            elif kind == "malformed":
+                log.warning("consume.malformed", topic=topic, found=fields["data"])
+            else:
+                partition, _, offset = fields["id"].partition(",")[0].partition(":")
+                yield Consumed(from_mapping(orjson.loads(fields["data"])), int(partition), int(offset) - 1)
 
 
 def _parts(events: Sequence[Event[bytes]]) -> "list[bytes]":

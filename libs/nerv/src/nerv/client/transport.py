@@ -22,6 +22,7 @@ CONNECTIONS = 128
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 DEADLINE_SECONDS = 30.0
+SILENCE_SECONDS = 45.0  # services say something every 10 s: one that does not is gone, though the connection stands
 
 Query = Mapping[str, str | float | None]
 
@@ -120,8 +121,11 @@ class Transport:
     async def stream(
         self, service: str, path: str, *, query: Query | None = None, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[aiohttp.StreamReader]:
-        """A GET whose answer is read as it comes, without a deadline (server-sent events). Raises as `request` does."""
-        async with self._sent(service, "GET", path, query, None, headers, None) as response:
+        """A GET whose answer is read as it comes, without a deadline (server-sent events). Raises as `request` does.
+
+        One that says nothing for 45 s is broken off, as Unavailable.
+        """
+        async with self._sent(service, "GET", path, query, None, headers, None, SILENCE_SECONDS) as response:
             if response.status >= 400:
                 raise_for_problem(response.status, response.headers, await response.read())
             yield response.content
@@ -136,11 +140,12 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str] | None,
         seconds: float | None,
+        silence: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("use the client as `async with`")
         params = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=silence)
         try:
             async with self._session.request(
                 method,

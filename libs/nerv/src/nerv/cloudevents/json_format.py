@@ -122,6 +122,14 @@ def to_structured(event: Event[bytes]) -> dict[str, Any]:
     return document
 
 
+def to_json_line(event: Event[bytes]) -> bytes:
+    """The event as JSON on one line, for formats in which a line break ends an event.
+
+    Data that are JSON are copied as they stand, but for line breaks between their tokens; within a string there is none.
+    """
+    return orjson.dumps(to_structured(event)).replace(b"\n", b" ").replace(b"\r", b" ")
+
+
 def _data_member(event: Event[bytes]) -> dict[str, Any]:
     if event.content_type.partition(";")[0].endswith("json"):
         # A fragment is copied as it stands: the bytes were JSON at the door, and are not parsed a second time.

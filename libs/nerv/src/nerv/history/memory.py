@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """History in memory: complete, for one process. Nothing survives it."""
 
+import asyncio
 from bisect import bisect_right, insort
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nerv.clock import SystemClock
 from nerv.errors import NotFound
 from nerv.history.decide import Accept, Duplicate, Known, judge
-from nerv.history.select import not_future, selector
-from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, ReadQuery
+from nerv.history.select import check_subscription, not_future, selector
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
 from nerv.types import Event, VersionedState, category_of
 
 
 class MemoryHistory:
-    """`nerv.protocols.History` and `nerv.protocols.Snapshots` over dictionaries."""
+    """`nerv.protocols.History`, `Subscribable` and `Snapshots` over dictionaries."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -25,6 +26,7 @@ class MemoryHistory:
         self._snapshots: dict[tuple[str, str], dict[int, VersionedState[bytes]]] = {}
         self._snapshot_versions: dict[tuple[str, str], list[int]] = {}
         self._last: datetime | None = None
+        self._watchers: set[asyncio.Event] = set()
 
     def version(self, stream: str) -> int:
         """The stream's version; 0 when it does not exist."""
@@ -55,6 +57,8 @@ class MemoryHistory:
             stream.append(replace(event, subject=request.stream, sequence=version, recorded_time=recorded))
             self._ids[request.stream, event.id] = Known(version, digest)
             self._log.append(stream[-1])
+        for watcher in self._watchers:
+            watcher.set()
         return Appended(verdict.first_version, len(stream), 0, len(self._log) - 1, recorded)
 
     def _recorded_time(self) -> datetime:
@@ -78,6 +82,37 @@ class MemoryHistory:
         log = self._log[:]  # as it is now: what is appended while somebody reads is not part of the answer
         for event in _selected([e for e in log if category is None or category_of(e.stream) == category], query):
             yield event
+
+    async def subscribe(
+        self,
+        stream: str | None = None,
+        *,
+        category: str | None = None,
+        after: str | None = None,
+        query: ReadQuery = ReadQuery(),
+    ) -> AsyncGenerator[Followed, None]:
+        """Those there are, then those that come (see `Subscribable.subscribe`)."""
+        at = check_subscription(stream, category, after, query)
+        selects, left = selector(query), query.limit
+        grown = asyncio.Event()
+        self._watchers.add(grown)
+        try:
+            while left is None or left > 0:
+                log = self._log if stream is None else self._streams.get(stream, [])
+                if at >= len(log):
+                    grown.clear()
+                    await grown.wait()
+                    continue
+                event, at = log[at], at + 1
+                if selects(event) and (category is None or category_of(event.stream) == category):
+                    left = None if left is None else left - 1
+                    yield Followed(event, str(at))
+        finally:
+            self._watchers.discard(grown)
+
+    async def end(self) -> str:
+        """The position now (see `Subscribable.end`)."""
+        return str(len(self._log))
 
     def _close(self, query: ReadQuery) -> None:
         # What is read as known at an instant is read so for ever: nothing may be recorded at or before it any more.

@@ -3,7 +3,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,19 +19,20 @@ from nerv.cloudevents.proto_format import from_us, to_us
 from nerv.cloudevents.types_format import state_from_proto, state_to_proto
 from nerv.errors import Misconfigured, NotFound, Unavailable
 from nerv.history.decide import Accept, Duplicate, Known, judge
-from nerv.history.select import not_future
-from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, ReadQuery
+from nerv.history.select import check_subscription, not_future
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
 from nerv.types import Event, VersionedState, category_of
 
 SCHEMA = 1
 BUSY_SECONDS = 10.0  # how long one process waits for another to end its write
+POLL_SECONDS = 0.05  # between looks of a subscription for what other processes have written
 PAGE = 500  # events that are read at a time, so that a long stream does not fill memory
 
 A = TypeVar("A")
 
 
 class SqliteHistory:
-    """`nerv.protocols.History` and `nerv.protocols.Snapshots` in a file; use as `async with`.
+    """`nerv.protocols.History`, `Subscribable` and `Snapshots` in a file; use as `async with`.
 
     What is acknowledged has been synchronised to the disk. One call of `append` is one transaction; processes that share
     the file take turns. Raises Unavailable where another holds it for longer than 10 s.
@@ -90,6 +91,33 @@ class SqliteHistory:
                 return
             left = None if left is None else left - len(page)
             low, high = (low, page[-1][0] - 1) if query.backward else (page[-1][0] + 1, high)
+
+    async def subscribe(
+        self,
+        stream: str | None = None,
+        *,
+        category: str | None = None,
+        after: str | None = None,
+        query: ReadQuery = ReadQuery(),
+    ) -> AsyncGenerator[Followed, None]:
+        """Those there are, then those that come, from any process (see `Subscribable.subscribe`)."""
+        at = check_subscription(stream, category, after, query)
+        left = query.limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            page, at = await self._read(
+                partial(_following, stream=stream, category=category, query=query, at=at, size=size)
+            )
+            for followed in page:
+                yield followed
+            left = None if left is None else left - len(page)
+            if not page:
+                await asyncio.sleep(POLL_SECONDS)  # another process does not call us when it writes
+
+    async def end(self) -> str:
+        """The position now (see `Subscribable.end`)."""
+        _, last = await self._read(_positions)
+        return str(last)
 
     async def save(self, fold: str, state: VersionedState[bytes]) -> None:
         """Keep a state (see `Snapshots.save`)."""
@@ -291,6 +319,20 @@ def _category_page(
         (low, high, *names, *values, size),
     )
     return [(position, from_proto(event_pb2.Event.FromString(data))) for position, data in rows]
+
+
+def _following(
+    db: sqlite3.Connection, stream: str | None, category: str | None, query: ReadQuery, at: int, size: int
+) -> tuple[list[Followed], int]:
+    """The next page of a subscription, and the position after all that was looked at."""
+    if stream is not None:
+        later = replace(query, from_version=max(query.from_version, at + 1))
+        page = [Followed(event, str(event.sequence)) for event in _page(db, stream, later, size)]
+        return page, at if not page else int(page[-1].position)
+    _, last = _positions(db)
+    found = _category_page(db, category, query, at + 1, last, size)
+    page = [Followed(event, str(position)) for position, event in found]
+    return page, int(page[-1].position) if len(page) == size else last
 
 
 def _bounds(query: ReadQuery) -> tuple[str, list[Any]]:

@@ -8,7 +8,16 @@ history, queue, snapshots, source, views, wire.
 from nerv.protocols.boundary import Boundary
 from nerv.protocols.clock import Clock
 from nerv.protocols.effectful import Effectful
-from nerv.protocols.history import Appended, AppendOutcome, AppendRequest, Expected, History, ReadQuery
+from nerv.protocols.history import (
+    Appended,
+    AppendOutcome,
+    AppendRequest,
+    Expected,
+    Followed,
+    History,
+    ReadQuery,
+    Subscribable,
+)
 from nerv.protocols.observable import Observable
 from nerv.protocols.projectable import Projectable
 from nerv.protocols.quantum import QuantumUnit
@@ -23,11 +32,13 @@ __all__ = [
     "Clock",
     "Effectful",
     "Expected",
+    "Followed",
     "History",
     "Observable",
     "Projectable",
     "QuantumUnit",
     "ReadQuery",
     "Snapshots",
+    "Subscribable",
     "Versioned",
 ]

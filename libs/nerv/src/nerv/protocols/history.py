@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log port: append with an expected version, read back, exactly."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -109,4 +109,37 @@ class History(Protocol):
         `backward` reads the newest first. Each stream comes in order of version. Events recorded at one instant come
         in an order that does not change. What was appended before the call is read, each event once.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """An event, and the position from which a subscription goes on after it. The text means something to its store only."""
+
+    event: Event[bytes]
+    position: str
+
+
+class Subscribable(Protocol):
+    """History as it grows. Implemented by the stores in memory and in SQLite, and by the client of *temporal*."""
+
+    def subscribe(
+        self,
+        stream: str | None = None,
+        *,
+        category: str | None = None,
+        after: str | None = None,
+        query: ReadQuery = ReadQuery(),
+    ) -> AsyncGenerator[Followed, None]:
+        """The events of a stream, of a category, or with neither of all streams: those there are, then those that come.
+
+        From the beginning, or after a position that an earlier subscription to the same came to. Each event once, in
+        order of version within its stream: nothing is missing, and nothing is twice, where history ends and the present
+        begins. It goes on for ever; a stream that does not exist yet is waited for. Of the query's bounds `from_version`,
+        `types`, `streams`, `recorded_from` and `limit` hold, the latter ends the subscription. Raises Invalid for others.
+        """
+        ...
+
+    async def end(self) -> str:
+        """The position after all that is recorded now, for subscriptions to a category or to all streams."""
         ...

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
-from nerv.cloudevents import from_record, to_structured
+from nerv.cloudevents import from_record, to_json_line
 from nerv.errors import Invalid
 from nerv.kafka import BatchConsumer, Received
 from nerv.kafka.deadletters import where
@@ -68,7 +68,7 @@ class Reading:
         try:
             if event is None:
                 raise Invalid(f"record {where(record)} is no CloudEvent")
-            return name + b"data: " + orjson.dumps(to_structured(event)) + b"\n\n"
+            return name + b"data: " + to_json_line(event) + b"\n\n"
         except (Invalid, orjson.JSONEncodeError) as error:
             document = orjson.dumps({"origin": where(record), "detail": str(error)})
             return name + b"event: malformed\ndata: " + document + b"\n\n"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nerv.app import App
 from nerv.protocols import Clock
 from nerv.service import Request
+from nerv_temporal.feeds import Feeds
 from nerv_temporal.owner import Owners
 from nerv_temporal.router import FORWARDED, Router
 from nerv_temporal.settings import TemporalSettings
@@ -21,6 +22,7 @@ class Deps:
     router: Router
     owners: Owners
     tail: Tail
+    feeds: Feeds
     clock: Clock
 
 

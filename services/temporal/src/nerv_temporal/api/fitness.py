@@ -74,7 +74,13 @@ async def _ask(request: Request[Deps], partitions: Iterable[int], asked: Freshne
         *(_prove(deps, partition, asked) for partition in mine),
         *(_ask_owner(request, theirs, asked) for theirs in by_address.values()),
     )
-    return {partition: point for answer in answers for partition, point in answer.items()}
+    points = {partition: point for answer in answers for partition, point in answer.items()}
+    for partition, point in points.items():
+        if point.next_offset <= asked.min_position.get(partition, -1):
+            raise Unavailable(
+                f"the owner of partition {partition} was deposed and does not know it yet", retry_after=0.3
+            )
+    return points
 
 
 async def _prove(deps: Deps, partition: int, asked: Freshness) -> dict[int, Point]:

@@ -9,7 +9,7 @@ import orjson
 
 from nerv.api.event.v1 import event_pb2
 from nerv.client.streams import PROTOBUF
-from nerv.cloudevents import from_proto, to_structured
+from nerv.cloudevents import from_proto, to_json_line
 from nerv.errors import NervError
 from nerv.service import Request
 
@@ -40,7 +40,7 @@ def format_of(request: Request[Any]) -> Format:
 
 def events(shape: Format, slice_: Iterable[tuple[str, event_pb2.Event]]) -> bytes:
     """Events, each with the position after it."""
-    return b"".join(_EVENT[shape](position, _document(event)) for position, event in slice_)
+    return b"".join(_EVENT[shape](position, to_json_line(from_proto(event))) for position, event in slice_)
 
 
 def position(shape: Format, text: str) -> bytes:
@@ -59,11 +59,6 @@ def error(shape: Format, found: NervError) -> bytes:
     """What went wrong in the middle of an answer."""
     document = orjson.dumps(found.problem(), default=str)
     return b"event: error\ndata: " + document + b"\n\n" if shape is Format.SSE else b'{"error":' + document + b"}\n"
-
-
-def _document(event: event_pb2.Event) -> bytes:
-    # A line break between the tokens of an event's JSON would end the line; within its strings there is none.
-    return orjson.dumps(to_structured(from_proto(event))).replace(b"\n", b" ").replace(b"\r", b" ")
 
 
 def _sse(position: str, document: bytes) -> bytes:

@@ -63,13 +63,13 @@ def asked_of_stream(request: Request[Any], partitions: int) -> Asked:
     """A read of one stream. Raises Invalid or TooLarge."""
     refuse_unknown(request, OF_STREAM)
     shape = format_of(request)
-    word, after = _from(request, shape), optional_number(request, "after")
-    query = _query(request, 1 if word in (START, END) else whole_number(word, "from", 0))
+    query, text = _query(request), _after(request, shape)
+    after = None if text is None else whole_number(text, "after", 0, LAST - 1)
     if after is not None and query.backward:
         query = replace(query, to_version=after - 1)
     elif after is not None:
         query = replace(query, from_version=max(query.from_version, after + 1))
-    return _whole(request, Asked(query, shape, freshness(request, partitions), PAGE, from_end=word == END))
+    return _whole(request, Asked(query, shape, freshness(request, partitions), PAGE), after is not None)
 
 
 def asked_of_many(request: Request[Any], partitions: int) -> Asked:
@@ -78,35 +78,36 @@ def asked_of_many(request: Request[Any], partitions: int) -> Asked:
     shape, category = format_of(request), request.query("category")
     if category is not None and "-" in check_id(category, "category"):
         raise Invalid(f"a category ends at the first dash of a stream's name, so {category[:40]!r} is none")
-    word, after = _from(request, shape), request.query("after")
-    start = parse_whole_position(word, partitions, "from") if ":" in word else None
-    first = 1 if start is not None or word in (START, END) else whole_number(word, "from", 0)
-    left = None if after is None else parse_ranges(after, partitions, "after")
-    asked = Asked(_query(request, first), shape, freshness(request, partitions), PAGE, from_end=word == END)
-    return _whole(request, replace(asked, category=category, start=start, left=left))
+    asked = Asked(_query(request), shape, freshness(request, partitions), PAGE, category=category)
+    after = _after(request, shape)
+    if after is not None and "-" in after:
+        asked = replace(asked, left=parse_ranges(after, partitions, "after"))
+    elif after is not None:
+        asked = replace(asked, start=parse_whole_position(after, partitions, "after"))
+    return _whole(request, asked, after is not None)
 
 
-def _whole(request: Request[Any], asked: Asked) -> Asked:
+def _whole(request: Request[Any], asked: Asked, resumed: bool) -> Asked:
     query, follow, shape = asked.query, flag(request, "follow"), asked.format
-    if follow and (query.backward or query.to_version is not None or query.as_of or query.known_at):
+    if follow and (query.backward or query.to_version is not None or query.as_of or query.known_at or asked.left):
         raise Invalid("a read that follows goes on for ever: leave out direction, to, as_of and known_at")
-    if follow and request.query("after") is not None:
-        raise Invalid("a read that follows goes on from=<position>; after=<token> is for the pages of one that ends")
-    if asked.from_end and not follow:
+    from_end = request.query("from") == END and not resumed  # who comes back has a place to go on from
+    if from_end and not follow:
         raise Invalid("nothing stands after the end: from=end goes with follow=true")
     if follow and not shape.streamed:
         shape = Format.NDJSON
     most, ordinary = (LAST, LAST) if shape.streamed else (PAGE, ORDINARY_PAGE)
     limit = request.number("limit", ordinary, low=1, high=most)
-    return replace(asked, format=shape, follow=follow, limit=limit)
+    return replace(asked, format=shape, follow=follow, from_end=from_end, limit=limit)
 
 
-def _query(request: Request[Any], first: int) -> ReadQuery:
+def _query(request: Request[Any]) -> ReadQuery:
+    first = request.query("from") or START
     direction = request.query("direction") or "forward"
     if direction not in ("forward", "backward"):
         raise Invalid(f"direction must be forward or backward, not {direction[:40]!r}")
     return ReadQuery(
-        from_version=first,
+        from_version=1 if first in (START, END) else whole_number(first, "from", 0),
         to_version=optional_number(request, "to"),
         backward=direction == "backward",
         types=patterns(request, "types"),
@@ -127,12 +128,10 @@ def freshness(request: Request[Any], partitions: int) -> Freshness:
     return Freshness(Consistency(word) if word else ordinary, position, instant(request, "known_at"))
 
 
-def _from(request: Request[Any], shape: Format) -> str:
-    """Where to begin; a reader of server-sent events that comes back says it in a header."""
+def _after(request: Request[Any], shape: Format) -> str | None:
+    """Where an earlier answer ended; a reader of server-sent events that comes back says it in a header."""
     again = request.header("last-event-id") if shape is Format.SSE else None
-    if again is None:
-        return request.query("from") or START
-    return again if ":" in again else str(whole_number(again, "Last-Event-ID", 0, LAST - 1) + 1)
+    return again or request.query("after")
 
 
 def instant(request: Request[Any], name: str) -> datetime | None:

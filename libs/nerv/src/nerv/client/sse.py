@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Server-sent events as they come (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import aiohttp
+import orjson
+
+from nerv.client.transport import FIRST_PAUSE, LONGEST_PAUSE, Query, Transport
+from nerv.errors import Unavailable, from_problem
+
+MOST_PENDING = 4 * 1024 * 1024  # bytes of one server-sent event before we give up on it
+
+
+async def subscription(
+    transport: Transport, service: str, path: str, query: Query, after: str | None = None
+) -> AsyncIterator[dict[str, str]]:
+    """The server-sent events of an answer, as their fields, until the service says that this was all.
+
+    A connection that breaks, or is silent, is made anew after the last id, which `after` is at first. Raises what the
+    service answers to the first request, or to a later one when it will not change.
+    """
+    last, connected, pause = after, False, FIRST_PAUSE
+    while True:
+        headers = {"accept": "text/event-stream"} | ({} if last is None else {"last-event-id": last})
+        try:
+            async with transport.stream(service, path, query=query, headers=headers) as content:
+                async for fields in _server_sent(content):
+                    connected, pause = True, FIRST_PAUSE
+                    if fields.get("event") == "error":
+                        problem = orjson.loads(fields["data"])
+                        raise from_problem(problem, int(problem.get("status", 503)))
+                    if fields.get("event") == "end":
+                        return
+                    last = fields.get("id", last)
+                    if "data" in fields:
+                        yield fields
+            raise Unavailable(f"{service} closed the event stream", retry_after=0.2)
+        except Unavailable as error:
+            if not connected:
+                raise
+            wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _server_sent(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, str]]:
+    """Server-sent events as their fields. Raises Unavailable when the connection breaks."""
+    pending = b""
+    try:
+        async for piece in content.iter_any():
+            pending += piece
+            *whole, pending = pending.split(b"\n\n")
+            for block in whole:
+                yield _fields(block)
+            if len(pending) > MOST_PENDING:
+                raise Unavailable(f"the service sent an event of more than {MOST_PENDING} bytes")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Unavailable(f"the event stream broke off: {str(error) or type(error).__name__}") from error
+
+
+def _fields(block: bytes) -> dict[str, str]:
+    fields = {}
+    for line in block.decode().split("\n"):
+        name, _, value = line.partition(": ")
+        fields[name] = value
+    return fields
