@@ -19,7 +19,7 @@ import pytest_asyncio
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import Unavailable
-from nerv.protocols import Appended, AppendRequest, ReadQuery
+from nerv.protocols import Appended, AppendRequest
 from nerv.types import Event, new_event_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -175,7 +175,7 @@ async def test_a_subscriber_outlives_the_replica_it_reads_from(mesh: LocalMesh) 
             written.set()
 
         writing = asyncio.create_task(write())
-        async with asyncio.timeout(120), aclosing(client.streams.subscribe(category=category)) as subscription:
+        async with asyncio.timeout(120), aclosing(client.streams.subscribe_category(category)) as subscription:
             while len(found) < count:
                 one = await anext(subscription)
                 found.append((one.event.stream, one.event.sequence))
@@ -282,5 +282,5 @@ async def test_a_position_beyond_the_log_is_not_waited_for_in_silence(client: Cl
     beyond = ",".join(f"{pair.partition(':')[0]}:{int(pair.partition(':')[2]) + 1000}" for pair in end.split(","))
     async with asyncio.timeout(30):
         with pytest.raises(Unavailable, match="not here yet"):
-            async with aclosing(client.streams.subscribe(after=beyond, query=ReadQuery(limit=1))) as subscription:
+            async with aclosing(client.streams.subscribe_category(None, after=beyond)) as subscription:
                 await anext(subscription)

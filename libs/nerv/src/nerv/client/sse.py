@@ -3,7 +3,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import aiohttp
 import orjson
@@ -16,11 +16,11 @@ MOST_PENDING = 4 * 1024 * 1024  # bytes of one server-sent event before we give 
 
 async def subscription(
     transport: Transport, service: str, path: str, query: Query, after: str | None = None
-) -> AsyncIterator[dict[str, str]]:
+) -> AsyncGenerator[dict[str, str], None]:
     """The server-sent events of an answer, as their fields, until the service says that this was all.
 
-    A connection that breaks, or is silent, is made anew after the last id, which `after` is at first. Raises what the
-    service answers to the first request, or to a later one when it will not change.
+    A connection that breaks, or is silent, is made anew after the last id, which `after` is at first, with the query as it
+    is by then. Raises what the service answers to the first request, or to a later one when it will not change.
     """
     last, connected, pause = after, False, FIRST_PAUSE
     while True:

@@ -5,6 +5,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from nerv.api.event.v1 import event_pb2
 from nerv.api.history.v1 import history_pb2
 from nerv.client.positions import Positions
 from nerv.client.sse import subscription
-from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Transport
+from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Query, Transport
 from nerv.cloudevents import from_proto, to_proto
 from nerv.cloudevents.json_format import from_mapping
 from nerv.cloudevents.proto_format import from_us
@@ -121,29 +122,31 @@ class Streams:
                 return
             left = None if left is None else left - len(events)
 
-    async def subscribe(
-        self,
-        stream: str | None = None,
-        *,
-        category: str | None = None,
-        after: str | None = None,
-        query: ReadQuery = ReadQuery(),
+    def subscribe(
+        self, stream: str, *, after: str | None = None, query: ReadQuery = ReadQuery()
     ) -> AsyncGenerator[Followed, None]:
         """Those there are, then those that come (see `Subscribable.subscribe`).
 
         A connection that breaks is made anew, to any replica, after the last event. Data that are JSON may come with other
         white space than they were appended with.
         """
-        if stream is not None and category is not None:
-            raise Invalid("subscribe to a stream or to a category")
-        if after == "":
-            raise Invalid(
-                "after must be the position of an earlier event, not ''; leave it out to begin at the beginning"
-            )
-        path = "/v1/streams" if stream is None else f"/v1/streams/{quote(stream, safe='')}/events"
-        params = query_params(query) | {"category": category, "limit": query.limit, "follow": "true"}
-        async for fields in subscription(self._transport, "temporal", path, params, after):
-            yield Followed(from_mapping(orjson.loads(fields["data"])), fields["id"])
+        return self._follow(f"/v1/streams/{quote(stream, safe='')}/events", {}, after, query)
+
+    def subscribe_category(
+        self, category: str | None, *, after: str | None = None, query: ReadQuery = ReadQuery()
+    ) -> AsyncGenerator[Followed, None]:
+        """Those there are, then those that come (see `Subscribable.subscribe_category`), as `subscribe` reads them."""
+        return self._follow("/v1/streams", {"category": category}, after, query)
+
+    async def _follow(
+        self, path: str, of: Query, after: str | None, query: ReadQuery
+    ) -> AsyncGenerator[Followed, None]:
+        if after == "":  # which server-sent events take for none
+            raise Invalid("after must be the position of an earlier event; leave it out to begin at the beginning")
+        params = {**query_params(query), **of, "limit": query.limit, "follow": "true"}
+        async with aclosing(subscription(self._transport, "temporal", path, params, after)) as events:
+            async for fields in events:
+                yield Followed(from_mapping(orjson.loads(fields["data"])), fields["id"])
 
     async def end(self) -> str:
         """The position now (see `Subscribable.end`)."""

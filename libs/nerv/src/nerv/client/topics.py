@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -103,15 +104,16 @@ class Topics:
         """
         path = f"/v1/topics/{quote(topic, safe='')}/events"
         query = {"from": start, "to": to} | wanted.query()
-        async for fields in subscription(self._transport, "broker", path, query):
-            kind = fields.get("event")
-            if kind == "range":  # what `to` means from now on, also for a connection that is made anew
-                query["to"] = orjson.loads(fields["data"])["to"]
-            elif kind == "malformed":
-                log.warning("consume.malformed", topic=topic, found=fields["data"])
-            else:
-                partition, _, offset = fields["id"].partition(",")[0].partition(":")
-                yield Consumed(from_mapping(orjson.loads(fields["data"])), int(partition), int(offset) - 1)
+        async with aclosing(subscription(self._transport, "broker", path, query)) as events:
+            async for fields in events:
+                kind = fields.get("event")
+                if kind == "range":  # what `to` means from now on, also for a connection that is made anew
+                    query["to"] = orjson.loads(fields["data"])["to"]
+                elif kind == "malformed":
+                    log.warning("consume.malformed", topic=topic, found=fields["data"])
+                else:
+                    partition, _, offset = fields["id"].partition(",")[0].partition(":")
+                    yield Consumed(from_mapping(orjson.loads(fields["data"])), int(partition), int(offset) - 1)
 
 
 def _parts(events: Sequence[Event[bytes]]) -> "list[bytes]":

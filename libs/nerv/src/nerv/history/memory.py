@@ -3,7 +3,7 @@
 
 import asyncio
 from bisect import bisect_right, insort
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -83,28 +83,42 @@ class MemoryHistory:
         for event in _selected([e for e in log if category is None or category_of(e.stream) == category], query):
             yield event
 
-    async def subscribe(
-        self,
-        stream: str | None = None,
-        *,
-        category: str | None = None,
-        after: str | None = None,
-        query: ReadQuery = ReadQuery(),
+    def subscribe(
+        self, stream: str, *, after: str | None = None, query: ReadQuery = ReadQuery()
     ) -> AsyncGenerator[Followed, None]:
         """Those there are, then those that come (see `Subscribable.subscribe`)."""
-        at = check_subscription(stream, category, after, query)
-        selects, left = selector(query), query.limit
+        return self._follow(lambda: self._streams.get(stream, []), selector(query), after, query)
+
+    def subscribe_category(
+        self, category: str | None, *, after: str | None = None, query: ReadQuery = ReadQuery()
+    ) -> AsyncGenerator[Followed, None]:
+        """Those there are, then those that come (see `Subscribable.subscribe_category`)."""
+        selects = selector(query)
+
+        def wanted(event: Event[bytes]) -> bool:
+            return selects(event) and (category is None or category_of(event.stream) == category)
+
+        return self._follow(lambda: self._log, wanted, after, query)
+
+    async def _follow(
+        self,
+        log_now: Callable[[], list[Event[bytes]]],
+        wanted: Callable[[Event[bytes]], bool],
+        after: str | None,
+        query: ReadQuery,
+    ) -> AsyncGenerator[Followed, None]:
+        at, left = check_subscription(after, query), query.limit
         grown = asyncio.Event()
         self._watchers.add(grown)
         try:
             while left is None or left > 0:
-                log = self._log if stream is None else self._streams.get(stream, [])
+                log = log_now()
                 if at >= len(log):
                     grown.clear()
                     await grown.wait()
                     continue
                 event, at = log[at], at + 1
-                if selects(event) and (category is None or category_of(event.stream) == category):
+                if wanted(event):
                     left = None if left is None else left - 1
                     yield Followed(event, str(at))
         finally:

@@ -58,10 +58,8 @@ def not_future(known_at: datetime, clock: Clock, skew: float = 0.0) -> None:
         raise Invalid(f"known_at {format_instant(known_at)} lies in the future; ask again then, or leave it out")
 
 
-def check_subscription(stream: str | None, category: str | None, after: str | None, query: ReadQuery) -> int:
+def check_subscription(after: str | None, query: ReadQuery) -> int:
     """What a subscription may ask for, and the number that a position of ours is. Raises Invalid."""
-    if stream is not None and category is not None:
-        raise Invalid("subscribe to a stream or to a category")
     if query.backward or query.to_version is not None or query.as_of is not None or query.known_at is not None:
         raise Invalid("a subscription goes on for ever: leave out backward, to_version, as_of and known_at")
     if after is None:

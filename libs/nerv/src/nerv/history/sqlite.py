@@ -92,22 +92,25 @@ class SqliteHistory:
             left = None if left is None else left - len(page)
             low, high = (low, page[-1][0] - 1) if query.backward else (page[-1][0] + 1, high)
 
-    async def subscribe(
-        self,
-        stream: str | None = None,
-        *,
-        category: str | None = None,
-        after: str | None = None,
-        query: ReadQuery = ReadQuery(),
+    def subscribe(
+        self, stream: str, *, after: str | None = None, query: ReadQuery = ReadQuery()
     ) -> AsyncGenerator[Followed, None]:
         """Those there are, then those that come, from any process (see `Subscribable.subscribe`)."""
-        at = check_subscription(stream, category, after, query)
-        left = query.limit
+        return self._follow(partial(_stream_after, stream=stream), after, query)
+
+    def subscribe_category(
+        self, category: str | None, *, after: str | None = None, query: ReadQuery = ReadQuery()
+    ) -> AsyncGenerator[Followed, None]:
+        """Those there are, then those that come, from any process (see `Subscribable.subscribe_category`)."""
+        return self._follow(partial(_category_after, category=category), after, query)
+
+    async def _follow(
+        self, next_page: Callable[..., tuple[list[Followed], int]], after: str | None, query: ReadQuery
+    ) -> AsyncGenerator[Followed, None]:
+        at, left = check_subscription(after, query), query.limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            page, at = await self._read(
-                partial(_following, stream=stream, category=category, query=query, at=at, size=size)
-            )
+            page, at = await self._read(partial(next_page, query=query, at=at, size=size))
             for followed in page:
                 yield followed
             left = None if left is None else left - len(page)
@@ -321,18 +324,24 @@ def _category_page(
     return [(position, from_proto(event_pb2.Event.FromString(data))) for position, data in rows]
 
 
-def _following(
-    db: sqlite3.Connection, stream: str | None, category: str | None, query: ReadQuery, at: int, size: int
+def _stream_after(
+    db: sqlite3.Connection, stream: str, query: ReadQuery, at: int, size: int
 ) -> tuple[list[Followed], int]:
-    """The next page of a subscription, and the position after all that was looked at."""
-    if stream is not None:
-        later = replace(query, from_version=max(query.from_version, at + 1))
-        page = [Followed(event, str(event.sequence)) for event in _page(db, stream, later, size)]
-        return page, at if not page else int(page[-1].position)
+    """The next page of a subscription to a stream, and the version that it has come to."""
+    later = replace(query, from_version=max(query.from_version, at + 1))
+    page = [Followed(event, str(event.sequence)) for event in _page(db, stream, later, size)]
+    return page, int(page[-1].position) if page else at
+
+
+def _category_after(
+    db: sqlite3.Connection, category: str | None, query: ReadQuery, at: int, size: int
+) -> tuple[list[Followed], int]:
+    """The next page of a subscription to many streams, and the position after all that was looked at."""
     _, last = _positions(db)
-    found = _category_page(db, category, query, at + 1, last, size)
-    page = [Followed(event, str(position)) for position, event in found]
-    return page, int(page[-1].position) if len(page) == size else last
+    page = [
+        Followed(event, str(position)) for position, event in _category_page(db, category, query, at + 1, last, size)
+    ]
+    return page, int(page[-1].position) if len(page) == size else max(last, at)
 
 
 def _bounds(query: ReadQuery) -> tuple[str, list[Any]]:

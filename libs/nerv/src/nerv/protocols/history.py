@@ -124,22 +124,23 @@ class Subscribable(Protocol):
     """History as it grows. Implemented by the stores in memory and in SQLite, and by the client of *temporal*."""
 
     def subscribe(
-        self,
-        stream: str | None = None,
-        *,
-        category: str | None = None,
-        after: str | None = None,
-        query: ReadQuery = ReadQuery(),
+        self, stream: str, *, after: str | None = None, query: ReadQuery = ReadQuery()
     ) -> AsyncGenerator[Followed, None]:
-        """The events of a stream, of a category, or with neither of all streams: those there are, then those that come.
+        """The events of a stream: those there are, then those that come. A stream that does not exist yet is waited for.
 
         From the beginning, or after a position that an earlier subscription to the same came to. Each event once, in
-        order of version within its stream: nothing is missing, and nothing is twice, where history ends and the present
-        begins. It goes on for ever; a stream that does not exist yet is waited for. Of the query's bounds `from_version`,
-        `types`, `streams`, `recorded_from` and `limit` hold, the latter ends the subscription. Raises Invalid for others.
+        order of version: nothing is missing, and nothing is twice, where history ends and the present begins. It goes on
+        for ever. Of the query's bounds `from_version`, `types`, `streams`, `recorded_from` and `limit` hold, the latter
+        ends the subscription. Raises Invalid for others, and for a position that is none.
         """
         ...
 
+    def subscribe_category(
+        self, category: str | None, *, after: str | None = None, query: ReadQuery = ReadQuery()
+    ) -> AsyncGenerator[Followed, None]:
+        """The events of all streams of a category (None: of all), as `subscribe` does, each stream in order of version."""
+        ...
+
     async def end(self) -> str:
-        """The position after all that is recorded now, for subscriptions to a category or to all streams."""
+        """The position after all that is recorded now, for `subscribe_category`."""
         ...

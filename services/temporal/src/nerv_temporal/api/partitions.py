@@ -5,10 +5,11 @@ from starlette.responses import Response
 
 from nerv.errors import Invalid
 from nerv.service import Request, respond
+from nerv.service.query import refuse_unknown, whole_number
 from nerv.types import format_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.fitness import Point, fit
-from nerv_temporal.api.query import freshness, refuse_unknown, whole_number
+from nerv_temporal.api.query import freshness
 
 OF_POSITIONS = frozenset({"partitions", "consistency", "known_at"})
 

@@ -9,14 +9,13 @@ from typing import Any
 from nerv.errors import Invalid
 from nerv.protocols import ReadQuery
 from nerv.service import Request
-from nerv.types import check_id, parse_instant
+from nerv.service.query import LAST, flag, instant, optional_number, patterns, refuse_unknown, whole_number
+from nerv.types import check_id
 from nerv_temporal.api.formats import Format, format_of
 from nerv_temporal.positions import Position, Ranges, parse_position, parse_ranges, parse_whole_position
 
-LAST = 2**63 - 1
 PAGE = 1000  # the largest page
 ORDINARY_PAGE = 100
-PATTERNS = 100  # types or streams that one read may name
 
 START, END = "start", "end"
 OF_STREAM = frozenset(
@@ -132,48 +131,3 @@ def _after(request: Request[Any], shape: Format) -> str | None:
     """Where an earlier answer ended; a reader of server-sent events that comes back says it in a header."""
     again = request.header("last-event-id") if shape is Format.SSE else None
     return again or request.query("after")
-
-
-def instant(request: Request[Any], name: str) -> datetime | None:
-    """An instant of the query, or None. Raises Invalid."""
-    text = request.query(name)
-    return None if text is None else parse_instant(text[:60], name)
-
-
-def patterns(request: Request[Any], name: str) -> frozenset[str]:
-    """Names, or beginnings of names that end with `*`, with commas between. Raises Invalid or TooLarge."""
-    text = request.query(name)
-    if text is None:
-        return frozenset()
-    found = frozenset(check_id(one, name) for one in text.split(","))
-    if len(found) > PATTERNS:
-        raise Invalid(f"{name} has {len(found)} names; the limit is {PATTERNS}")
-    return found
-
-
-def flag(request: Request[Any], name: str) -> bool:
-    """`true` or `false`; false when it is not there. Raises Invalid."""
-    text = request.query(name)
-    if text not in (None, "true", "false"):
-        raise Invalid(f"{name} must be true or false, not {(text or '')[:40]!r}")
-    return text == "true"
-
-
-def optional_number(request: Request[Any], name: str) -> int | None:
-    """A whole number of the query, or None. Raises Invalid."""
-    text = request.query(name)
-    return None if text is None else whole_number(text, name, 0)
-
-
-def whole_number(text: str, name: str, low: int, high: int = LAST) -> int:
-    """A whole number. Raises Invalid."""
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(LAST)) and low <= int(text) <= high):
-        raise Invalid(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
-    return int(text)
-
-
-def refuse_unknown(request: Request[Any], known: frozenset[str]) -> None:
-    """A word that is not known would be passed over in silence, and the answer be another one than was asked for."""
-    unknown = sorted(set(request.http.query_params) - known)
-    if unknown:
-        raise Invalid(f"there is no parameter {unknown[0][:40]!r} here; there are {', '.join(sorted(known))}")

@@ -12,6 +12,7 @@ from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import from_proto, to_structured
 from nerv.cloudevents.proto_format import to_us
 from nerv.service import Request, respond
+from nerv.service.query import instant, optional_number, refuse_unknown
 from nerv.types import check_id, format_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.fitness import fit, reach
@@ -22,9 +23,6 @@ from nerv_temporal.api.query import (
     asked_of_many,
     asked_of_stream,
     freshness,
-    instant,
-    optional_number,
-    refuse_unknown,
 )
 from nerv_temporal.index import Index
 from nerv_temporal.positions import Position, Ranges

@@ -41,7 +41,7 @@ class SubscribableContract:
             for number in range(200):
                 await done(history, AppendRequest(f"{category}-{number % 5}", [made()]))
 
-        async with aclosing(history.subscribe(category=category)) as subscription:
+        async with aclosing(history.subscribe_category(category)) as subscription:
             writing = asyncio.create_task(write())
             found = [one.event for one in await next_of(subscription, 400)]
             await writing
@@ -54,8 +54,11 @@ class SubscribableContract:
         category = fresh_category()
         for number in range(30):
             await done(history, AppendRequest(f"{category}-{number % 4}", [made()]))
-        for stream, count in ((None, 30), (f"{category}-1", 8)):
-            of = partial(history.subscribe, stream, category=None if stream else category)
+        subscriptions = (
+            (partial(history.subscribe_category, category), 30),
+            (partial(history.subscribe, f"{category}-1"), 8),
+        )
+        for of, count in subscriptions:
             async with aclosing(of()) as subscription:
                 first = await next_of(subscription, count)
             for at in (0, count // 2, count - 2):
@@ -77,7 +80,7 @@ class SubscribableContract:
         """By name and by beginning; what is not selected does not come."""
         category = fresh_category()
         query = ReadQuery(types=frozenset({"thing.c*"}), streams=frozenset({f"{category}-a*"}))
-        async with aclosing(history.subscribe(category=category, query=query)) as subscription:
+        async with aclosing(history.subscribe_category(category, query=query)) as subscription:
             for name in ("a", "b", "ab"):
                 for kind in ("thing.noted.v1", "thing.closed.v1"):
                     await done(history, AppendRequest(f"{category}-{name}", [made(event_type=kind)]))
@@ -91,10 +94,10 @@ class SubscribableContract:
         second = await done(history, AppendRequest(f"{category}-2", [made()]))
         end = await history.end()
         await done(history, AppendRequest(f"{category}-3", [made()]))
-        async with aclosing(history.subscribe(category=category, after=end)) as subscription:
+        async with aclosing(history.subscribe_category(category, after=end)) as subscription:
             assert [one.event.stream for one in await next_of(subscription, 1)] == [f"{category}-3"]
         query = ReadQuery(recorded_from=second.recorded_time)
-        async with aclosing(history.subscribe(category=category, query=query)) as subscription:
+        async with aclosing(history.subscribe_category(category, query=query)) as subscription:
             assert {one.event.stream for one in await next_of(subscription, 2)} == {f"{category}-2", f"{category}-3"}
 
     async def test_a_limit_ends_it(self, history: SubscribableHistory) -> None:
@@ -119,4 +122,4 @@ class SubscribableContract:
         """Nonsense does not begin somewhere."""
         async with asyncio.timeout(SECONDS):
             with pytest.raises(Invalid):
-                _ = [one async for one in history.subscribe(category=fresh_category(), after=after)]
+                _ = [one async for one in history.subscribe_category(fresh_category(), after=after)]
