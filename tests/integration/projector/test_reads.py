@@ -57,6 +57,11 @@ async def test_a_perspective_shows_its_fields_alone(client: Client, expected: Ex
     assert view["state"] == {"at": at, "minutes": minutes, "hours": minutes / 60}
     listed = [v["state"] async for v in client.views.list("plane", perspective="passenger") if v["key"] == "N7"]
     assert listed == [view["state"]]
+    some = await client.views.get("plane", "N7", perspective="passenger", fields=("hours", "at"))
+    assert some["state"] == {"at": at, "hours": minutes / 60}
+    pages = [v["state"] async for v in client.views.list("plane", perspective="passenger", fields=("at",))]
+    assert {"at": at} in pages
+    assert all(state.keys() == {"at"} for state in pages)
 
 
 async def test_pages_hold_every_view_once(client: Client, expected: Expected) -> None:
@@ -106,6 +111,13 @@ async def test_the_service_describes_itself(client: Client) -> None:
         ("plane/N7?as_of=2013-01-01T00:00:00", Invalid, "lacks an offset"),
         ("plane/N7?known_at=13", Invalid, "known_at '13'"),
         ("plane/N7?as_of=2013-01-01T00:00:00Z&as_of=2013-01-01T00:00:00Z", Invalid, "given 2 times"),
+        ("plane/N7?fields=at", Invalid, "fields are those of a perspective"),
+        (
+            "plane/N7?perspective=passenger&fields=at,pilot",
+            Invalid,
+            "no field 'pilot'; it has at, minutes, hours",
+        ),
+        ("plane/N7?perspective=passenger&fields=", Invalid, "no field ''"),
         ("plane?limit=0", Invalid, "limit must be a whole number"),
         ("plane?cursor=%25", Invalid, "cursor must be"),
     ],

@@ -4,9 +4,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, computed_field
+from pydantic import BaseModel
 
 import nerv
+from nerv.perspectives import computed
 
 POISON = 13  # minutes of a trip that no fold takes
 
@@ -77,8 +78,7 @@ class Passenger(nerv.Perspective):
     at: str
     minutes: int
 
-    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form
-    @property
+    @computed
     def hours(self) -> float:
         """What it has flown."""
         return self.minutes / 60

@@ -139,7 +139,7 @@ def test_every_perspective_can_show_every_state(events: list[Event[bytes]]) -> N
     """No state of the app is one that a perspective of it refuses."""
     for (projection, _), spec in app.perspectives.items():
         for state in fold(projection, events).values():
-            assert spec.model.view(state)
+            assert spec.model.dump(state)
 
 
 def test_the_reference_shares_no_code_with_the_app() -> None:

@@ -2,15 +2,16 @@
 """Two kinds of readers: passengers ask where and when, operations asks how much and how well."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated
 
-from pydantic import Field, computed_field
+from pydantic import Field
 
 import nerv
 from flights.aircraft import Leg
 from flights.airports import Line
 from flights.registry import app
 from flights.totals import Totals
+from nerv.perspectives import Source, computed
 
 
 class Operations(nerv.Perspective):
@@ -18,20 +19,17 @@ class Operations(nerv.Perspective):
 
     totals: Totals
 
-    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form
-    @property
+    @computed
     def hours_flown(self) -> float:
         """Hours in the air, to a tenth."""
         return round(self.totals.minutes_flown / 60, 1)
 
-    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form
-    @property
+    @computed
     def punctuality(self) -> float | None:
         """Arrivals on time, in percent of those whose delay is known."""
         return punctuality(self.totals)
 
-    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form
-    @property
+    @computed
     def mean_departure_delay(self) -> float | None:
         """Minutes."""
         return mean(self.totals.departure_delay, self.totals.departures)
@@ -89,8 +87,7 @@ class CarrierForPassengers(nerv.Perspective):
     untimed: int = Field(exclude=True)
     on_time: int = Field(exclude=True)
 
-    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form
-    @property
+    @computed
     def punctuality(self) -> float | None:
         """Arrivals on time, in percent."""
         return punctuality(Totals(arrivals=self.arrivals, untimed=self.untimed, on_time=self.on_time))
@@ -98,9 +95,6 @@ class CarrierForPassengers(nerv.Perspective):
 
 @app.perspective("carriers", "operations")
 class CarrierForOperations(Operations):
-    """What the carrier has flown."""
+    """What the carrier has flown; its state is its totals."""
 
-    @classmethod
-    def view(cls, state: Any) -> Self:
-        """The state of a carrier is its totals."""
-        return cls(totals=state)
+    totals: Annotated[Totals, Source()]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base class of an app's events: what happened, as a pydantic model. The envelope comes with it as `meta`."""
+"""The base class of an app's events: what happened, as a pydantic model, and what pydantic refuses, as errors tell it."""
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from nerv.types import Event
 
@@ -30,3 +30,11 @@ class EventModel(BaseModel):
         if self._meta is None:
             raise ValueError(f"this {type(self).__name__} was made in code; only received events have an envelope")
         return self._meta
+
+
+def faults_of(error: ValidationError) -> list[dict[str, str]]:
+    """What pydantic refused, as errors of NERV tell it: path and detail of each fault, without the values."""
+    return [
+        {"path": "/" + "/".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    ]

@@ -4,18 +4,15 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
 from starlette.responses import Response
 
 from nerv.app import App
 from nerv.errors import Invalid, NervError, NotFound, SchemaMismatch
-from nerv.perspectives import Perspective
 from nerv.projections import Projection
 from nerv.protocols.views import View
 from nerv.service import Request, Route, respond
@@ -49,7 +46,7 @@ class Asked:
 
     runner: Runner
     perspective: str | None
-    model: type[Perspective] | None
+    dump: Callable[[Any], dict[str, Any]] | None  # of the perspective, for the fields asked for and this reader
     instant: Instant
 
     @property
@@ -78,19 +75,28 @@ def _asked(request: Request[Deps]) -> Asked:
     runner = request.deps.hub.runners.get(name)
     if runner is None:
         raise NotFound(f"app {app.name} has no projection {name[:100]!r}; it has {_names(app.projections)}")
-    perspective = request.query("perspective")
-    model: type[Perspective] | None = None
-    if perspective is not None:
-        known = {p.name: p.model for p in app.perspectives.values() if p.projection == name}
-        if perspective not in known:
-            raise NotFound(f"projection {name} has no perspective {perspective[:100]!r}; it has {_names(known)}")
-        model = known[perspective]
+    perspective, dump = request.query("perspective"), _dumper(request, name)
     as_of, known_at = request.query("as_of"), request.query("known_at")
     instant = Instant(
         None if as_of is None else parse_instant(as_of, "as_of"),
         None if known_at is None else parse_instant(known_at, "known_at"),
     )
-    return Asked(runner, perspective, model, instant)
+    return Asked(runner, perspective, dump, instant)
+
+
+def _dumper(request: Request[Deps], projection: str) -> Callable[[Any], dict[str, Any]] | None:
+    perspective, fields = request.query("perspective"), request.query("fields")
+    known = request.deps.app.perspectives_of(projection)
+    if perspective is None:
+        if fields is not None:
+            raise Invalid("fields are those of a perspective; name it, too: ?perspective=...&fields=...")
+        for scope in sorted({scope for model in known.values() for scope in model.scopes()}):
+            request.principal.require(scope)  # or the state as it is would show what its perspectives redact
+        return None
+    if perspective not in known:
+        raise NotFound(f"projection {projection} has no perspective {perspective[:100]!r}; it has {_names(known)}")
+    names = None if fields is None else fields.split(",")
+    return known[perspective].dumper(fields=names, viewer=request.principal)
 
 
 def _names(known: Mapping[str, Any]) -> str:
@@ -100,17 +106,12 @@ def _names(known: Mapping[str, Any]) -> str:
 def _document(asked: Asked, key: str, view: View) -> dict[str, Any]:
     """A view as it is answered; through the perspective, if one is asked for."""
     state: Any = orjson.Fragment(view.state)
-    if asked.model is not None:
+    if asked.dump is not None and view.state != NOTHING:
         try:
-            state = to_jsonable_python(asked.model.view(asked.projection.load(view.state)))
-        except ValidationError as error:
-            faults = [
-                {"path": "/" + "/".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
-                for fault in error.errors(include_url=False, include_input=False)
-            ]
-            raise SchemaMismatch(
-                f"the state of {asked.runner.name}/{key} does not fit perspective {asked.perspective}", errors=faults
-            ) from None
+            state = asked.dump(asked.projection.load(view.state))
+        except SchemaMismatch as error:
+            text = f"the state of {asked.runner.name}/{key} does not fit perspective {asked.perspective}"
+            raise SchemaMismatch(text, errors=error.errors) from None
     document = {**asked.head(), "key": key, "version": view.version, "state": state}
     return document if view.parked is None else {**document, "parked": dict(view.parked)}
 
@@ -166,7 +167,7 @@ async def _row(runner: Runner, deps: Deps) -> dict[str, Any]:
         "category": projection.spec.category,
         "topics": list(runner.hosted.topics),
         "types": sorted(projection.types),
-        "perspectives": sorted(p.name for p in deps.app.perspectives.values() if p.projection == runner.name),
+        "perspectives": sorted(deps.app.perspectives_of(runner.name)),
         "epoch": runner.epoch.token if runner.epoch else None,
         "owns": sorted(deps.hub.owned),
     }

@@ -24,7 +24,8 @@ from nerv.app.specs import (
 )
 from nerv.app.upcasting import check_chains, check_named, latest, read_as, upcast
 from nerv.errors import Misconfigured, SchemaMismatch
-from nerv.model import EventModel
+from nerv.model import EventModel, faults_of
+from nerv.perspectives import Perspective
 from nerv.topics import DEFAULT_PARTITIONS
 from nerv.types import Event, check_id
 
@@ -138,9 +139,13 @@ class App:
         return self.snapshot_policies.get(category, self.snapshot_policies.get(None))
 
     def perspective(self, projection: str, name: str) -> Callable[[C], C]:
-        """Declare a view of a projection's state for one kind of reader: a `nerv.Perspective` model."""
+        """Declare a view of a projection's state for one kind of reader: a `nerv.Perspective`."""
 
         def register(model: C) -> C:
+            if not issubclass(model, Perspective):
+                raise Misconfigured(
+                    f"perspective {name} of {projection} is {model.__name__}, which is no nerv.Perspective"
+                )
             self._add(self.perspectives, (projection, name), PerspectiveSpec(projection, name, model), "perspective")
             return model
 
@@ -195,6 +200,10 @@ class App:
                 f"{type(event).__name__} is not an event of app {self.name}; declare it with @app.event"
             )
         return found
+
+    def perspectives_of(self, projection: str) -> dict[str, type[Perspective]]:
+        """The perspectives of a projection's state, by name."""
+        return {spec.name: spec.model for spec in self.perspectives.values() if spec.projection == projection}
 
     def folded(self, projection: ProjectionSpec) -> tuple[str, ...]:
         """The event types that a projection folds, with the older ones that are read as one of them."""
@@ -264,10 +273,7 @@ class App:
 
 def schema_mismatch(event: Event[bytes], error: ValidationError) -> SchemaMismatch:
     """The refusal of an event whose data its model refuses, with the path of each fault."""
-    faults = [
-        {"path": "/" + "/".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
-        for fault in error.errors(include_url=False, include_input=False)
-    ]
+    faults = faults_of(error)
     first = faults[0]
     return SchemaMismatch(
         f"event {event.id} does not fit {event.type}: {first['path']}: {first['detail']}", errors=faults

@@ -8,6 +8,7 @@ from typing import Any
 from nerv.effects import MeshEffect
 from nerv.errors import Invalid
 from nerv.model import EventModel
+from nerv.perspectives import Perspective
 
 KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
 
@@ -94,7 +95,7 @@ class PerspectiveSpec:
 
     projection: str
     name: str
-    model: type[Any]
+    model: type[Perspective]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ def view(
     projection: Annotated[str, typer.Argument(help="The projection.")],
     key: Annotated[str | None, typer.Argument(help="Which entity; all of them by default.")] = None,
     perspective: Annotated[str | None, typer.Option("--perspective", "-p", help="For which kind of reader.")] = None,
+    fields: Annotated[str | None, typer.Option(help="Of the perspective, these only: a,b.c")] = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many entities.")] = 50,
@@ -24,9 +25,12 @@ def view(
 ) -> None:
     """Read models: of one entity as a tree, of all as a table. With --json one document, or one a line."""
     happened, known = instant(as_of, "--as-of"), instant(known_at, "--known-at")
+    names = None if fields is None else fields.split(",")
     if key is not None:
         found = call(
-            lambda client: client.views.get(projection, key, perspective=perspective, as_of=happened, known_at=known)
+            lambda client: client.views.get(
+                projection, key, perspective=perspective, fields=names, as_of=happened, known_at=known
+            )
         )
         if as_json:
             say_json(found)
@@ -37,7 +41,8 @@ def view(
 
     async def work(client: Client) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        async for found in client.views.list(projection, perspective=perspective, as_of=happened, known_at=known):
+        views = client.views.list(projection, perspective=perspective, fields=names, as_of=happened, known_at=known)
+        async for found in views:
             if as_json:
                 say_json(found)
             rows.append(found)

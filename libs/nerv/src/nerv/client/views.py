@@ -24,15 +24,18 @@ class Views:
         key: str,
         *,
         perspective: str | None = None,
+        fields: Sequence[str] | None = None,
         as_of: datetime | str | None = None,
         known_at: datetime | str | None = None,
     ) -> dict[str, Any]:
         """One view: `{projection, key, perspective, version, state, as_of, known_at, parked}`.
 
-        `version` is the number of events folded; `as_of` is valid time, `known_at` recorded time. Raises NotFound.
+        `fields` asks for some fields of the perspective only, those of nested ones as `leg.origin`. `version` is the number of
+        events folded; `as_of` is valid time, `known_at` recorded time. Raises NotFound.
         """
         path = f"{_path(projection)}/{quote(key, safe='')}"
-        answer = await self._transport.request("projector", "GET", path, query=_query(perspective, as_of, known_at))
+        query = _query(perspective, fields, as_of, known_at)
+        answer = await self._transport.request("projector", "GET", path, query=query)
         document: dict[str, Any] = answer.json()
         return document
 
@@ -41,13 +44,14 @@ class Views:
         projection: str,
         *,
         perspective: str | None = None,
+        fields: Sequence[str] | None = None,
         as_of: datetime | str | None = None,
         known_at: datetime | str | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
         """Every view of a projection in order of its keys, fetched page by page."""
         cursor: str | None = None
         while True:
-            query = {**_query(perspective, as_of, known_at), "limit": PAGE, "cursor": cursor}
+            query = {**_query(perspective, fields, as_of, known_at), "limit": PAGE, "cursor": cursor}
             page = (await self._transport.request("projector", "GET", _path(projection), query=query)).json()
             for view in page["views"]:
                 yield view
@@ -70,8 +74,14 @@ def _path(projection: str) -> str:
     return f"/v1/views/{quote(projection, safe='')}"
 
 
-def _query(perspective: str | None, as_of: datetime | str | None, known_at: datetime | str | None) -> Query:
-    return {"perspective": perspective, "as_of": _instant(as_of), "known_at": _instant(known_at)}
+def _query(
+    perspective: str | None,
+    fields: Sequence[str] | None,
+    as_of: datetime | str | None,
+    known_at: datetime | str | None,
+) -> Query:
+    names = None if fields is None else ",".join(fields)
+    return {"perspective": perspective, "fields": names, "as_of": _instant(as_of), "known_at": _instant(known_at)}
 
 
 def _instant(value: datetime | str | None) -> str | None:

@@ -1,97 +1,193 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a perspective class declares, read from its annotations and checked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.errors import PydanticUndefinedAnnotation
+from pydantic.fields import FieldInfo
 
 from nerv.errors import Misconfigured
 from nerv.perspectives.diffing import DiffSchema
-from nerv.perspectives.markers import Identifier, Ignored, Tolerance
+from nerv.perspectives.markers import Identifier, Ignored, Lazy, Path, Redacted, Source, Tolerance
 
 M = TypeVar("M")
-MARKERS = (Identifier, Ignored, Tolerance)
+MARKERS = (Source, Lazy, Redacted, Identifier, Ignored, Tolerance)
+COMPARED = (Identifier, Ignored, Tolerance)  # of which a field has one at most
+STORED = (Source, Lazy, Identifier)  # that say nothing of what is computed
 NUMBERS = (int, float)
 KEYS = (str, int)
-CLASSES = 4096  # schemas that are kept; classes are few, and made at import
+CLASSES = 4096  # whose declarations are kept; classes are few, and made at import
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A field that a perspective shows: its type without annotations, and its markers."""
+    """A field of a perspective: its type, its markers, pydantic's notes on a stored one (None: it is computed)."""
 
     name: str
     annotation: Any
     markers: tuple[Any, ...]
-    computed: bool
+    info: FieldInfo | None
 
     def marker(self, kind: type[M]) -> M | None:
         """The field's marker of a kind."""
         return next((marker for marker in self.markers if isinstance(marker, kind)), None)
 
+    @property
+    def shown(self) -> bool:
+        """Whether readers see it; `Field(exclude=True)` keeps it for what is computed."""
+        return self.info is None or not self.info.exclude
 
-def checked_fields(cls: type[BaseModel]) -> tuple[Declared, ...]:
-    """The fields that a class shows, in the order of their declaration. Raises Misconfigured for contradictory ones."""
-    fields = tuple(_declared(cls))
-    for declared in fields:
-        _check(cls.__name__, declared)
+    @property
+    def path(self) -> Path:
+        """Where in the state it is."""
+        source = self.marker(Source)
+        return (self.name,) if source is None else source.path
+
+
+@lru_cache(CLASSES)
+def fields_of(cls: type[BaseModel]) -> dict[str, Declared]:
+    """The fields of a class by name, in the order of their declaration, computed ones last.
+
+    Raises Misconfigured for contradictory ones, and where a type that is named does not exist.
+    """
+    if not cls.__pydantic_complete__:
+        try:
+            cls.model_rebuild()
+        except PydanticUndefinedAnnotation as error:
+            raise Misconfigured(
+                f"{cls.__name__} names {error.name}, which is not there; import or declare it"
+            ) from None
+    return checked_fields(cls)
+
+
+def checked_fields(cls: type[BaseModel]) -> dict[str, Declared]:
+    """The same as a class is made, when types that are declared below it are not known yet."""
+    fields = {declared.name: declared for declared in _declared(cls)}
+    for declared in fields.values():
+        _check(f"{cls.__name__}.{declared.name}", declared)
     return fields
 
 
 @lru_cache(CLASSES)
 def diff_schema(cls: type[BaseModel]) -> DiffSchema:
     """The diffing schema of a perspective. Raises Misconfigured for one without an identifier."""
-    fields = checked_fields(cls)
+    fields = [declared for declared in fields_of(cls).values() if declared.shown]
     identifiers = tuple(one.name for one in fields if one.marker(Identifier))
     ignored = tuple(one.name for one in fields if one.marker(Ignored))
     attributes = tuple(one.name for one in fields if one.name not in (*identifiers, *ignored))
     tolerances = {one.name: found.absolute for one in fields if (found := one.marker(Tolerance)) is not None}
-    computed = tuple(one.name for one in fields if one.computed)
+    computed = tuple(one.name for one in fields if one.info is None)
     return DiffSchema(cls.__name__, identifiers, attributes, ignored, computed, tolerances)
+
+
+def check_class(cls: type[BaseModel], reserved: frozenset[str]) -> None:
+    """Refuse what a view of some of the fields could not honour, or would read in two ways. Raises Misconfigured."""
+    decorators = cls.__pydantic_decorators__
+    validators = [*decorators.field_validators, *decorators.model_validators, *decorators.validators]
+    serializers = [*decorators.field_serializers, *(set(decorators.model_serializers) - reserved)]
+    for name in [*validators, *serializers, *decorators.root_validators]:
+        raise Misconfigured(
+            f"{cls.__name__}.{name} is a validator or serializer of the model; a view may hold some of the fields only: "
+            "write it into the type of the field, as Annotated[..., AfterValidator(...)] or PlainSerializer"
+        )
+    if cls.__private_attributes__ or cls.model_post_init is not BaseModel.model_post_init:
+        raise Misconfigured(
+            f"{cls.__name__} has private attributes or model_post_init; a view holds what the state says"
+        )
+    if cls.model_config.get("extra") != "ignore":
+        raise Misconfigured(f"{cls.__name__}: a view shows the fields that it declares; leave `extra` as it is")
+    for name in reserved.intersection([*cls.model_fields, *cls.model_computed_fields]):
+        raise Misconfigured(
+            f'{cls.__name__}.{name} is a method of views; name the field otherwise, with Source("{name}")'
+        )
+
+
+def replaced(annotation: Any, change: Callable[[type], Any]) -> Any:
+    """A type in which each class is what `change` makes of it, however deep inside unions and containers it stands."""
+    annotation = getattr(annotation, "__value__", annotation)  # `type Name = ...`
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is None or origin is Literal:
+        return change(annotation) if isinstance(annotation, type) else annotation
+    if origin is Annotated:
+        return Annotated[(replaced(arguments[0], change), *arguments[1:])]
+    new = tuple(replaced(argument, change) for argument in arguments)
+    if all(one is other for one, other in zip(new, arguments, strict=True)):
+        return annotation
+    if origin in (Union, UnionType):
+        return Union[new]  # noqa: UP007 - of a tuple
+    return origin[new]
 
 
 def _declared(cls: type[BaseModel]) -> Iterator[Declared]:
     for name, info in cls.model_fields.items():
-        if not info.exclude:
-            plain, markers = _plain(info.annotation)
-            yield Declared(name, plain, (*info.metadata, *markers), computed=False)
+        yield Declared(name, info.annotation, tuple(info.metadata), info)
     for name, found in cls.model_computed_fields.items():
-        plain, markers = _plain(found.return_type)
-        yield Declared(name, plain, markers, computed=True)
+        annotation, markers = found.return_type, ()
+        if get_origin(annotation) is Annotated:
+            markers = get_args(annotation)[1:]
+        yield Declared(name, annotation, markers, None)
 
 
-def _plain(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
-    if get_origin(annotation) is not Annotated:
-        return annotation, ()
-    inner, *markers = get_args(annotation)
-    return inner, tuple(markers)
-
-
-def _check(owner: str, declared: Declared) -> None:
-    where = f"{owner}.{declared.name}"
+def _check(where: str, declared: Declared) -> None:
     used = [marker for marker in declared.markers if isinstance(marker, MARKERS)]
-    if len(used) > 1:
-        names = ", ".join(type(marker).__name__ for marker in used)
-        raise Misconfigured(f"{where} is marked {names}; a field has one of them")
-    if declared.marker(Tolerance) and not _made_of(declared.annotation, NUMBERS):
+    kinds = [type(marker).__name__ for marker in used if isinstance(marker, COMPARED)]
+    if len(kinds) > 1:
+        raise Misconfigured(f"{where} is marked {', '.join(kinds)}; a field has one of them")
+    for marker in used:
+        _check_marker(where, declared, marker)
+    inner = _inner_markers(declared.annotation, top=declared.info is None)
+    if inner:
+        raise Misconfigured(
+            f"{where}: {inner[0]} stands inside of the type; it belongs around the whole: Annotated[..., it]"
+        )
+    if declared.info is not None:
+        _check_info(where, declared.info)
+
+
+def _check_marker(where: str, declared: Declared, marker: Any) -> None:
+    if isinstance(marker, Tolerance) and not _made_of(declared.annotation, NUMBERS):
         raise Misconfigured(
             f"{where} has a tolerance and is no number; a tolerance is for int, float, or these or None"
         )
-    if declared.marker(Identifier) and (declared.computed or not _made_of(declared.annotation, KEYS, none=False)):
+    if isinstance(marker, Identifier) and not _made_of(declared.annotation, KEYS, none=False):
         raise Misconfigured(f"{where} is an identifier; those are fields of type str or int that are not computed")
+    if isinstance(marker, STORED) and declared.info is None:
+        raise Misconfigured(f"{where} is computed; {type(marker).__name__} is for what is read from the state")
+
+
+def _check_info(where: str, info: FieldInfo) -> None:
+    if info.alias is not None or info.validation_alias is not None or info.serialization_alias is not None:
+        raise Misconfigured(f"{where} has an alias; say where it is read from: Annotated[..., Source('name')]")
+    if info.default_factory_takes_validated_data:
+        raise Misconfigured(
+            f"{where}: its default is made from other fields, which a view may not hold; compute the field"
+        )
+
+
+def _inner_markers(annotation: Any, *, top: bool) -> list[Any]:
+    """Markers where pydantic would not show them to us, so that a redaction could go unseen."""
+    annotation = getattr(annotation, "__value__", annotation)
+    if get_origin(annotation) is Annotated:
+        inner, *markers = get_args(annotation)
+        found = [] if top else [marker for marker in markers if isinstance(marker, MARKERS)]
+        return found + _inner_markers(inner, top=False)
+    return [marker for part in get_args(annotation) for marker in _inner_markers(part, top=False)]
 
 
 def _made_of(annotation: Any, kinds: tuple[type, ...], *, none: bool = True) -> bool:
     """Whether a type is one of `kinds`, or a union of them. What is not resolved yet is checked when it is used."""
     if isinstance(annotation, str) or type(annotation).__name__ == "ForwardRef":
         return True
-    plain, _ = _plain(annotation)
-    if get_origin(plain) in (Union, UnionType):
-        return all(_made_of(part, kinds, none=none) for part in get_args(plain))
-    if plain is NoneType:
+    annotation = getattr(annotation, "__value__", annotation)
+    if get_origin(annotation) is Annotated:
+        return _made_of(get_args(annotation)[0], kinds, none=none)
+    if get_origin(annotation) in (Union, UnionType):
+        return all(_made_of(part, kinds, none=none) for part in get_args(annotation))
+    if annotation is NoneType:
         return none
-    return isinstance(plain, type) and issubclass(plain, kinds) and not issubclass(plain, bool)
+    return isinstance(annotation, type) and issubclass(annotation, kinds) and not issubclass(annotation, bool)

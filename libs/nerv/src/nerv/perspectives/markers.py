@@ -1,10 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a perspective says of a field beside its type, as `Annotated[type, Marker(...)]`."""
+"""What a perspective says of a field beside its type, as `Annotated[type, Marker(...)]`, and `@computed`."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+
+from pydantic import computed_field
 
 from nerv.errors import Misconfigured
+
+T = TypeVar("T")
+Part = str | int
+Path = tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Source:
+    """Where in the state the field is read from: `Source("tailnum")`, `Source("position.city")`.
+
+    Several parts are taken as they are, numbers as places in a list: `Source("legs", 0, "from.to")`. `Source()` is the whole
+    state. A part that is missing, or None on the way, leaves the field to its default.
+    """
+
+    path: Path
+
+    def __init__(self, *path: Part) -> None:
+        dotted = tuple(path[0].split(".")) if len(path) == 1 and isinstance(path[0], str) else path
+        if "" in dotted:
+            raise Misconfigured(f"Source{path!r} has an empty part")
+        object.__setattr__(self, "path", dotted)
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """The field is read and validated when it is first looked at, not with the rest of the view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """Only readers who hold `scope` see the field. To others it is left out, or shown as `mask` if one is given."""
+
+    scope: str
+    mask: str | int | float | bool | None = None
+
+    def __post_init__(self) -> None:
+        if not self.scope:
+            raise Misconfigured('a redacted field names the scope that shows it: Redacted("crew:read")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +69,17 @@ class Tolerance:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.absolute) and self.absolute > 0):
             raise Misconfigured(f"a tolerance is a finite number above 0, not {self.absolute}")
+
+
+def computed(function: Callable[[Any], T]) -> "cached_property[T]":
+    """Declare a field that is computed from others: `@computed def late(self) -> bool`. Computed once a view, when needed.
+
+    Markers go to its return type. What it reads of a field that is hidden from the reader hides it, too.
+    """
+
+    @wraps(function)
+    def guarded(self: Any) -> T:
+        self.require(function.__name__)
+        return function(self)
+
+    return computed_field(cached_property(guarded))

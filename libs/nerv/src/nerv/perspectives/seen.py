@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A view as an object: it reads its fields from the state, some at once, the others when they are first looked at."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+
+from nerv.perspectives.declaring import fields_of
+from nerv.perspectives.markers import Redacted
+
+HIDDEN = "<redacted>"
+V = TypeVar("V", bound="Seen")
+
+
+class Reader(Protocol):
+    """How the views of one kind are read from states; it is `nerv.perspectives.plan.Plan`."""
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The fields that a view consists of."""
+        ...
+
+    def require(self, name: str) -> None:
+        """Raises Forbidden for a field that is hidden from the reader."""
+        ...
+
+    def one(self, state: Any, name: str) -> Any:
+        """The value of one field."""
+        ...
+
+    def load(self, state: Any) -> dict[str, Any]:
+        """All that is shown, by name."""
+        ...
+
+    def show(self, data: dict[str, Any], mode: str) -> dict[str, Any]:
+        """What was loaded, as pydantic dumps it in a mode."""
+        ...
+
+
+class Origin(NamedTuple):
+    """What a view was read from, and how."""
+
+    reader: Reader
+    state: Any
+
+
+class Seen(BaseModel):
+    """The mechanics of a view. Views are equal when what they read is; a copy or pickle holds that, and not the state."""
+
+    __slots__ = ("_origin",)
+
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True, hide_input_in_errors=True)
+
+    def require(self, name: str) -> None:
+        """Raises Forbidden for a field that is hidden from the reader for whom this view was made."""
+        origin = _origin(self)
+        if origin is not None:
+            origin.reader.require(name)
+
+    if not TYPE_CHECKING:  # a type checker knows the fields, and that there are no others
+
+        def __getattr__(self, name: str) -> Any:
+            """A field that was not read yet. Raises Forbidden for a hidden one, SchemaMismatch for one that does not fit."""
+            origin = _origin(self)
+            if origin is None or name not in type(self).model_fields:
+                return super().__getattr__(name)
+            found = self.__dict__[name] = origin.reader.one(origin.state, name)
+            return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Seen) or type(other) is not type(self):
+            return NotImplemented
+        return _values(self) == _values(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *_values(self).items()))
+
+    def __repr_args__(self) -> Any:
+        """What was read; of what is redacted for anybody, that it was."""
+        fields = fields_of(type(self))
+        for name, value in self.__dict__.items():
+            if name in type(self).model_fields:
+                yield name, HIDDEN if fields[name].marker(Redacted) else value
+
+    def __getstate__(self) -> dict[Any, Any]:
+        _values(self)
+        return super().__getstate__()
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        origin = _origin(self)
+        if origin is not None:
+            return origin.reader.show(origin.reader.load(origin.state), info.mode)
+        return _redacted(type(self), handler(self))
+
+
+def made(cls: type[V], origin: Origin, data: dict[str, Any]) -> V:
+    """A view that holds `data`, which was validated, and reads the rest when it is asked for."""
+    view = cls.__new__(cls)
+    for name, value in (
+        ("__dict__", data),
+        ("__pydantic_fields_set__", set(data)),
+        ("__pydantic_extra__", None),
+        ("__pydantic_private__", None),
+        ("_origin", origin),
+    ):
+        object.__setattr__(view, name, value)
+    return view
+
+
+def _origin(view: Seen) -> Origin | None:
+    try:
+        found: Origin = object.__getattribute__(view, "_origin")
+    except AttributeError:  # made by hand, a copy, or from a pickle
+        return None
+    return found
+
+
+def _values(view: Seen) -> dict[str, Any]:
+    origin = _origin(view)
+    names = origin.reader.read if origin else [name for name in type(view).model_fields if name in view.__dict__]
+    return {name: getattr(view, name) for name in names}
+
+
+def _redacted(cls: type[Seen], data: dict[str, Any]) -> dict[str, Any]:
+    """Of an object that was not read for anybody, what everybody may see."""
+    for name, declared in fields_of(cls).items():
+        found = declared.marker(Redacted)
+        if found is not None and name in data:
+            data[name] = found.mask
+            if found.mask is None:
+                del data[name]
+    return data

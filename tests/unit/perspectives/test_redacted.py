@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields that only some readers may see: masked or left out for others, and in no text for anybody."""
+
+import pickle
+from typing import Annotated, Any
+
+import jsonschema
+import pytest
+from pydantic import AfterValidator, TypeAdapter
+
+from nerv.errors import Forbidden, Misconfigured, SchemaMismatch
+from nerv.perspectives import Identifier, Lazy, Perspective, Redacted, Source, computed
+from nerv.types import Principal
+
+HIJACKED = "7500"  # that nobody may read
+
+
+def shouts(value: str) -> str:
+    """A validator that tells what it was given."""
+    if value.startswith("bad"):
+        raise ValueError(f"{value} is wrong")
+    return value
+
+
+class Pilot(Perspective):
+    """Nested, with a field of its own to hide."""
+
+    name: str
+    licence: Annotated[str, Redacted("crew:read")]
+
+
+class Aircraft(Perspective):
+    """With fields for the crew and for accounting."""
+
+    tail: Annotated[str, Identifier()]
+    code: Annotated[str, AfterValidator(shouts), Source("transponder.code"), Redacted("crew:read", mask="***")]
+    price: Annotated[float, Redacted("accounts:read")]
+    pilots: tuple[Pilot, ...] = ()
+    captain: Annotated[Pilot | None, Lazy()] = None
+
+    @computed
+    def worth(self) -> float:
+        """From what only accounting sees."""
+        return 0.9 * self.price
+
+    @computed
+    def lowest(self) -> Annotated[float, Redacted("accounts:read")]:
+        """Hidden by itself, from what all may see."""
+        return float(len(self.tail))
+
+
+STATE = {
+    "tail": "N1",
+    "transponder": {"code": HIJACKED},
+    "price": 100.0,
+    "pilots": [{"name": "ann", "licence": HIJACKED}],
+    "captain": {"name": "bob", "licence": HIJACKED},
+}
+WHOLE = {
+    "tail": "N1", "code": HIJACKED, "price": 100.0, "pilots": [{"name": "ann", "licence": HIJACKED}],
+    "captain": {"name": "bob", "licence": HIJACKED}, "worth": 90.0, "lowest": 2.0,
+}  # fmt: skip
+PUBLIC = {"tail": "N1", "code": "***", "pilots": [{"name": "ann"}], "captain": {"name": "bob"}}
+
+
+def reader(*scopes: str) -> Principal:
+    """Who holds these scopes."""
+    return Principal("ann", "default", frozenset(scopes))
+
+
+@pytest.mark.parametrize(
+    ("viewer", "wanted"),
+    [
+        (None, PUBLIC),
+        (reader(), PUBLIC),
+        (reader("crew:write"), PUBLIC),
+        (reader("*"), WHOLE),
+        (reader("crew:read", "accounts:read"), WHOLE),
+        (reader("crew:read"), {k: v for k, v in WHOLE.items() if k not in ("price", "worth", "lowest")}),
+        (reader("accounts:read"), {**PUBLIC, "price": 100.0, "worth": 90.0, "lowest": 2.0}),
+    ],
+)
+def test_a_reader_sees_what_the_scopes_allow(viewer: Principal | None, wanted: dict[str, Any]) -> None:
+    """As data, in a stream, as an object, nested and lazy; what is computed from something hidden is hidden with it."""
+    assert Aircraft.dump(STATE, viewer=viewer) == wanted
+    assert list(Aircraft.many([STATE], viewer=viewer)) == [wanted]
+    assert Aircraft.view(STATE, viewer=viewer).model_dump(mode="json") == wanted
+    jsonschema.validate(wanted, Aircraft.json_schema(viewer=viewer))
+    assert Aircraft.json_schema(viewer=viewer)["properties"].keys() >= wanted.keys()
+    assert ("price" in Aircraft.json_schema(viewer=viewer)["properties"]) == ("price" in wanted)
+
+
+def test_hidden_fields_are_not_even_read() -> None:
+    """A state in which they are wrong, or missing, is shown to those who do not see them."""
+    assert Aircraft.dump({"tail": "N1", "price": "a lot"}) == {**PUBLIC, "pilots": [], "captain": None}
+
+
+def test_asking_for_a_hidden_field_does_not_show_it() -> None:
+    """It is left out, or masked, as in the whole view."""
+    assert Aircraft.dump(STATE, fields=["tail", "price", "code", "worth"]) == {"tail": "N1", "code": "***"}
+    assert Aircraft.dump(STATE, fields=["price"]) == {}
+
+
+def test_looking_at_a_hidden_field_of_an_object_is_forbidden() -> None:
+    """The refusal names the scope; also in nested views, lazy or not, and for computed fields."""
+    view = Aircraft.view(STATE, viewer=reader("crew:write"))
+    for owner, name, says in (
+        (view, "code", "Aircraft.code is shown to readers with scope crew:read"),
+        (view.pilots[0], "licence", "Pilot.licence is shown to readers with scope crew:read"),
+        (view.captain, "licence", "Pilot.licence is shown"),
+        (Aircraft.view(STATE, fields=["tail"]), "code", "Aircraft.code is shown"),
+        (view, "price", "Aircraft.price is shown to readers with scope accounts:read"),
+        (view, "worth", "Aircraft.price is shown"),
+        (view, "lowest", "Aircraft.lowest is shown to readers with scope accounts:read"),
+    ):
+        with pytest.raises(Forbidden, match=says):
+            getattr(owner, name)
+
+
+def test_secrets_are_in_no_repr_and_no_error() -> None:
+    """Not even for readers who may see them, and not when a validator tells the value."""
+    view = Aircraft.view(STATE, viewer=reader("*"))
+    assert view.captain is not None
+    assert (view.code, view.captain.licence) == (HIJACKED, HIJACKED)
+    assert HIJACKED not in f"{view!r} {view} {view.captain!r} {view.pilots!r}"
+    assert "code='<redacted>'" in repr(view)
+    bad = {**STATE, "transponder": {"code": f"bad {HIJACKED}"}, "pilots": [{"name": "ann", "licence": [HIJACKED]}]}
+    for look in (Aircraft.view, Aircraft.dump):
+        with pytest.raises(SchemaMismatch) as raised:
+            look(bad, viewer=reader("*"))
+        assert [fault["path"] for fault in raised.value.errors] == ["/code", "/pilots/0/licence"]
+        assert HIJACKED not in f"{raised.value} {raised.value.errors} {raised.value.problem()}"
+    with pytest.raises(ValueError, match="Pilot") as constructed:
+        Pilot.model_validate({"name": "ann", "licence": [HIJACKED]})
+    assert HIJACKED not in str(constructed.value)
+
+
+def test_what_leaves_the_process_holds_no_hidden_field() -> None:
+    """A pickle of a view; and an object that was made by hand, which pydantic dumps for nobody in particular."""
+    view = Aircraft.view(STATE)
+    assert HIJACKED.encode() not in pickle.dumps(view)
+    pilot = Pilot(name="ann", licence=HIJACKED)
+    assert pilot.model_dump() == {"name": "ann"}
+    assert HIJACKED not in TypeAdapter(list[Pilot]).dump_json([pilot]).decode()
+
+
+def test_a_row_to_compare_holds_everything() -> None:
+    """Or two rows with other secrets would be equal behind their masks."""
+    schema, row = Aircraft.diff_schema(), Aircraft.diff_row(STATE)
+    assert row == WHOLE
+    assert schema.differences(row, Aircraft.diff_row({**STATE, "transponder": {"code": "7700"}})) == ("code",)
+    assert Aircraft.scopes() == {"crew:read", "accounts:read"}
+
+
+def test_a_redaction_without_a_scope_is_refused() -> None:
+    """It would hide the field from everybody, or from nobody."""
+    with pytest.raises(Misconfigured, match="names the scope"):
+        Redacted("")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader gets of a view: in a perspective what the scopes allow, and the state as it is only with all of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import orjson
+import pytest
+from starlette.requests import Request as StarletteRequest
+
+import nerv
+from nerv.errors import Forbidden, SchemaMismatch
+from nerv.perspectives import Redacted, computed
+from nerv.projections import Projection
+from nerv.protocols.views import Epoch, View
+from nerv.service import Request
+from nerv.service.health import Health
+from nerv.testing.memory_views import MemoryViews
+from nerv.types import Principal
+from nerv_projector.handlers import Deps, get_view, list_views
+from nerv_projector.hub import Hub
+from nerv_projector.runner import Hosted, Runner
+
+app = nerv.App("test")
+app.projection("plane")(lambda state, event: state)
+app.projection("open")(lambda state, event: state)
+done: Counter[str] = Counter()
+
+
+@app.perspective("plane", "passenger")
+class Passenger(nerv.Perspective):
+    """What all may see, and something for the crew."""
+
+    at: str
+    code: Annotated[str, Redacted("crew:read")]
+
+    @computed
+    def long(self) -> str:
+        """Counted."""
+        done["long"] += 1
+        return f"at {self.at}"
+
+
+async def deps() -> Deps:
+    """Two projections, each with the same views in memory; N3 is parked, and has no state yet."""
+    runners = []
+    for name in ("plane", "open"):
+        views, epoch = MemoryViews(), Epoch("e1", {})
+        await views.begin(epoch, {}, instead_of=None)
+        states = {"N1": {"at": "EWR", "code": "7700"}, "N2": {"at": 5, "code": "1200"}}
+        shown = {key: View(1, orjson.dumps(state)) for key, state in states.items()}
+        await views.apply(epoch, {}, {**shown, "N3": View(0, b"null", {"cause": "its first event"})})
+        projection: Projection[Any] = Projection(app, app.projections[name])
+        runner = Runner(Hosted(projection, views, (), ()), None, None)  # type: ignore[arg-type]  # it is not started
+        runner.epoch = epoch
+        runners.append(runner)
+    return Deps(None, app, Hub(runners, Health()), None, None)  # type: ignore[arg-type]  # no travel through time
+
+
+async def ask(key: str | None, scopes: Sequence[str] = (), projection: str = "plane", **query: str) -> Any:
+    """The answer to a reader with these scopes."""
+    path = {"projection": projection} if key is None else {"projection": projection, "key": key}
+    http = StarletteRequest(
+        {"type": "http", "headers": [], "path_params": path, "query_string": urlencode(query).encode()}
+    )
+    principal = Principal("ann", "default", frozenset(scopes))
+    handler = list_views if key is None else get_view
+    answer = await handler(Request(await deps(), principal, b"", http))
+    return orjson.loads(bytes(answer.body))
+
+
+ALL = {"at": "EWR", "long": "at EWR"}
+
+
+@pytest.mark.parametrize(("scopes", "wanted"), [((), ALL), (("crew:read",), {**ALL, "code": "7700"})])
+async def test_a_perspective_shows_a_reader_what_the_scopes_allow(
+    scopes: Sequence[str], wanted: dict[str, Any]
+) -> None:
+    """The scopes are those of the request's token."""
+    assert (await ask("N1", scopes, perspective="passenger"))["state"] == wanted
+
+
+async def test_the_state_as_it_is_shows_nobody_what_is_redacted() -> None:
+    """Of one entity and in a list, unless the reader holds the scopes; without redactions all may read it."""
+    for key in ("N1", None):
+        with pytest.raises(Forbidden, match="crew:read"):
+            await ask(key, ["views:read"])
+    assert (await ask("N1", ["crew:read"]))["state"]["code"] == "7700"
+    assert (await ask("N1", projection="open"))["state"]["code"] == "7700"
+
+
+async def test_only_the_fields_asked_for_are_computed() -> None:
+    """Of one view; and a list of some fields shows also states in which others do not fit."""
+    done.clear()
+    assert (await ask("N1", perspective="passenger", fields="at"))["state"] == {"at": "EWR"}
+    assert done["long"] == 0
+    assert (await ask("N1", perspective="passenger", fields="long"))["state"] == {"long": "at EWR"}
+    assert done["long"] == 1
+    listed = await ask(None, ["crew:read"], perspective="passenger", fields="code")
+    assert [view["state"] for view in listed["views"]] == [{"code": "7700"}, {"code": "1200"}, None]
+
+
+async def test_a_state_that_does_not_fit_names_its_key_and_field() -> None:
+    """And holds no value."""
+    with pytest.raises(SchemaMismatch, match="state of plane/N2 does not fit perspective passenger") as raised:
+        await ask("N2", perspective="passenger")
+    assert raised.value.errors == [{"path": "/at", "detail": "Input should be a valid string"}]
+
+
+async def test_an_entity_that_is_parked_without_a_state_is_shown_as_parked() -> None:
+    """In a perspective, too: there is nothing that could fit, and a list goes on."""
+    found = await ask("N3", perspective="passenger")
+    assert (found["state"], found["parked"]) == (None, {"cause": "its first event"})
