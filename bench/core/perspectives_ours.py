@@ -16,7 +16,7 @@ fields: dict[str, type] = {
 class Flat(Perspective):
     """20 fields."""
 
-    __annotations__ = {"tailnum": str, "since": datetime, **fields}  # noqa: RUF012 - so that they need not be typed
+    __annotations__ = {"tailnum": str, "since": datetime, **fields}
 
 
 class Leg(Perspective):

@@ -3,7 +3,9 @@
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 TEXTS, NUMBERS, REALS = (tuple(f"{kind}{n}" for n in range(6)) for kind in ("text", "number", "real"))
@@ -11,20 +13,20 @@ FLAT = ("tailnum", "text1", "number1", "real1", "since")  # of 20
 DEEP = ("tailnum", "city", "late", "leg", "since")
 
 
-def state(number):
+def state(number: int) -> dict[str, Any]:
     """One state: 20 fields at its top, some of which hold more."""
     return {
         "tailnum": f"N{number}",
         "since": START + timedelta(seconds=number),
         "position": {"city": "Tampa", "lat": 27.9},
         "leg": {"origin": "EWR", "dest": "TPA", "miles": 997 + number},
-        **{name: f"some text {number}" for name in TEXTS},
-        **{name: number for name in NUMBERS},
-        **{name: number / 7 for name in REALS[:4]},
+        **dict.fromkeys(TEXTS, f"some text {number}"),
+        **dict.fromkeys(NUMBERS, number),
+        **dict.fromkeys(REALS[:4], number / 7),
     }
 
 
-def measure(show):
+def measure(show: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
     """States a second of `show(states)`, which gives a list of JSON-able rows."""
     what, count, runs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     states = [state(number) for number in range(count)]
