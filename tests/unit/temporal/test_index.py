@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from nerv.history import content_digest
+from nerv.errors import Misconfigured, Unavailable
+from nerv.history import Known, content_digest
 from nerv.types import Event
 from nerv_temporal.index import Index, PartitionState
 from nerv_temporal.model import Stored
@@ -71,13 +73,86 @@ def test_the_index_of_another_topic_is_discarded(path: Path) -> None:
     other.close()
 
 
-def test_a_damaged_index_is_set_aside(path: Path) -> None:
-    """Rubbish in its files does not keep the service down: it begins empty, and Kafka fills it."""
+def filled(path: Path, events: int) -> None:
+    """An index that was written out to files."""
     index = Index(path, "topic")
-    index.apply(0, placed([stored("a", 1)]), PartitionState(42, 7, "me"))
+    for start in range(1, events, 1000):
+        index.apply(0, placed([stored("a", v) for v in range(start, start + 1000)]), PartitionState(42, 7, "me"))
+    index.database.compact()
     index.close()
-    (path / "CURRENT").write_bytes(b"rubbish")
-    again = Index(path, "topic")
-    assert again.partition(0) == PartitionState()
-    assert [p.name for p in path.parent.iterdir() if p.name.startswith("index.broken-")]
-    again.close()
+
+
+def test_a_folder_that_cannot_be_opened_is_set_aside(path: Path) -> None:
+    """Rubbish in its files does not keep the service down: it begins empty, and Kafka fills it. Twice leaves one behind."""
+    for _ in range(2):
+        filled(path, 1000)
+        (path / "CURRENT").write_bytes(b"rubbish")
+        with capture_logs() as logs:
+            again = Index(path, "topic")
+        assert again.partition(0) == PartitionState()
+        assert [line["event"] for line in logs] == ["index.broken"]
+        again.close()
+    assert sorted(p.name for p in path.parent.iterdir()) == ["index", "index.broken"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_files_that_are_damaged_never_look_like_the_end_of_the_data(path: Path, damage: str) -> None:
+    """Reading them ends the replica with an error that says so, and the next start sets the folder aside."""
+    filled(path, 20_000)
+    file = max(path.glob("*.sst"), key=lambda p: p.stat().st_size)
+    data = bytearray(file.read_bytes())
+    for position in range(0, len(data) // 2, 1000):
+        data[position] ^= 0xFF
+    file.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
+    if damage == "gone":
+        file.unlink()
+    ended: list[Exception] = []
+    index = Index(path, "topic")
+    if damage == "flipped":  # the others are seen as it is opened
+        index.database.on_damage = ended.append
+        with pytest.raises(Unavailable, match="damaged"):
+            list(index.events("a", 1, 2**63 - 1, backward=False))
+        with pytest.raises(Unavailable, match="damaged"):
+            [index.event("a", version) for version in range(1, 20_001)]
+        assert ended
+        ended.clear()  # their tracebacks hold the iterators, and these the folder
+        index.close()
+        index = Index(path, "topic")
+    assert index.partition(0) == PartitionState()
+    assert (path.parent / "index.broken").is_dir()
+    index.close()
+
+
+def test_an_index_that_another_process_has_open_is_left_alone(path: Path) -> None:
+    """It is no damage: the second one says what is wrong."""
+    index = Index(path, "topic")
+    with pytest.raises(Misconfigured, match="lock"):
+        Index(path, "topic")
+    assert not (path.parent / "index.broken").exists()
+    index.close()
+
+
+def test_only_the_blocks_that_are_needed_are_decoded(path: Path) -> None:
+    """Of a stream of 1,000,000 events, the last 100 cost at most 6 blocks; so do any 100, and any one by its id costs 2."""
+    index = Index(path, "topic", counted=True)
+    event = stored("a", 1).event
+    for start in range(0, 1_000_000, 5000):
+        events = [
+            Stored(replace(event, id=f"e{v:032x}", sequence=v), v.to_bytes(16, "big"))
+            for v in range(start + 1, start + 5001)
+        ]
+        index.apply(0, list(enumerate(events, start)), PartitionState(start + 5000, 7, "me"))
+    index.database.compact()
+    last, middle = (
+        index.events("a", 999_901, 1_000_000, backward=True),
+        index.events("a", 500_001, 500_100, backward=False),
+    )
+    for events_, most in ((last, 6), (middle, 6)):
+        before = index.database.count("number.block.decompressed")
+        assert len(list(events_)) == 100
+        assert 1 <= index.database.count("number.block.decompressed") - before <= most
+    before = index.database.count("number.block.decompressed")
+    assert index.known("a", f"e{123_456:032x}") == Known(123_456, (123_456).to_bytes(16, "big"))
+    assert index.database.count("number.block.decompressed") - before <= 2
+    assert index.database.size() < 120 * 1_000_000
+    index.close()

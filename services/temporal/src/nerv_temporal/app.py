@@ -57,6 +57,7 @@ def build(settings: TemporalSettings) -> Service:
     wiring = Wiring(settings=settings)
     tail, owners = wiring.tail(), wiring.owners()
     tail.crashed = asyncio.get_running_loop().create_future()
+    tail.index.database.on_damage = tail.crash
     wiring.health().register("owners", owners.fault)
     return Service(
         name="temporal",

@@ -59,6 +59,11 @@ class Tail:
             with suppress(asyncio.CancelledError):
                 await self._task
 
+    def crash(self, error: Exception) -> None:
+        """Have the service end with this error: what it would answer from now on could be wrong."""
+        if self.crashed is not None and not self.crashed.done():
+            self.crashed.set_exception(error)
+
     async def catch_up(self) -> None:
         """Wait until the index covers the end of every partition as it is now, however long that takes."""
         for partition, (_, end) in (await self._bounds()).items():
@@ -151,8 +156,7 @@ class Tail:
             raise
         except Exception as error:
             log.exception("tail.failed")
-            if self.crashed is not None and not self.crashed.done():
-                self.crashed.set_exception(error)
+            self.crash(error)
 
     async def _take(self, batch: Sequence[Received]) -> None:
         by_partition: dict[int, list[Received]] = defaultdict(list)

@@ -10,11 +10,12 @@ rest: one that was cut short or damaged is passed over, and said.
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
-from rocksdict import Rdict, WriteBatch
+from rocksdict import WriteBatch
+
+from nerv_temporal.index.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +47,13 @@ class Snapshot:
 class Snapshots:
     """The snapshots in an index."""
 
-    def __init__(self, db: Callable[[], Rdict]) -> None:
-        self._db = db
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def by_version(self, stream: str, fold: bytes, version: int) -> Snapshot | None:
         """The latest of those folded by version, up to a version."""
         prefix = _prefix(b"n", stream) + fold
-        for key, value in self._back(prefix, prefix + version.to_bytes(8, "big")):
+        for key, value in self._database.scan(prefix, prefix + version.to_bytes(8, "big"), backward=True):
             found = self._read(key, value)
             if found is not None:
                 return found
@@ -61,7 +62,8 @@ class Snapshots:
     def by_time(self, stream: str, fold: bytes, time_us: int, highest: int) -> Snapshot | None:
         """The latest of those folded by time, up to an instant, that hold no event beyond version `highest`."""
         prefix = _prefix(b"v", stream)
-        for key, value in self._back(prefix, prefix + _PAIR.pack(time_us + BIAS, LAST) + b"\xff" * 8):
+        last = prefix + _PAIR.pack(time_us + BIAS, LAST) + b"\xff" * 8
+        for key, value in self._database.scan(prefix, last, backward=True):
             if key.endswith(fold):
                 found = self._read(key, value)
                 if found is not None and found.highest <= highest:
@@ -75,7 +77,7 @@ class Snapshots:
             if by_time
             else _prefix(b"n", stream) + fold + snapshot.version.to_bytes(8, "big")
         )
-        self._db().put(key, _pack(snapshot))
+        self._database.put(key, _pack(snapshot))
 
     def void(self, batch: WriteBatch, stream: str, after_us: int) -> None:
         """Let those go that were folded by time beyond an instant: an event that happened then has arrived late."""
@@ -85,24 +87,17 @@ class Snapshots:
     def drop(self) -> None:
         """Delete all. The answers stay the same."""
         for kind in (b"n", b"v"):
-            self._db().delete_range(kind, bytes([kind[0] + 1]))
+            self._database.delete_range(kind, bytes([kind[0] + 1]))
 
     def count(self) -> int:
         """How many there are."""
-        return sum(sum(1 for _ in self._back(kind, bytes([kind[0] + 1]))) for kind in (b"n", b"v"))
-
-    def _back(self, prefix: bytes, last: bytes) -> Iterator[tuple[bytes, bytes]]:
-        iterator = self._db().iter()
-        iterator.seek_for_prev(last)
-        while iterator.valid() and (key := iterator.key()).startswith(prefix):
-            yield key, iterator.value()
-            iterator.prev()
+        return sum(1 for kind in (b"n", b"v") for _ in self._database.scan(kind, bytes([kind[0] + 1])))
 
     def _read(self, key: bytes, value: bytes) -> Snapshot | None:
         digest, rest = value[:_DIGEST], value[_DIGEST:]
         if len(value) < _DIGEST + _HEAD.size or _digest(rest) != digest:
             log.warning("snapshot.broken", key=key.hex(), detail="it is deleted; the fold begins further back")
-            self._db().delete(key)
+            self._database.delete(key)
             return None
         return _unpack(rest)
 

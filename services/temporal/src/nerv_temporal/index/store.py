@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RocksDB as the index of history. Data and the offset it covers go in one write batch, so that replay is harmless."""
+"""The index of history. Data and the offset it covers go in one write batch, so that replay is harmless."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import structlog
-from rocksdict import BlockBasedOptions, Options, Rdict, WriteBatch
+from rocksdict import WriteBatch
 
 from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import to_proto
@@ -15,6 +15,7 @@ from nerv.cloudevents.proto_format import to_us
 from nerv.history import Known
 from nerv.types import Event, category_of
 from nerv_temporal.index import keys
+from nerv_temporal.index.database import Database
 from nerv_temporal.index.keys import Place
 from nerv_temporal.index.snapshots import LAST, Snapshots
 from nerv_temporal.index.streams import (
@@ -29,8 +30,6 @@ from nerv_temporal.index.streams import (
 from nerv_temporal.model import Stored
 
 log = structlog.get_logger(__name__)
-
-BLOOM_BITS = 10.0  # a look for an id that is not there, the ordinary case, then reads no block
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,41 +47,33 @@ class Index:
     Written from the loop's thread only. Deleting the folder while the service is down loses nothing.
     """
 
-    def __init__(self, path: Path, topic_id: str) -> None:
+    def __init__(self, path: Path, topic_id: str, *, counted: bool = False) -> None:
         """Open the index of a topic; that of another topic (or a recreated one) is discarded."""
-        self._path = path
-        self._db = _open(path)
-        found = self._db.get(keys.META)
-        if found is not None and found != keys.meta(topic_id):
-            log.warning("index.discarded", reason="the topic of history, or the format of the index, is another one")
-            self.discard()
-        self._db.put(keys.META, keys.meta(topic_id))
-        self._topic_id = topic_id
+        self.database = Database(path, counted=counted)
+        self.snapshots = Snapshots(self.database)
         self._partitions: dict[int, PartitionState] = {}
-        self.snapshots = Snapshots(lambda: self._db)
+        self._topic_id = topic_id
+        found = self.database.get(keys.META)
+        if found is not None and found != keys.meta(topic_id):
+            self.rebuild("the topic of history, or the format of the index, is another one")
+        self.database.put(keys.META, keys.meta(topic_id))
 
     def close(self) -> None:
         """Flush and close."""
-        self._db.close()
-
-    def discard(self) -> None:
-        """Delete everything and start empty: the tail fills it again from Kafka."""
-        self._db.close()
-        shutil.rmtree(self._path)
-        self._db = _open(self._path)
-        self._partitions = {}
+        self.database.close()
 
     def rebuild(self, reason: str) -> None:
-        """Discard what is here and begin again for the same topic."""
+        """Delete everything and begin again for the same topic: the tail fills it from Kafka."""
         log.warning("index.discarded", reason=reason)
-        self.discard()
-        self._db.put(keys.META, keys.meta(self._topic_id))
+        self.database.discard()
+        self._partitions = {}
+        self.database.put(keys.META, keys.meta(self._topic_id))
 
     def partition(self, partition: int) -> PartitionState:
         """What is covered of a partition."""
         state = self._partitions.get(partition)
         if state is None:
-            data = self._db.get(keys.partition_key(partition))
+            data = self.database.get(keys.partition_key(partition))
             state = PartitionState() if data is None else PartitionState(*keys.unpack_partition(data))
             self._partitions[partition] = state
         return state
@@ -93,11 +84,11 @@ class Index:
 
     def stream(self, stream: str) -> StreamState:
         """The stream as a whole; version 0 when it does not exist."""
-        return unpack_stream(self._db.get(stream_key(stream)))
+        return unpack_stream(self.database.get(stream_key(stream)))
 
     def known(self, stream: str, event_id: str) -> Known | None:
         """The event of this id in the stream, or None."""
-        data = self._db.get(keys.id_key(stream, event_id))
+        data = self.database.get(keys.id_key(stream, event_id))
         return None if data is None else keys.unpack_known(data)
 
     def apply(self, partition: int, events: Sequence[tuple[int, Stored]], state: PartitionState) -> None:
@@ -120,7 +111,7 @@ class Index:
             keys.partition_key(partition),
             keys.pack_partition(state.next_offset, state.recorded_us, state.address),
         )
-        self._db.write(batch)
+        self.database.write(batch)
         self._partitions[partition] = state
 
     def _note(self, batch: WriteBatch, streams: dict[str, StreamState], event: Event[bytes]) -> None:
@@ -136,58 +127,35 @@ class Index:
     def late(self, stream: str, after: tuple[int, int], until_us: int) -> Iterator[int]:
         """The versions of late events behind (time, version) `after` and up to an instant, in that order."""
         low, high = late_key(stream, *after), late_key(stream, until_us, LAST)
-        iterator = self._db.iter()
-        iterator.seek(low)
-        while iterator.valid() and (key := iterator.key()) <= high:
+        for key, _ in self.database.scan(low, high):
             if key != low:
                 yield late_version(key)
-            iterator.next()
 
     def event(self, stream: str, version: int) -> event_pb2.Event | None:
         """One event, or None."""
-        data = self._db.get(keys.event_key(stream, version))
+        data = self.database.get(keys.event_key(stream, version))
         return None if data is None else event_pb2.Event.FromString(data)
 
     def events(self, stream: str, first: int, last: int, *, backward: bool) -> Iterator[event_pb2.Event]:
         """The events of a stream with versions `first` to `last`, both inclusive; from `last` down if `backward`."""
-        iterator = self._db.iter()
         low, high = keys.event_key(stream, first), keys.event_key(stream, last)
-        if backward:
-            iterator.seek_for_prev(high)
-        else:
-            iterator.seek(low)
-        while iterator.valid() and low <= iterator.key() <= high:
-            yield event_pb2.Event.FromString(iterator.value())
-            if backward:
-                iterator.prev()
-            else:
-                iterator.next()
+        for _, value in self.database.scan(low, high, backward=backward):
+            yield event_pb2.Event.FromString(value)
 
     def places(self, partition: int, start: int, stop: int, *, backward: bool, limit: int) -> list[Place]:
         """The first places of a partition with offsets from `start` up to but without `stop`; the last ones if `backward`.
 
         Offsets without an event (fences, closings, what Kafka keeps for itself) have no place.
         """
-        low, high = keys.place_key(partition, start), keys.place_key(partition, max(stop - 1, 0))
-        found: list[Place] = []
         if start >= stop:
-            return found
-        iterator = self._db.iter()
-        if backward:
-            iterator.seek_for_prev(high)
-        else:
-            iterator.seek(low)
-        while len(found) < limit and iterator.valid() and low <= (key := iterator.key()) <= high:
-            found.append(keys.unpack_place(key, iterator.value()))
-            if backward:
-                iterator.prev()
-            else:
-                iterator.next()
-        return found
+            return []
+        low, high = keys.place_key(partition, start), keys.place_key(partition, max(stop - 1, 0))
+        found = self.database.scan(low, high, backward=backward)
+        return [keys.unpack_place(key, value) for key, value in islice(found, limit)]
 
     def load(self, places: Sequence[Place]) -> list[event_pb2.Event | None]:
         """The events at these places, in order."""
-        found = self._db.get([keys.event_key(place.stream, place.version) for place in places])
+        found = self.database.get_many([keys.event_key(place.stream, place.version) for place in places])
         return [None if data is None else event_pb2.Event.FromString(data) for data in found]
 
     def streams(self, category: str | None, after: str = "") -> Iterator[tuple[str, int]]:
@@ -196,29 +164,8 @@ class Index:
         A category's streams are `<category>` itself and all that begin with `<category>-`.
         """
         low, high = category_bounds(category)
-        iterator = self._db.iter()
-        iterator.seek(max(low, stream_key(after) + b"\0"))
-        while iterator.valid() and (key := iterator.key()) < high:
+        for key, value in self.database.scan(max(low, stream_key(after) + b"\0"), high):
             name = key[1:].decode()
             # Between `<category>` and `<category>-` sort names such as `<category>!x`, which are other categories.
-            if category is None or category_of(name) == category:
-                yield name, unpack_stream(iterator.value()).version
-            iterator.next()
-
-
-def _open(path: Path) -> Rdict:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    table = BlockBasedOptions()
-    table.set_bloom_filter(BLOOM_BITS, False)
-    options.set_block_based_table_factory(table)
-    try:
-        return Rdict(str(path), options)
-    except Exception as error:  # rocksdict raises bare Exception
-        if "lock" in str(error).lower():
-            raise
-        aside = path.with_name(f"{path.name}.broken-{path.stat().st_mtime_ns if path.exists() else 0}")
-        log.warning("index.broken", error=str(error), set_aside=aside.name, detail="it is rebuilt from Kafka")
-        path.rename(aside)
-        return Rdict(str(path), options)
+            if key < high and (category is None or category_of(name) == category):
+                yield name, unpack_stream(value).version

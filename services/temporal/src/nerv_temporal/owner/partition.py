@@ -110,8 +110,7 @@ class PartitionOwner:
                 pause = min(2 * pause, LONGEST_PAUSE)
             except Exception as error:
                 log.exception("owner.crashed", partition=self.partition)
-                if self._tail.crashed is not None and not self._tail.crashed.done():
-                    self._tail.crashed.set_exception(error)
+                self._tail.crash(error)
                 return
             finally:
                 if self.serving:
