@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The index: keys sort as streams and versions do, and what is written is read back, also after opening it again."""
 
+import gc
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,7 +116,8 @@ def test_files_that_are_damaged_never_look_like_the_end_of_the_data(path: Path, 
         with pytest.raises(Unavailable, match="damaged"):
             [index.event("a", version) for version in range(1, 20_001)]
         assert ended
-        ended.clear()  # their tracebacks hold the iterators, and these the folder
+        ended.clear()
+        gc.collect()  # tracebacks hold iterators, and these the folder; a service ends here
         index.close()
         index = Index(path, "topic")
     assert index.partition(0) == PartitionState()
