@@ -125,3 +125,13 @@ async def test_topics_say_what_the_app_declares(http: aiohttp.ClientSession, pre
     assert found[f"{prefix}.account.v1"]["types"] == {"account.deposited.v1": {"key": "account"}}
     assert found[f"{prefix}.account.v1"]["reactions"] == ["record"]
     assert not [name for name in found if name.startswith("__")]
+
+
+async def test_the_documents_of_the_app_are_served(http: aiohttp.ClientSession, prefix: str) -> None:
+    """AsyncAPI as JSON, and as a page on which nothing can run."""
+    async with http.get("/v1/asyncapi") as answer:
+        document = await answer.json()
+    assert document["channels"][f"{prefix}.account.v1"]["messages"].keys() == {"account.deposited.v1"}
+    async with http.get("/v1/asyncapi.html") as answer:
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "account.deposited.v1" in await answer.text()

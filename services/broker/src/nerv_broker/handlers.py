@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from nerv.app import App
 from nerv.cloudevents.http_binding import from_http
+from nerv.documents import asyncapi, page
 from nerv.errors import Forbidden, NervError, NotFound, UnknownOutcome
 from nerv.kafka import Delivery, Outgoing, Position, Producer
 from nerv.service import Request, Route, respond
@@ -110,6 +111,18 @@ def _described(app: App, name: str, partitions: int) -> dict[str, object]:
     return {"name": name, "partitions": partitions, "types": types, "reactions": reactions}
 
 
+async def asyncapi_document(request: Request[Deps]) -> Response:
+    """GET /v1/asyncapi: the AsyncAPI 3 document of the app; for people `/v1/asyncapi.html`."""
+    return respond(asyncapi(request.deps.app, request.deps.settings.mesh))
+
+
+async def asyncapi_page(request: Request[Deps]) -> Response:
+    """GET /v1/asyncapi.html: the same as a page."""
+    # Nothing on the page runs or is loaded from elsewhere, whatever the texts of an app say.
+    headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return HTMLResponse(page(asyncapi(request.deps.app, request.deps.settings.mesh)), headers=headers)
+
+
 async def _topic(request: Request[Deps]) -> str:
     """The topic that the path names. Raises Forbidden for the mesh's own, NotFound for one that is not there."""
     name = check_id(request.path("topic"), "topic")
@@ -135,6 +148,8 @@ ROUTES = (
     Route("GET", "/v1/topics/{topic}/events", subscribe, "topics:read"),
     Route("GET", "/v1/topics/{topic}", topic, "topics:read"),
     Route("GET", "/v1/topics", topics, "topics:read"),
+    Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),
+    Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read"),
     Route("GET", "/v1/schemas", schemas.subjects, "schemas:read"),
     Route("GET", "/v1/schemas/{subject}", schemas.subject, "schemas:read"),
     Route("POST", "/v1/schemas/{subject}", schemas.register, "schemas:write"),
