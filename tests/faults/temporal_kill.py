@@ -147,7 +147,7 @@ async def _owner(mesh: LocalMesh) -> str:
     owned: dict[str, int] = {}
     for name in REPLICAS:
         async with Client({"temporal": mesh.url(name)}) as client:
-            described = await client.describe("temporal")
+            described = await client.about("temporal")
         owned[name] = len(described["owns"])
     return max(owned, key=lambda name: owned[name])
 

@@ -172,7 +172,8 @@ async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: s
     listed = await nerv(mesh, "topics", "list", "--json", **environment)
     assert all(row["there"] for row in listed.json)
     described = await nerv(mesh, "describe", "--json", **environment)
-    assert described.json["events"]["account.deposited.v1"]["topic"] == f"{prefix}.account.v1"
+    topics = {event["name"]: event["topic"] for event in described.json["events"]}
+    assert topics["account.deposited.v1"] == f"{prefix}.account.v1"
     assert "reactions" in (await nerv(mesh, "describe", **environment)).out
 
 

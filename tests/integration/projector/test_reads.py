@@ -94,7 +94,7 @@ async def test_projections_say_how_far_they_are(client: Client) -> None:
 
 async def test_the_service_describes_itself(client: Client) -> None:
     """What it reads, writes and owns."""
-    document = await client.describe("projector")
+    document = await client.about("projector")
     assert document["service"] == "projector"
     assert document["owns"] == [0, 1, 2, 3]
     assert len(document["reads"]) == 3

@@ -237,6 +237,6 @@ async def test_an_ended_run_is_read_from_history(client: Client, mesh: LocalMesh
 
 async def test_the_service_describes_itself(client: Client) -> None:
     """`/.well-known/nerv` names workflows and tasks."""
-    described = await client.describe("scheduler")
+    described = await client.about("scheduler")
     assert described["service"] == "scheduler"
     assert {"doubled", "noted"} <= set(described["hosts"]["workflows"])

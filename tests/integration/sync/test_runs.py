@@ -303,7 +303,7 @@ async def test_the_sources_and_the_service_describe_themselves(client: Client) -
         "path": "unused.csv",
         "latest": None,
     }
-    assert (await client.describe("sync"))["service"] == "sync"
+    assert (await client.about("sync"))["service"] == "sync"
     with pytest.raises(NotFound):
         await client.syncs.show("unused", "never")
     assert issubclass(RunUnderWay, NervError)

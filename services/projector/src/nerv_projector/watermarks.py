@@ -38,7 +38,7 @@ class Watermarks:
         """Kafka's id of each topic. Raises NotFound, Unavailable, or Misconfigured for another number of partitions."""
         found = {}
         for topic in topics:
-            state = await asyncio.to_thread(self._admin.describe, topic)
+            state = await asyncio.to_thread(self._admin.state_of, topic)
             check_partitions(topic, self.partitions, state.partitions)
             found[topic] = state.id
         return found

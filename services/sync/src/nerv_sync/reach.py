@@ -35,7 +35,7 @@ class Reach:
     async def _ask(self) -> None:
         while True:
             try:
-                await self._client.describe("temporal")
+                await self._client.about("temporal")
                 self._fault = None
             except NervError as error:
                 self._fault = error.detail

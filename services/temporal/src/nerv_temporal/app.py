@@ -22,8 +22,8 @@ from nerv_temporal.tail import Tail
 def open_index(settings: TemporalSettings) -> Index:
     """The index of the topic as it is now. Raises NotFound, Unavailable, or Misconfigured for another partition count."""
     admin = Admin(settings.kafka, f"temporal-{settings.instance}-admin")
-    topic = admin.describe(settings.history)
-    for one in (topic, *map(admin.describe, (settings.barriers, settings.commands, settings.replies))):
+    topic = admin.state_of(settings.history)
+    for one in (topic, *map(admin.state_of, (settings.barriers, settings.commands, settings.replies))):
         check_partitions(one.name, settings.partitions, one.partitions)
     return Index(settings.index_dir, topic.id)
 

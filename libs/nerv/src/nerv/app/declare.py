@@ -27,7 +27,7 @@ from nerv.errors import Misconfigured, SchemaMismatch
 from nerv.model import EventModel, faults_of
 from nerv.perspectives import Perspective
 from nerv.topics import DEFAULT_PARTITIONS
-from nerv.types import Event, check_id
+from nerv.types import Description, Event, check_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=type[EventModel])
@@ -244,6 +244,20 @@ class App:
             if spec.topic is not None:
                 found.setdefault(spec.topic, TopicSpec(spec.topic, DEFAULT_PARTITIONS))
         return found
+
+    def describe(self) -> Description:
+        """The app as data: the topics it listens to, the events it knows, and how many it declares of each kind.
+
+        `nerv.app.picture.picture` says all of it, `nerv describe` shows that.
+        """
+        kinds = ("events", "reactions", "deciders", "projections", "perspectives", "tasks", "workflows", "sources")
+        return Description(
+            "App",
+            self.name,
+            inputs=tuple(dict.fromkeys(reaction.topic for reaction in self.reactions.values())),
+            outputs=tuple(self.events),
+            counters={kind: len(getattr(self, kind)) for kind in kinds},
+        )
 
     def check(self) -> None:
         """Find what names something that is not declared. Raises Misconfigured."""

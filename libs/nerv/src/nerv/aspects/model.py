@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from nerv.types import Description, Health
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -61,6 +63,10 @@ class Aspect(ABC):
     @abstractmethod
     def around(self, call: Call) -> Steps:
         """The code around one call."""
+
+    def describe(self) -> Description:
+        """The aspect as data."""
+        return Description(type(self).__name__, self.name, health=Health.OK if self.active() else Health.DOWN)
 
     def active(self) -> bool:
         """Whether there is anything to do now. Asked when the weaver weaves and when it is told to `refresh`."""

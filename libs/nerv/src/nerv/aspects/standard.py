@@ -17,7 +17,7 @@ from nerv.effects.monad import RetryPolicy
 from nerv.errors import NervError, Unauthenticated
 from nerv.telemetry import enabled, span
 from nerv.telemetry import names as n
-from nerv.types import Principal
+from nerv.types import Description, Principal
 
 _acting: ContextVar[Principal | None] = ContextVar("nerv_acting", default=None)
 
@@ -64,6 +64,11 @@ class Measured(Aspect):
         self._durations = meter.create_histogram(n.CALL_DURATION, unit="s", description="Duration of woven calls")
         self.calls: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+
+    def describe(self) -> Description:
+        """The aspect as data, with its counters."""
+        counters = {"calls": self.calls.total(), "errors": self.errors.total()}
+        return Description("Measured", self.name, tuple(sorted(self.calls)), counters=counters)
 
     def around(self, call: Call) -> Steps:
         """Before the clock is read, after again; a cancelled call counts as an error."""

@@ -31,6 +31,10 @@ class Weaving:
         """The functions are as they were. Harmless to repeat."""
         self._weaver.release(self._points)
 
+    def describe(self) -> Description:
+        """The weaving as data: what is woven by it, still or no more."""
+        return Description("Weaving", self._weaver.name, outputs=self.targets, counters={"woven": len(self.targets)})
+
     def __enter__(self) -> Self:
         return self
 
@@ -142,6 +146,7 @@ class AspectWeaver:
             inputs=tuple(f"{name} (off)" if name in self._off else name for name in self._aspects),
             outputs=tuple(sorted(point.target for point in points)),
             counters={"woven": len(points), "active": sum(bool(point.switch) for point in points)},
+            parts=tuple(aspect.describe() for aspect in self._aspects.values()),
         )
 
     def _named(self, names: Iterable[str] | None) -> tuple[str, ...]:

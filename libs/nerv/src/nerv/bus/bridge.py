@@ -108,6 +108,7 @@ class Bridge:
             outputs=(self._inside.name,) if self._inward and self._inside is not None else (),
             counters=dict(self._counters),
             health=Health.DOWN if down else Health.DEGRADED if self._error else Health.OK,
+            parts=(self._wire.describe(),),
         )
 
     async def validate(self, raw: Arrived) -> Event[Any]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Kafka topic as a wire: CloudEvents in binary mode, read by a consumer group."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from nerv.cloudevents import from_record, to_headers
@@ -9,7 +10,7 @@ from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Producer
 from nerv.kafka.deadletters import dead_letter, where
 from nerv.kafka.records import Position, Received
 from nerv.protocols.wire import Arrived
-from nerv.types import Event
+from nerv.types import Description, Event
 
 
 class KafkaWire:
@@ -31,12 +32,14 @@ class KafkaWire:
         self.topic = topic
         self._producer = producer
         self._settings = settings
+        self._counters: Counter[str] = Counter()
         self._group, self._deadletters, self._client_id = group, deadletters, client_id
 
     async def put(self, events: Sequence[Event[bytes]]) -> None:
         """Keyed by partition key, else by subject; returns once all replicas have them."""
         records = [Outgoing(self.topic, event.data, _key(event), to_headers(event)) for event in events]
         await self._publish(records)
+        self._counters["put"] += len(records)
 
     async def take(self) -> AsyncIterator[Sequence[Arrived]]:
         """Batches of at most 5,000 records."""
@@ -45,18 +48,25 @@ class KafkaWire:
         consumer = BatchConsumer(self._settings, self._client_id, self._group, topics=[self.topic], reset="earliest")
         async with consumer:
             async for records in consumer.batches():
+                self._counters["taken"] += len(records)
                 yield [arrived for record in records if (arrived := await self._read(record)) is not None]
                 await consumer.commit({(r.topic(), r.partition()): r.offset() + 1 for r in records})
 
     async def refuse(self, arrived: Arrived, cause: str) -> None:
         """To the topic of dead letters."""
+        self._counters["refused"] += 1
         await self._publish([dead_letter(self._deadletters, arrived.origin, cause, self._client_id)])
+
+    def describe(self) -> Description:
+        """The wire as data."""
+        return Description("KafkaWire", self.topic, (self.topic,), (self.topic,), dict(self._counters))
 
     async def _read(self, record: Received) -> Arrived | None:
         _, stamp = record.timestamp()
         try:
             event = from_record(record.headers(), record.value(), origin=where(record), timestamp_ms=stamp)
         except Refused as error:
+            self._counters["refused"] += 1
             await self._publish([dead_letter(self._deadletters, record, str(error), self._client_id)])
             return None
         return Arrived(event, record)

@@ -2,6 +2,7 @@
 """A Redis stream as a wire: a queue between the buses of processes, read by one consumer group."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ from nerv.errors import Invalid, NervError, Overloaded
 from nerv.protocols.wire import Arrived
 from nerv.redis import Scripts, mapped
 from nerv.redis.connection import Redis
-from nerv.types import Event
+from nerv.types import Description, Event
 
 BATCH = 500
 BLOCK_MS = 500  # how long a read waits for entries; well below the client's own time-out
@@ -39,12 +40,14 @@ class RedisWire:
         self._client, self._reader, self._limit, self._lease_ms = client, reader, limit, lease_ms
         self._scripts = Scripts(client, "nerv.bus")
         self._in_hand: list[bytes] = []
+        self._counters: Counter[str] = Counter()
 
     async def put(self, events: Sequence[Event[bytes]]) -> None:
         """All of them or none."""
         payload = [to_proto(event).SerializeToString() for event in events]
         if await self._scripts("put", [self.stream], [self._limit, *payload]) < 0:
             raise Overloaded(f"stream {self.stream} holds {self._limit} events that nobody has taken", retry_after=1.0)
+        self._counters["put"] += len(events)
 
     async def take(self) -> AsyncIterator[Sequence[Arrived]]:
         """Batches of at most 500; those in hand stay with this reader while it lives."""
@@ -57,6 +60,7 @@ class RedisWire:
                 arrived = [Arrived(event, key) for key, data in entries if (event := await self._event(key, data))]
                 if not arrived:
                     continue
+                self._counters["taken"] += len(arrived)
                 yield arrived
                 await self._scripts("done", [self.stream], [GROUP, *self._in_hand])
                 self._in_hand = []
@@ -95,7 +99,12 @@ class RedisWire:
             await self._set_aside(key, data, f"not a nerv.api.event.v1.Event: {error}")
             return None
 
+    def describe(self) -> Description:
+        """The wire as data."""
+        return Description("RedisWire", self.stream, (self.stream,), (self.stream,), dict(self._counters))
+
     async def _set_aside(self, key: bytes, data: bytes, cause: str) -> None:
+        self._counters["refused"] += 1
         await self._scripts("refuse", [self.stream, f"{self.stream}:refused"], [GROUP, key, data, cause, self._limit])
 
     async def _make_group(self) -> None:

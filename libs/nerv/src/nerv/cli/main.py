@@ -31,7 +31,7 @@ COMMANDS = {
     "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),
     "topics": Entry("nerv.cli.setup:topics", "Create and list the topics of a mesh."),
     "schemas": Entry("nerv.cli.schemas:schemas", "What events look like, and whether a change suits those there are."),
-    "describe": Entry("nerv.cli.setup:describe", "What an app declares."),
+    "describe": Entry("nerv.cli.describe:describe", "What an app declares, and how it hangs together."),
     "status": Entry("nerv.cli.status:status", "What runs, and how far the read models have come."),
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`nerv topics` and `nerv describe`: what a mesh and an app need, before and without any service."""
+"""`nerv topics`: what a mesh and an app need of Kafka, before and without any service."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ import typer
 
 from nerv.app import App, find_app
 from nerv.cli.calling import AsJson, console, fail, say_json
-from nerv.cli.show import table, tree
+from nerv.cli.show import table
 from nerv.errors import NervError
 from nerv.service import ServiceSettings
 from nerv.topics import Topic, of_mesh
@@ -62,34 +62,3 @@ def list_topics(app: AppOption = None, as_json: AsJson = False) -> None:
         {"topic": t.name, "partitions": t.partitions, "there": t.name in present, "holds": t.holds} for t in wanted
     ]
     say_json(rows) if as_json else console().print(table(f"topics of mesh {settings.mesh}", rows))
-
-
-def describe(app: AppOption = None, as_json: AsJson = False) -> None:
-    """What an app declares: events, upcasters, reactions, deciders, projections, perspectives, tasks, workflows, sources."""
-    try:
-        found = find_app(app)
-    except NervError as error:
-        raise fail(error) from None
-    document = described(found)
-    say_json(document) if as_json else console().print(tree(f"app {found.name}", document))
-
-
-def described(app: App) -> dict[str, Any]:
-    """The registry of an app as plain data."""
-    return {
-        "events": {e.type: {"topic": e.topic, "key": e.key, "model": e.model.__name__} for e in app.events.values()},
-        "upcasters": {u.source: u.target for u in app.upcasters.values()},
-        "reactions": {r.name: f"on {r.event_type} from {r.topic}" for r in app.reactions.values()},
-        "deciders": {d.name: f"streams {d.name}-*, by projection {d.projection}" for d in app.deciders.values()},
-        "projections": {
-            p.name: {
-                "folds": list(app.folded(p)),
-                "of": f"streams {p.category}-*" if p.key is None else "rekeyed",
-                "perspectives": sorted(name for owner, name in app.perspectives if owner == p.name),
-            }
-            for p in app.projections.values()
-        },
-        "tasks": {t.name: {"retries": t.retries, "timeout": t.timeout} for t in app.tasks.values()},
-        "workflows": sorted(app.workflows),
-        "sources": sorted(app.sources),
-    }

@@ -38,7 +38,7 @@ async def _service(client: Client, name: str) -> dict[str, Any] | None:
     except Misconfigured:
         return None  # this mesh runs without it
     try:
-        described = await client.describe(name)
+        described = await client.about(name)
     except NervError as error:
         return {"service": name, "status": error.detail, "url": url}
     return {"service": name, "status": "up", **described}

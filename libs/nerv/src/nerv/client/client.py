@@ -20,6 +20,7 @@ from nerv.client.views import Views
 from nerv.client.workflows import Workflows
 from nerv.errors import Misconfigured
 from nerv.kafka import KafkaSettings
+from nerv.types import Description
 
 CONTEXT = Path(".nerv") / "context.json"
 SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
@@ -54,11 +55,15 @@ class Client:
         """Appends over Kafka instead of HTTP; reads of this client see them. Use it as `async with`."""
         return Commands(kafka, mesh, self.streams.positions)
 
+    def describe(self) -> Description:
+        """The client as data: where the services are, and how often they were asked."""
+        return self.transport.describe()
+
     def states(self, projection: str, category: str | None = None) -> States:
         """The states that a projection of the app folds of the streams of a category, by default of its own name."""
         return States(self.streams, projection, category or projection)
 
-    async def describe(self, service: str) -> dict[str, Any]:
+    async def about(self, service: str) -> dict[str, Any]:
         """What a service says of itself (`/.well-known/nerv`)."""
         answer = await self.transport.request(service, "GET", "/.well-known/nerv", seconds=5.0)
         document: dict[str, Any] = answer.json()

@@ -18,6 +18,7 @@ from nerv.errors import NotFound, Unavailable, UnknownOutcome
 from nerv.kafka import BatchConsumer, Delivery, KafkaSettings, Outgoing, Position, Producer, Received, partition_of
 from nerv.protocols.history import AppendOutcome, AppendRequest
 from nerv.telemetry import carrier
+from nerv.types import Description, Health
 
 IN_FLIGHT = 20_000  # commands without a reply; beyond: Overloaded
 LINGER_MS = 1  # somebody waits for each reply
@@ -100,6 +101,19 @@ class Commands:
         outcomes = [_outcome(*one, seconds) for one in zip(futures, sent, strict=True)]
         self._positions.note(outcomes)
         return outcomes
+
+    def describe(self) -> Description:
+        """The commands as data. They are down before and after their block, and when replies cannot be read any more."""
+        down = self._reading is None or self._reading.done()
+        return Description(
+            "Commands",
+            self._client_id,
+            inputs=(self._replies,),
+            outputs=(self._commands,),
+            counters={"waiting": len(self._waiting)},
+            health=Health.DOWN if down else Health.OK,
+            parts=(self._producer.describe(),),
+        )
 
     def _record(self, command_id: str, request: AppendRequest) -> Outgoing:
         message = history_pb2.AppendCommand(id=command_id, sender=self._sender, request=append_message(request))

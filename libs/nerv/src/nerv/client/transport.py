@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind
 from nerv.errors import Misconfigured, NervError, Retry, Unavailable, UnknownOutcome, from_problem
 from nerv.telemetry import carrier, span
 from nerv.telemetry import names as n
+from nerv.types import Description, Health
 
 CONNECT_SECONDS = 3.0
 CONNECTIONS = 128
@@ -46,6 +47,7 @@ class Transport:
     def __init__(self, urls: Mapping[str, str], token: str | None = None) -> None:
         self._urls = {service: url.rstrip("/") for service, url in urls.items()}
         self._token = token
+        self._requests = self._repeats = 0
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -61,6 +63,16 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def describe(self) -> Description:
+        """The transport as data. It is down while it has no session."""
+        return Description(
+            "Client",
+            "mesh",
+            outputs=tuple(f"{service} {url}" for service, url in self._urls.items()),
+            counters={"requests": self._requests, "repeats": self._repeats},
+            health=Health.DOWN if self._session is None else Health.OK,
+        )
 
     async def request(
         self,
@@ -81,6 +93,7 @@ class Transport:
         deadline = time.monotonic() + seconds
         pause = FIRST_PAUSE
         unknown: NervError | None = None
+        self._requests += 1
         while True:
             try:
                 return await self.attempt(service, method, path, query, body, headers, deadline - time.monotonic())
@@ -95,6 +108,7 @@ class Transport:
                     # Once an attempt was unknown, a later "not now" does not say what became of the first.
                     raise unknown or error from None
                 await asyncio.sleep(wait)
+                self._repeats += 1
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     async def attempt(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from nerv.errors import Internal
+from nerv.types import Description
 
 BatchHandler: TypeAlias = Callable[[Sequence[Any]], Awaitable[Sequence[Any]] | Sequence[Any]]
 
@@ -22,6 +23,11 @@ class Batcher:
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self.calls = 0
+
+    def describe(self) -> Description:
+        """The batcher as data: how many calls its handler had."""
+        name = str(getattr(self.handler, "__qualname__", type(self.handler).__qualname__))
+        return Description("Batcher", name, counters={"calls": self.calls, "size": self.size})
 
     async def many(self, effects: Sequence[Any]) -> list[Any]:
         """The answers, in order; an exception among them is that effect's error. Raises what the handler raises."""

@@ -4,13 +4,14 @@
 import asyncio
 import inspect
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 from nerv.clock import SystemClock
 from nerv.errors import Invalid
 from nerv.protocols.clock import Clock
+from nerv.types import Description
 
 
 def by_effect(effect: Any) -> Hashable:
@@ -42,38 +43,54 @@ class _Flight:
         self.waiters = 0
 
 
-def cached(handler: Callable[[Any], Any], cache: Cache) -> Callable[[Any], Awaitable[Any]]:
-    """The handler behind a cache. A call goes on while anybody waits for it, and is cancelled with the last of them."""
-    if cache.size < 1 or cache.ttl < 0:
-        raise Invalid(f"a cache needs a size of at least 1 and a ttl of at least 0 s, not {cache.size} and {cache.ttl}")
-    kept: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
-    flights: dict[Hashable, _Flight] = {}
+class Cached:
+    """A handler behind a cache. A call goes on while anybody waits for it, and is cancelled with the last of them."""
 
-    async def fly(key: Hashable, effect: Any) -> Any:
-        try:
-            answer = handler(effect)
-            if inspect.isawaitable(answer):
-                answer = await answer
-            kept[key] = (cache.clock.monotonic() + cache.ttl, answer)
-            kept.move_to_end(key)
-            while len(kept) > cache.size:
-                kept.popitem(last=False)
-            return answer
-        finally:
-            flights.pop(key, None)
+    def __init__(self, handler: Callable[[Any], Any], cache: Cache) -> None:
+        """Raises Invalid for a cache that could keep nothing."""
+        if cache.size < 1 or cache.ttl < 0:
+            raise Invalid(
+                f"a cache needs a size of at least 1 and a ttl of at least 0 s, not {cache.size} and {cache.ttl}"
+            )
+        self._handler, self._cache = handler, cache
+        self._kept: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+        self._flights: dict[Hashable, _Flight] = {}
+        self._hits = self._joined = self._misses = 0
 
-    async def call(effect: Any) -> Any:
-        key = cache.key(effect)
-        found = kept.get(key)
-        if found is not None and found[0] > cache.clock.monotonic():
-            kept.move_to_end(key)
+    async def __call__(self, effect: Any) -> Any:
+        """The answer that is kept, that is under way, or a new one."""
+        key = self._cache.key(effect)
+        found = self._kept.get(key)
+        if found is not None and found[0] > self._cache.clock.monotonic():
+            self._hits += 1
+            self._kept.move_to_end(key)
             return found[1]
-        flight = flights.get(key)
+        flight = self._flights.get(key)
         if flight is None:
-            flight = flights[key] = _Flight(asyncio.create_task(fly(key, effect)))
+            self._misses += 1
+            flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, effect)))
+        else:
+            self._joined += 1
         return await _wait_for(flight)
 
-    return call
+    def describe(self) -> Description:
+        """The cache as data: answers kept, found, waited for with others, and asked for anew."""
+        name = str(getattr(self._handler, "__qualname__", type(self._handler).__qualname__))
+        counters = {"held": len(self._kept), "hits": self._hits, "joined": self._joined, "misses": self._misses}
+        return Description("Cached", name, counters=counters)
+
+    async def _fly(self, key: Hashable, effect: Any) -> Any:
+        try:
+            answer = self._handler(effect)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            self._kept[key] = (self._cache.clock.monotonic() + self._cache.ttl, answer)
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._cache.size:
+                self._kept.popitem(last=False)
+            return answer
+        finally:
+            self._flights.pop(key, None)
 
 
 async def _wait_for(flight: _Flight) -> Any:

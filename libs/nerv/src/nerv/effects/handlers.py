@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from nerv.effects.batching import Batcher
-from nerv.effects.caching import Cache, cached
+from nerv.effects.caching import Cache, Cached
 from nerv.effects.performing import Handler, Registered, answered, perform_all
 from nerv.errors import Invalid, Misconfigured
 from nerv.types import Description, Effect, R
@@ -41,7 +41,7 @@ class Handlers:
         self, effect: type[Effect[R]], handler: Callable[[Any], R | Awaitable[R]], *, cache: Cache | None = None
     ) -> "Handlers":
         """`handler(effect)` answers effects of this type. Gives itself, so that calls can be chained."""
-        return self._register(effect, Registered(handler if cache is None else cached(handler, cache)))
+        return self._register(effect, Registered(handler if cache is None else Cached(handler, cache)))
 
     def on_batch(
         self,
@@ -91,9 +91,12 @@ class Handlers:
         return await perform_all(effects, self.find)
 
     def describe(self) -> Description:
-        """The handlers as data; its part is the outer scope."""
+        """The handlers as data; parts are its batchers, its caches, and the outer scope."""
         kinds = tuple(sorted(str(getattr(cls, "kind", cls.__name__)) for cls in self._own))
-        parts = () if self._outer is None else (self._outer.describe(),)
+        own = [registered.batcher or registered.call for registered in self._own.values()]
+        parts = tuple(part.describe() for part in own if isinstance(part, Batcher | Cached))
+        if self._outer is not None:
+            parts += (self._outer.describe(),)
         return Description("Handlers", self.name, inputs=kinds, counters=dict(self.performed), parts=parts)
 
     def _count(self, effect: Effect[Any]) -> None:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of effects: values that say what shall be done, and in which order, and do nothing by themselves."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nerv.errors import Invalid, NervError, Retry
-from nerv.types import Effect, R
+from nerv.types import Description, Effect, R
 
 if TYPE_CHECKING:
     from nerv.effects.handlers import Handlers
@@ -75,6 +76,13 @@ class EffectMonad(Generic[R]):
         from nerv.effects.interpret import interpret  # the interpreter knows all nodes, and so this module
 
         return await interpret(self, handlers)
+
+    def describe(self) -> Description:
+        """What can be seen of the program without running it: effects and steps up to its first function that makes more.
+
+        A dry run says the rest.
+        """
+        return _described(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"  # a chain may be too long to show
@@ -241,3 +249,20 @@ def race(*steps: "EffectMonad[U] | Effect[U]") -> EffectMonad[U]:
     if not steps:
         raise Invalid("a race needs somebody who runs")
     return First(_checked(steps))
+
+
+def _described(program: EffectMonad[Any]) -> Description:
+    effects: Counter[str] = Counter()
+    nodes = 0
+    todo: list[EffectMonad[Any] | Effect[Any]] = [program]
+    while todo:  # not recursive: a chain may be longer than Python's stack
+        node = todo.pop()
+        nodes += 1
+        asked = node if isinstance(node, Effect) else getattr(node, "effect", None)
+        if asked is not None:
+            effects[str(asked.kind)] += 1
+        if isinstance(node, EffectMonad):
+            todo += [getattr(node, "program")] if hasattr(node, "program") else []  # noqa: B009 - not of all nodes
+            todo += getattr(node, "steps", ())
+    name = type(program).__name__
+    return Description("EffectMonad", name, outputs=tuple(sorted(effects)), counters={"nodes": nodes, **effects})

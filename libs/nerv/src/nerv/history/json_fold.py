@@ -10,7 +10,7 @@ import orjson
 
 from nerv.errors import SchemaMismatch
 from nerv.history.fingerprint import fingerprint_of
-from nerv.types import Event, S
+from nerv.types import Description, Event, S
 
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
@@ -33,6 +33,10 @@ class JsonFold(Generic[S]):
     def fingerprint(self) -> str:
         """A digest of the code of the function (see `nerv.history.fingerprint`)."""
         return fingerprint_of(self.function, *sorted(self.types))
+
+    def describe(self) -> Description:
+        """The fold as data."""
+        return Description("JsonFold", self.name, inputs=tuple(sorted(self.types)))
 
     def decode(self, event: Event[bytes]) -> Event[Any]:
         """The event, its data read as JSON; None for no data. Raises SchemaMismatch for what is no JSON."""

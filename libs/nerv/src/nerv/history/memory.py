@@ -12,7 +12,7 @@ from nerv.errors import NotFound
 from nerv.history.decide import Accept, Duplicate, Known, judge
 from nerv.history.select import check_subscription, not_future, selector
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
-from nerv.types import Event, VersionedState, category_of
+from nerv.types import Description, Event, VersionedState, category_of
 
 
 class MemoryHistory:
@@ -127,6 +127,12 @@ class MemoryHistory:
     async def end(self) -> str:
         """The position now (see `Subscribable.end`)."""
         return str(len(self._log))
+
+    def describe(self) -> Description:
+        """The history as data."""
+        snapshots = sum(map(len, self._snapshots.values()))
+        counters = {"streams": len(self._streams), "events": len(self._log), "snapshots": snapshots}
+        return Description("MemoryHistory", "memory", counters=counters)
 
     def _close(self, query: ReadQuery) -> None:
         # What is read as known at an instant is read so for ever: nothing may be recorded at or before it any more.

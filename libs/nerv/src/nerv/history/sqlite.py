@@ -21,7 +21,7 @@ from nerv.errors import Misconfigured, NotFound, Unavailable
 from nerv.history.decide import Accept, Duplicate, Known, judge
 from nerv.history.select import check_subscription, not_future
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
-from nerv.types import Event, VersionedState, category_of
+from nerv.types import Description, Event, Health, VersionedState, category_of
 
 SCHEMA = 1
 BUSY_SECONDS = 10.0  # how long one process waits for another to end its write
@@ -43,6 +43,7 @@ class SqliteHistory:
         self._clock = clock or SystemClock()
         self._db: sqlite3.Connection | None = None
         self._turn = asyncio.Lock()
+        self._reads = self._writes = 0
 
     async def __aenter__(self) -> Self:
         self._db = await asyncio.to_thread(_open, self._path)
@@ -145,6 +146,12 @@ class SqliteHistory:
         )
         return await self._write(lambda db: db.execute(*where).rowcount)
 
+    def describe(self) -> Description:
+        """The history as data, without looking into the file. It is down while the file is not open."""
+        health = Health.DOWN if self._db is None else Health.OK
+        counters = {"reads": self._reads, "writes": self._writes}
+        return Description("SqliteHistory", self._path, counters=counters, health=health)
+
     async def _close(self, query: ReadQuery) -> None:
         if query.known_at is not None:
             not_future(query.known_at, self._clock)
@@ -163,9 +170,14 @@ class SqliteHistory:
                 raise
             return result
 
-        return await self._read(transaction)
+        self._writes += 1
+        return await self._run(transaction)
 
     async def _read(self, work: Callable[[sqlite3.Connection], A]) -> A:
+        self._reads += 1
+        return await self._run(work)
+
+    async def _run(self, work: Callable[[sqlite3.Connection], A]) -> A:
         async with self._turn:
             db = self._db
             if db is None:

@@ -39,7 +39,7 @@ class Admin:
             raise request_error(error) from error
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 
-    def describe(self, name: str) -> TopicState:
+    def state_of(self, name: str) -> TopicState:
         """One topic. Raises NotFound or Unavailable."""
         future = self._client.describe_topics(TopicCollection([name]), request_timeout=REQUEST_SECONDS)[name]
         try:

@@ -21,6 +21,7 @@ from nerv.errors import Unavailable
 from nerv.kafka.faults import request_error
 from nerv.kafka.records import Received
 from nerv.kafka.settings import KafkaSettings
+from nerv.types import Description, Health
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +90,8 @@ class BatchConsumer:
                 "queued.max.messages.kbytes": 65_536,
             }
         )
+        self.name = client_id
+        self._records = self._batches = 0
         self._topics = list(topics)
         self._assign = dict(assign or {})
         self._rebalance = rebalance
@@ -173,6 +176,16 @@ class BatchConsumer:
             result[tp.topic, tp.partition] = offset if offset >= 0 else (await self.bounds((tp.topic, tp.partition)))[1]
         return result
 
+    def describe(self) -> Description:
+        """The consumer as data. It is down once its thread has ended."""
+        return Description(
+            "BatchConsumer",
+            self.name,
+            inputs=tuple(self._topics) or tuple(sorted({topic for topic, _ in self._assign})),
+            counters={"records": self._records, "batches": self._batches},
+            health=Health.DOWN if self._ended.is_set() else Health.OK,
+        )
+
     async def _ask(self, call: Callable[[], Any]) -> Any:
         """Have the consumer's thread do something, between two batches or in a rebalance."""
         asked = _Asked(call, Future())
@@ -216,6 +229,8 @@ class BatchConsumer:
         if self._topics:
             self._group_metadata = self._consumer.consumer_group_metadata()
         if good:
+            self._records += len(good)
+            self._batches += 1
             self._hand_over(good)
         else:
             self._ahead.release()

@@ -19,6 +19,7 @@ from confluent_kafka import Producer as NativeProducer
 from nerv.errors import Retry, Unavailable
 from nerv.kafka.records import Outgoing
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
+from nerv.types import Description, Health
 
 INIT_SECONDS = 15.0  # init_transactions waits for an earlier owner's open transaction to be aborted
 COMMIT_SECONDS = 8.0  # below the transaction's own time-out, so that the verdict is ours
@@ -73,6 +74,7 @@ class FencedWriter:
         self._producers: list[NativeProducer] = []
         self._turn = 0
         self._last_offset = -1
+        self._take_overs = self._commits = self._records = 0
         # Commits block in native code, without the interpreter's lock; each partition waits in a thread of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{topic}/{partition}")
 
@@ -104,6 +106,16 @@ class FencedWriter:
         await self._run(self._drop)
         self._thread.shutdown(wait=False)
 
+    def describe(self) -> Description:
+        """The writer as data. It is down while it owns nothing."""
+        return Description(
+            "FencedWriter",
+            f"{self._topic}/{self._partition}",
+            outputs=(self._topic,),
+            counters={"take_overs": self._take_overs, "commits": self._commits, "records": self._records},
+            health=Health.OK if len(self._producers) == 2 else Health.DOWN,
+        )
+
     async def _run(self, function: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
@@ -126,6 +138,7 @@ class FencedWriter:
             self._producers.append(producer)
             _native(lambda p=producer: p.init_transactions(INIT_SECONDS), "take over")  # type: ignore[misc]
         self._turn = 0
+        self._take_overs += 1
 
     def _commit(self, records: Sequence[Outgoing], reply: Reply | None = None, consumed: Consumed | None = None) -> int:
         if len(self._producers) != 2:
@@ -136,6 +149,8 @@ class FencedWriter:
         # The next transaction begins on the other producer: one begun on this one, before the markers of this
         # commit are written, makes librdkafka wait 20 ms.
         self._turn ^= 1
+        self._commits += 1
+        self._records += len(records)
         return self._last_offset
 
     def _transaction(

@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from nerv.kafka.settings import KafkaSettings
+from nerv.types import Description, Health
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,10 @@ class Membership:
                 "auto.offset.reset": "latest",  # nothing is read through this consumer
             }
         )
-        self._topic = topic
+        self.name = client_id
+        self._topic, self._group = topic, group
+        self._assigned: set[int] = set()
+        self._changes = 0
         self._gained = gained
         self._lost = lost
         self._stopping = threading.Event()
@@ -60,6 +64,17 @@ class Membership:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
 
+    def describe(self) -> Description:
+        """The member as data: which partitions the group has given it. It is down once its thread has ended."""
+        return Description(
+            "Membership",
+            self.name,
+            inputs=(self._group,),
+            outputs=tuple(f"{self._topic}/{number}" for number in sorted(self._assigned)),
+            counters={"changes": self._changes, "partitions": len(self._assigned)},
+            health=Health.OK if self._thread.is_alive() else Health.DOWN,
+        )
+
     def _run(self) -> None:
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
@@ -76,11 +91,15 @@ class Membership:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
+        self._assigned |= {p.partition for p in partitions}
+        self._changes += 1
         self._call(self._gained, partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
             return
+        self._assigned -= {p.partition for p in partitions}
+        self._changes += 1
         try:
             self._call(self._lost, partitions).result(REVOKE_SECONDS)
         except TimeoutError:

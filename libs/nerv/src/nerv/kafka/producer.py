@@ -20,6 +20,7 @@ from nerv.errors import Overloaded, Unavailable
 from nerv.kafka.faults import delivery_error, request_error
 from nerv.kafka.records import Delivery, Outgoing, Position
 from nerv.kafka.settings import KafkaSettings
+from nerv.types import Description
 
 POLL_SECONDS = 0.001  # how often reports are drained while records are in flight; otherwise nothing runs
 DELIVERY_TIMEOUT_MS = 30_000  # after this a record that Kafka did not answer is an unknown outcome
@@ -57,6 +58,7 @@ class Producer:
             }
         )
         self._limit = in_flight
+        self.name = client_id
         self._in_flight = 0
         self._finished: deque[_Pending] = deque()
         self._drain: asyncio.TimerHandle | None = None
@@ -141,3 +143,7 @@ class Producer:
         if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise Unavailable(f"Kafka does not describe {topic}: {found.error.str()}", retry_after=1.0)
         return len(found.partitions)
+
+    def describe(self) -> Description:
+        """The producer as data: how many records wait for Kafka."""
+        return Description("Producer", self.name, counters={"waiting": len(self._native), "limit": self._limit})

@@ -12,6 +12,7 @@ from nerv.kafka.consumer import BatchConsumer
 from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed
 from nerv.kafka.records import Outgoing
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
+from nerv.types import Description, Health
 
 LINGER_MS = 5  # a commit flushes at once; until then records gather in batches
 
@@ -33,8 +34,11 @@ class TransactionalProducer:
                 "linger.ms": LINGER_MS,
             }
         )
+        self.name = transactional_id
         self._settings = settings
         self._client_id = client_id
+        self._commits = self._records = 0
+        self._void = False
         self._groups: dict[str, Consumer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=transactional_id)
 
@@ -57,6 +61,12 @@ class TransactionalProducer:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
 
+    def describe(self) -> Description:
+        """The producer as data. It is down once it is void."""
+        counters = {"commits": self._commits, "records": self._records}
+        health = Health.DOWN if self._void else Health.OK
+        return Description("TransactionalProducer", self.name, counters=counters, health=health)
+
     def _drop(self) -> None:
         self._native.purge()
         for consumer in self._groups.values():
@@ -74,6 +84,8 @@ class TransactionalProducer:
             positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
             native.send_offsets_to_transaction(positions, metadata, COMMIT_SECONDS)
         native.commit_transaction(COMMIT_SECONDS)
+        self._commits += 1
+        self._records += len(records)
 
     def _foreign(self, group: str) -> object:
         """The identity of a group that assigns nothing. confluent-kafka makes one only from a consumer, which stays idle."""
@@ -86,4 +98,5 @@ class TransactionalProducer:
         try:
             await loop.run_in_executor(self._thread, function, *args)  # type: ignore[arg-type]  # any callable
         except (KafkaException, BufferError, RuntimeError) as error:
+            self._void = True
             raise CommitFailed(f"the transaction did not surely commit: {error}", retry_after=1.0) from error

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from nerv.errors import Misconfigured
 from nerv.partition.unit import Each, Merge, Split, Unit
 from nerv.protocols import QuantumUnit
-from nerv.types import R, T
+from nerv.types import Description, R, T
 
 A = ParamSpec("A")
 Q = TypeVar("Q", bound=QuantumUnit)
@@ -26,6 +26,11 @@ class Partition:
 
     def __len__(self) -> int:
         return len(self._units)
+
+    def describe(self) -> Description:
+        """The graph as data; its parts are its units, whose inputs are what they need."""
+        parts = tuple(Description(type(unit).__name__, unit.name, inputs=unit.needs) for unit in self)
+        return Description("Partition", "graph", counters={"units": len(parts)}, parts=parts)
 
     def __getitem__(self, name: str) -> QuantumUnit:
         return self._units[name]

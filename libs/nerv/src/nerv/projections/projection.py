@@ -14,7 +14,7 @@ from nerv.app.specs import KeyRule
 from nerv.errors import TooLarge
 from nerv.history.fingerprint import fingerprint
 from nerv.model import EventModel
-from nerv.types import Event, S, category_of, check_id, entity_of
+from nerv.types import Description, Event, S, category_of, check_id, entity_of
 from nerv.types.ids import ID_LIMIT
 
 MAX_KEYS = 1024  # keys that one event may go to; in the mesh each is a record of the rekeyed topic
@@ -42,6 +42,11 @@ class Projection(Generic[S]):
     def fingerprint(self) -> str:
         """A digest of the code that its states depend on (see `nerv.history.fingerprint`)."""
         return fingerprint(self._app, self.spec)
+
+    def describe(self) -> Description:
+        """The projection as data: what it folds, and of which streams."""
+        source = "every stream, by key" if self.rekeyed else f"{self.spec.category}-*"
+        return Description("Projection", self.name, inputs=(*sorted(self.types), source), outputs=(self.name,))
 
     def keys(self, event: Event[bytes]) -> tuple[str, ...]:
         """The keys that an event of history goes to; none for an event that is not of this projection.

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nerv.types import Event
+from nerv.types import Description, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +36,8 @@ class Wire(Protocol):
 
     async def refuse(self, arrived: Arrived, cause: str) -> None:
         """Put one event aside, with the cause, where people can look at it; returns once it is kept there."""
+        ...
+
+    def describe(self) -> Description:
+        """What it leads to, and how many events were put, taken and refused."""
         ...

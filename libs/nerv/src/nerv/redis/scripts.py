@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lua scripts, each in a file of its own beside the code that calls it; loaded once, run by digest."""
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from nerv.redis.connection import Redis, mapped
+from nerv.types import Description
 
 
 class Scripts:
@@ -15,6 +17,8 @@ class Scripts:
     """
 
     def __init__(self, client: Redis, package: str) -> None:
+        self.name = package
+        self._calls: Counter[str] = Counter()
         found = [entry for entry in files(package).iterdir() if entry.name.endswith(".lua")]
         self._scripts = {
             entry.name.removesuffix(".lua"): client.register_script(entry.read_text(encoding="utf-8"))
@@ -23,5 +27,10 @@ class Scripts:
 
     async def __call__(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> Any:
         """Run one script. Raises Unavailable, UnknownOutcome or Invalid."""
+        self._calls[name] += 1
         with mapped(name):
             return await self._scripts[name](keys=list(keys), args=list(args))
+
+    def describe(self) -> Description:
+        """The scripts as data: which there are, and how often each was run."""
+        return Description("Scripts", self.name, inputs=tuple(sorted(self._scripts)), counters=dict(self._calls))

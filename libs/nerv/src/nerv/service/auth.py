@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from nerv.errors import Misconfigured, Unauthenticated, Unavailable
 from nerv.service.settings import AuthSettings
-from nerv.types import ANYONE, Principal
+from nerv.types import ANYONE, Description, Principal
 
 
 class _StaticToken(BaseModel):
@@ -52,6 +52,11 @@ class Authenticator:
         if self._jwks is None:
             raise Unauthenticated("this token is not known here")
         return await asyncio.to_thread(self._verify, self._jwks, token)
+
+    def describe(self) -> Description:
+        """The authenticator as data: by what it knows people, and nothing of what it knows."""
+        ways = (("tokens", bool(self._static)), ("jwt", self._jwks is not None), ("nobody is asked", self._insecure))
+        return Description("Authenticator", "authentication", inputs=tuple(name for name, used in ways if used))
 
     def _verify(self, jwks: jwt.PyJWKClient, token: str) -> Principal:
         try:

@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from nerv import types
 from nerv.service.http import respond
+from nerv.types import Description
 
 Check = Callable[[], str | None]
 """None when ready; else one line that says why not."""
@@ -46,6 +48,12 @@ class Health:
             return {"service": self._phase}
         return {name: fault for name, check in self._checks.items() if (fault := check()) is not None}
 
+    def describe(self) -> Description:
+        """The service's health as data; a part is each check."""
+        parts = tuple(Description("Check", name, health=_state(check())) for name, check in self._checks.items())
+        ready = types.Health.OK if not self.report() else types.Health.DOWN
+        return Description("Health", self._phase, health=ready, parts=parts)
+
     def app(self) -> Starlette:
         """The ASGI app of the health port."""
 
@@ -61,6 +69,10 @@ class Health:
             return PlainTextResponse("not ready" if faults else "ok", status)
 
         return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
+
+
+def _state(fault: str | None) -> types.Health:
+    return types.Health.OK if fault is None else types.Health.DOWN
 
 
 _OK = PlainTextResponse("ok")

@@ -51,7 +51,7 @@ class Registry:
         self.crashed: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
-        found = await asyncio.to_thread(self._admin.describe, self._topic)
+        found = await asyncio.to_thread(self._admin.state_of, self._topic)
         check_partitions(found.name, 1, found.partitions)
         name = f"broker-{self._settings.instance}-schemas"
         async with BatchConsumer(self._settings.kafka, f"{name}-bounds", name) as consumer:

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An app's whole picture as plain data, from its registry alone: nothing is started, and nothing outside is asked."""
+
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from nerv.app.declare import App
+from nerv.app.sampling import drawn, parameters, words_of
+from nerv.app.specs import (
+    DeciderSpec,
+    EventSpec,
+    PerspectiveSpec,
+    ProjectionSpec,
+    ReactionSpec,
+    SourceSpec,
+    TaskSpec,
+    WorkflowSpec,
+)
+from nerv.types import Description
+
+
+def picture(app: App) -> dict[str, Any]:
+    """All that an app declares, kind by kind, each with its name, what it stands on, and the first line of its docstring."""
+    return {
+        "app": app.name,
+        "events": [_event(app, spec) for spec in app.events.values()],
+        "upcasters": [{"name": spec.source, "to": spec.target} for spec in app.upcasters.values()],
+        "topics": [{"name": spec.name, "partitions": spec.partitions} for spec in app.all_topics().values()],
+        "reactions": [_reaction(spec) for spec in app.reactions.values()],
+        "deciders": [_decider(spec) for spec in app.deciders.values()],
+        "projections": [_projection(app, spec) for spec in app.projections.values()],
+        "tasks": [_task(spec) for spec in app.tasks.values()],
+        "workflows": [_workflow(app, spec) for spec in app.workflows.values()],
+        "sources": [_source(spec) for spec in app.sources.values()],
+        "components": [component.to_dict() for component in components(app)],
+    }
+
+
+def components(app: App) -> list[Description]:
+    """What the modules of the app's package hold that describes itself: a container, a bus, handlers, deciders."""
+    found = {
+        id(value): value
+        for module in _modules_of(app)
+        for value in list(vars(module).values())
+        if value is not app and _describes_itself(value)
+    }
+    return [value.describe() for value in found.values()]
+
+
+def _describes_itself(value: Any) -> bool:
+    """By what its method says that it answers: others, such as a table of pandas, have a `describe` of another kind."""
+    told = getattr(getattr(value, "describe", None), "__annotations__", {}).get("return")
+    return not isinstance(value, type) and told in (Description, "Description")
+
+
+def _modules_of(app: App) -> list[ModuleType]:
+    """The modules, imported by now, of every package that holds the app under some name."""
+    holding = [name for name, module in list(sys.modules.items()) if _holds(module, app)]
+    packages = {name.partition(".")[0] for name in holding} - {"nerv"}
+    return [module for name, module in sorted(sys.modules.items()) if name.partition(".")[0] in packages]
+
+
+def _holds(module: Any, app: App) -> bool:
+    return isinstance(module, ModuleType) and any(value is app for value in list(vars(module).values()))
+
+
+def _event(app: App, spec: EventSpec) -> dict[str, Any]:
+    fields = {name: words_of(field.annotation) for name, field in spec.model.model_fields.items()}
+    return {
+        "name": spec.type,
+        "model": spec.model.__name__,
+        "fields": fields,
+        "topic": spec.topic,
+        "key": spec.key,
+        "reactions": [r.name for r in app.reactions.values() if r.event_type == spec.type],
+        "projections": [p.name for p in app.projections.values() if spec.type in app.folded(p)],
+        "doc": _doc(spec.model),
+    }
+
+
+def _reaction(spec: ReactionSpec) -> dict[str, Any]:
+    return {"name": spec.name, "on": spec.event_type, "topic": spec.topic, "doc": _doc(spec.function)}
+
+
+def _decider(spec: DeciderSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "streams": f"{spec.name}-*",
+        "projection": spec.projection,
+        "doc": _doc(spec.function),
+    }
+
+
+def _projection(app: App, spec: ProjectionSpec) -> dict[str, Any]:
+    seen = [p for (owner, _), p in app.perspectives.items() if owner == spec.name]
+    return {
+        "name": spec.name,
+        "folds": list(app.folded(spec)),
+        "streams": None if spec.category is None else f"{spec.category}-*",
+        "key": _key(spec.key),
+        "state": words_of(spec.state),
+        "perspectives": [_perspective(p) for p in seen],
+        "doc": _doc(spec.function),
+    }
+
+
+def _perspective(spec: PerspectiveSpec) -> dict[str, Any]:
+    model = spec.model
+    names = [*getattr(model, "model_fields", ()), *getattr(model, "model_computed_fields", ())]
+    return {"name": spec.name, "fields": names, "doc": _doc(model)}
+
+
+def _task(spec: TaskSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "parameters": parameters(spec.function),
+        "retries": spec.retries,
+        "timeout_seconds": spec.timeout,
+        "doc": _doc(spec.function),
+    }
+
+
+def _workflow(app: App, spec: WorkflowSpec) -> dict[str, Any]:
+    found = drawn(spec, app.tasks)
+    return {"name": spec.name, "parameters": parameters(spec.function, skip=1), **found, "doc": _doc(spec.function)}
+
+
+def _source(spec: SourceSpec) -> dict[str, Any]:
+    return {"name": spec.name, "class": spec.factory.__name__, "doc": _doc(spec.factory)}
+
+
+def _key(rule: Any) -> Any:
+    """A key rule as people read it: a field, a field for each type, or the function's name; None is the stream's entity."""
+    if rule is None or isinstance(rule, str):
+        return rule
+    return dict(rule) if isinstance(rule, Mapping) else f"{getattr(rule, '__name__', 'function')}()"
+
+
+def _doc(thing: Any) -> str | None:
+    """The first line of its own docstring, not of a base class."""
+    text = vars(thing).get("__doc__") if isinstance(thing, type) else getattr(thing, "__doc__", None)
+    return text.strip().splitlines()[0] if text and text.strip() else None
