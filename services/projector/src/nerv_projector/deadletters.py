@@ -6,7 +6,6 @@ from typing import Protocol
 
 import structlog
 
-from nerv.errors import NervError
 from nerv.kafka import Producer, Received
 from nerv.kafka.deadletters import dead_letter, where
 
@@ -32,11 +31,7 @@ class DeadLetters:
         self._topic = topic
 
     async def write(self, letters: Sequence[Letter], by: str) -> None:
-        """Write, and wait until Kafka has all of them. Raises what the first one that failed met."""
-        if not letters:
-            return
+        """Write, and wait until Kafka has all of them. Raises the gravest error of any."""
         for record, cause in letters:
             log.error("poison", by=by, origin=where(record), cause=cause)
-        for done in await self._producer.publish([dead_letter(self._topic, r, cause, by) for r, cause in letters]):
-            if isinstance(done, NervError):
-                raise done
+        await self._producer.publish_all([dead_letter(self._topic, r, cause, by) for r, cause in letters])

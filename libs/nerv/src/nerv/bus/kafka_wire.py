@@ -8,7 +8,7 @@ from nerv.cloudevents import from_record, to_headers
 from nerv.errors import Misconfigured, Refused
 from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Producer
 from nerv.kafka.deadletters import dead_letter, where
-from nerv.kafka.records import Position, Received
+from nerv.kafka.records import Received
 from nerv.protocols.wire import Arrived
 from nerv.types import Description, Event
 
@@ -38,7 +38,7 @@ class KafkaWire:
     async def put(self, events: Sequence[Event[bytes]]) -> None:
         """Keyed by partition key, else by subject; returns once all replicas have them."""
         records = [Outgoing(self.topic, event.data, _key(event), to_headers(event)) for event in events]
-        await self._publish(records)
+        await self._producer.publish_all(records)
         self._counters["put"] += len(records)
 
     async def take(self) -> AsyncIterator[Sequence[Arrived]]:
@@ -55,7 +55,7 @@ class KafkaWire:
     async def refuse(self, arrived: Arrived, cause: str) -> None:
         """To the topic of dead letters."""
         self._counters["refused"] += 1
-        await self._publish([dead_letter(self._deadletters, arrived.origin, cause, self._client_id)])
+        await self._producer.publish_all([dead_letter(self._deadletters, arrived.origin, cause, self._client_id)])
 
     def describe(self) -> Description:
         """The wire as data."""
@@ -67,14 +67,9 @@ class KafkaWire:
             event = from_record(record.headers(), record.value(), origin=where(record), timestamp_ms=stamp)
         except Refused as error:
             self._counters["refused"] += 1
-            await self._publish([dead_letter(self._deadletters, record, str(error), self._client_id)])
+            await self._producer.publish_all([dead_letter(self._deadletters, record, str(error), self._client_id)])
             return None
         return Arrived(event, record)
-
-    async def _publish(self, records: Sequence[Outgoing]) -> None:
-        for delivery in await self._producer.publish(records):
-            if not isinstance(delivery, Position):
-                raise delivery
 
 
 def _key(event: Event[bytes]) -> bytes | None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every error of confluent-kafka, mapped into our tree: done, refused, or unknown (rule 1)."""
 
+from collections.abc import Sequence
+
 from confluent_kafka import KafkaError, KafkaException
 
-from nerv.errors import Invalid, Misconfigured, NervError, NotFound, TooLarge, Unavailable, UnknownOutcome
+from nerv.errors import Invalid, Misconfigured, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
 
 # Kafka refused before anything was written.
 _REFUSED: dict[int, type[NervError]] = {
@@ -33,6 +35,24 @@ def delivery_error(error: KafkaError) -> NervError:
     if code == KafkaError._PURGE_QUEUE:
         return Unavailable("the record was never sent; send it again", retry_after=1.0)
     return UnknownOutcome(f"Kafka did not say whether it wrote the record ({error.str()}); repeat it with the same id")
+
+
+def batch_error(errors: Sequence[NervError], size: int) -> NervError:
+    """What the failure of some of `size` records means for all of them, taken as one write. `errors` is not empty.
+
+    Nothing happened only if every record was turned away; a record that is refused is refused again when all are repeated.
+    """
+    told = f"{len(errors)} of {size} records failed"
+    refused = [error for error in errors if isinstance(error, Refused | Misconfigured)]
+    unknown = [error for error in errors if isinstance(error, UnknownOutcome)]
+    if not unknown and len(errors) == size:
+        worst = (refused or errors)[0]
+        return type(worst)(f"{told}: {worst.detail}", retry_after=worst.retry_after)
+    if refused and not unknown and len(refused) == len(errors):
+        return type(refused[0])(f"{told}, the others are written: {refused[0].detail}")
+    return UnknownOutcome(
+        f"{told}, the others are written; repeat all with the same ids: {(unknown or errors)[0].detail}"
+    )
 
 
 def request_error(error: KafkaError | KafkaException) -> NervError:
