@@ -7,12 +7,12 @@ import sys
 
 from rich.console import Console
 
-from bench.broker import produce
+from bench.broker import consume, produce
 from bench.core import suite as core
 from bench.harness import Figure, scale
 from nerv.errors import NervError
 
-SUITES = {"produce": produce.run, "core": core.run}
+SUITES = {"produce": produce.run, "consume": consume.run, "core": core.run}
 
 
 def main() -> int:

@@ -1,38 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ours: batches of 500 through `nerv.kafka.Producer`, eight in flight. Prints records a second."""
+"""Ours: `BOOTSTRAP TOPIC COUNT batches|places|futures`, batches of 500, eight in flight. Prints records a second.
+
+A batch waits for Kafka as a whole, for the place of each of its records, or for a future of each of its records.
+"""
 
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
 
+from bench.broker.records import BATCH, HEADERS, IN_FLIGHT, VALUE
 from nerv.kafka import KafkaSettings, Outgoing, Position, Producer
 
-BATCH = 500
-IN_FLIGHT = 8
-HEADERS = [
-    ("ce_specversion", b"1.0"),
-    ("ce_type", b"bench.noted.v1"),
-    ("ce_source", b"bench"),
-    ("content-type", b"application/json"),
-]
-VALUE = b'{"n": 1, "text": "%s"}' % (b"x" * 230)
+Send = Callable[[Producer, Sequence[Outgoing]], Awaitable[None]]
 
 
-async def measure(bootstrap: str, topic: str, count: int) -> float:
+async def batches(producer: Producer, records: Sequence[Outgoing]) -> None:
+    """All or an error."""
+    await producer.publish_all(records)
+
+
+async def places(producer: Producer, records: Sequence[Outgoing]) -> None:
+    """A position for each."""
+    for delivery in await producer.publish(records):
+        if not isinstance(delivery, Position):
+            raise delivery
+
+
+async def futures(producer: Producer, records: Sequence[Outgoing]) -> None:
+    """A future for each."""
+    for future in [producer.send(record) for record in records]:
+        await future
+
+
+WAYS: dict[str, Send] = {"batches": batches, "places": places, "futures": futures}
+
+
+async def measure(bootstrap: str, topic: str, count: int, send: Send) -> float:
     """Records a second until the last one is acknowledged."""
-    batches = iter(range(0, count, BATCH))
+    starts = iter(range(0, count, BATCH))
     async with Producer(KafkaSettings(bootstrap_servers=bootstrap), "bench-ours") as producer:
-        await producer.publish([Outgoing(topic, VALUE, b"warm", HEADERS)])
+        await producer.publish_all([Outgoing(topic, VALUE, b"warm", HEADERS)])
 
         async def lane() -> None:
-            for start in batches:
-                records = [
-                    Outgoing(topic, VALUE, b"key-%d" % i, [*HEADERS, ("ce_id", b"%d" % i)])
-                    for i in range(start, min(start + BATCH, count))
-                ]
-                for delivery in await producer.publish(records):
-                    if not isinstance(delivery, Position):
-                        raise delivery
+            for start in starts:
+                numbers = range(start, min(start + BATCH, count))
+                await send(
+                    producer,
+                    [Outgoing(topic, VALUE, b"key-%d" % i, [*HEADERS, ("ce_id", b"%d" % i)]) for i in numbers],
+                )
 
         began = time.perf_counter()
         await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
@@ -40,5 +56,5 @@ async def measure(bootstrap: str, topic: str, count: int) -> float:
 
 
 if __name__ == "__main__":
-    figure = asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    figure = asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), WAYS[sys.argv[4]]))
     sys.stdout.write(f"{figure}\n")

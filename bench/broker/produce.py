@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite *produce*: `nerv.kafka.Producer` against a bare confluent-kafka loop, same client settings, same records."""
+"""Suite *produce*: `nerv.kafka.Producer` against a bare confluent-kafka loop and aiokafka: same settings, same records."""
 
 import sys
 from collections.abc import Sequence
@@ -12,20 +12,33 @@ from nerv.kafka import KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic
 
-HERE = Path(__file__).parent
+PEERS = Path(__file__).parent / "peers"
 RECORDS = 200_000
 PARTITIONS = 4
 TOPIC = "bench.produce.v1"
 
 
 def run(scale: float, console: Console) -> Sequence[Figure]:
-    """Records a second, acknowledged by Kafka, in batches of 500."""
-    python = peer_python("confluent", HERE / "peers" / "confluent.txt")
-    count = str(max(5000, int(RECORDS * scale)))
+    """Records a second, acknowledged by all replicas."""
+    python = peer_python("broker", PEERS / "requirements.txt")
     with kafka_for_measuring(lambda text: console.print(text)) as bootstrap:
-        settings = KafkaSettings(bootstrap_servers=bootstrap)
-        Admin(settings, "bench").create([Topic(TOPIC, PARTITIONS)], replication=1)
-        ours = Contestant("nerv", [sys.executable, "-m", "bench.broker.ours_produce", bootstrap, TOPIC, count])
-        peer = Contestant("confluent-kafka", [python, str(HERE / "peers" / "produce.py"), bootstrap, TOPIC, count])
-        mine, theirs = interleave([ours, peer], "produce", console)
-    return [Figure("produce.records_per_second", mine, theirs, goal=0.8)]
+        Admin(KafkaSettings(bootstrap_servers=bootstrap), "bench").create([Topic(TOPIC, PARTITIONS)], replication=1)
+        told = [bootstrap, TOPIC, str(max(5000, int(RECORDS * scale)))]
+        ours = [sys.executable, "-m", "bench.broker.ours_produce", *told]
+        batches, places, futures, bare, aiokafka = interleave(
+            [
+                Contestant("batches", [*ours, "batches"]),
+                Contestant("places", [*ours, "places"]),
+                Contestant("futures", [*ours, "futures"]),
+                Contestant("confluent-kafka", [python, "-m", "bench.broker.peers.produce_bare", *told]),
+                Contestant("aiokafka", [python, "-m", "bench.broker.peers.produce_aiokafka", *told]),
+            ],
+            "produce",
+            console,
+        )
+    return [
+        Figure("produce.in_batches_per_second", batches, bare, goal=0.9),
+        Figure("produce.with_places_per_second", places, bare, goal=0.8),
+        Figure("produce.with_futures_per_second", futures, bare, goal=0.45),
+        Figure("produce.with_futures_per_second_against_aiokafka", futures, aiokafka, goal=3.0),
+    ]

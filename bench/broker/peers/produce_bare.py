@@ -6,13 +6,7 @@ import time
 
 from confluent_kafka import Producer
 
-HEADERS = [
-    ("ce_specversion", b"1.0"),
-    ("ce_type", b"bench.noted.v1"),
-    ("ce_source", b"bench"),
-    ("content-type", b"application/json"),
-]
-VALUE = b'{"n": 1, "text": "%s"}' % (b"x" * 230)
+from bench.broker.records import HEADERS, VALUE
 
 
 def measure(bootstrap, topic, count):

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ours: `BOOTSTRAP TOPIC PARTITIONS COUNT`, batches of `BatchConsumer`. Prints records a second from the first batch on."""
+
+import asyncio
+import sys
+import time
+import uuid
+
+from bench.broker.records import TAKEN, VALUE
+from nerv.kafka import BatchConsumer, KafkaSettings
+
+
+async def measure(bootstrap: str, topic: str, partitions: int, count: int) -> float:
+    """Each record's value is looked at."""
+    read = size = first = 0
+    began = 0.0
+    consumer = BatchConsumer(
+        KafkaSettings(bootstrap_servers=bootstrap),
+        "bench-ours",
+        uuid.uuid4().hex,
+        assign={(topic, number): 0 for number in range(partitions)},
+        batch=TAKEN,
+    )
+    async with consumer:
+        async for records in consumer.batches():
+            if not read:
+                began, first = time.perf_counter(), len(records)
+            for record in records:
+                size += len(record.value() or b"")
+            read += len(records)
+            if read >= count:
+                break
+        seconds = time.perf_counter() - began
+    assert size == read * len(VALUE)
+    return (read - first) / seconds
+
+
+if __name__ == "__main__":
+    bootstrap, topic, partitions, count = sys.argv[1:]
+    sys.stdout.write(f"{asyncio.run(measure(bootstrap, topic, int(partitions), int(count)))}\n")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peer: a bare loop of `consume(5000)`, with the same settings. Prints records a second from the first batch on."""
+
+import sys
+import time
+import uuid
+
+from confluent_kafka import Consumer, TopicPartition
+
+from bench.broker.records import TAKEN, VALUE
+
+
+def measure(bootstrap, topic, partitions, count):
+    """Each record's value is looked at."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": uuid.uuid4().hex,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 100,
+            "queued.max.messages.kbytes": 65_536,
+        }
+    )
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
+    read = size = first = 0
+    began = 0.0
+    while read < count:
+        records = consumer.consume(TAKEN, 0.05)
+        if not records:
+            continue
+        if not read:
+            began, first = time.perf_counter(), len(records)
+        for record in records:
+            if record.error() is not None:
+                sys.exit(str(record.error()))
+            size += len(record.value())
+        read += len(records)
+    seconds = time.perf_counter() - began
+    consumer.close()
+    assert size == read * len(VALUE)
+    return (read - first) / seconds
+
+
+if __name__ == "__main__":
+    bootstrap, topic, partitions, count = sys.argv[1:]
+    sys.stdout.write(f"{measure(bootstrap, topic, int(partitions), int(count))}\n")

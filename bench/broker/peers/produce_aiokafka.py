@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peer: aiokafka's `send`, a future for each message, in the same batches. Prints records a second."""
+
+import asyncio
+import sys
+import time
+
+from aiokafka import AIOKafkaProducer
+
+from bench.broker.records import BATCH, HEADERS, IN_FLIGHT, VALUE
+
+
+async def measure(bootstrap, topic, count):
+    """Records a second until the last one is acknowledged."""
+    starts = iter(range(0, count, BATCH))
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, enable_idempotence=True, acks="all", compression_type="lz4", linger_ms=2
+    )
+    async with producer:
+        await producer.send_and_wait(topic, VALUE, b"warm", headers=HEADERS)
+
+        async def lane():
+            for start in starts:
+                waiting = [
+                    await producer.send(topic, VALUE, b"key-%d" % i, headers=[*HEADERS, ("ce_id", b"%d" % i)])
+                    for i in range(start, min(start + BATCH, count))
+                ]
+                for future in waiting:
+                    await future
+
+        began = time.perf_counter()
+        await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
+        return count / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))}\n")
