@@ -11,6 +11,7 @@ NervError
 │   │   ├── VersionConflict     the stream is not at the expected version
 │   │   ├── IdConflict          this id was used for other content
 │   │   └── Rejected            the rules of the app say no; `code` says which
+│   ├── Gone               410  the stream was deleted or tombstoned
 │   ├── TooLarge           413  over a stated limit
 │   └── SchemaMismatch     422  well formed, but not what the schema says
 ├── Unavailable            503  nothing happened; try again after `retry_after` seconds
@@ -99,6 +100,13 @@ class NotFound(Refused):
 
     status = 404
     title = "Not found"
+
+
+class Gone(Refused):
+    """The stream was deleted, or tombstoned. Its history can still be read when that is asked for."""
+
+    status = 410
+    title = "Gone"
 
 
 class Conflict(Refused):
@@ -202,6 +210,7 @@ def _by_status(status: int) -> type[NervError]:
         403: Forbidden,
         404: NotFound,
         409: Conflict,
+        410: Gone,
         413: TooLarge,
         422: SchemaMismatch,
         429: Overloaded,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from nerv.cloudevents.proto_format import from_us
 from nerv.errors import NervError
 from nerv.history import Accept, Duplicate, Known, StreamView, judge
+from nerv.history.lifecycle import MARKS
 from nerv.protocols import AppendRequest
 from nerv.types import Event
 
@@ -51,6 +52,7 @@ class _Overlay:
         self._view = view
         self._versions: dict[str, int] = {}
         self._ids: dict[tuple[str, str], Known] = {}
+        self._marks: dict[str, str] = {}
 
     def version(self, stream: str) -> int:
         version = self._versions.get(stream)
@@ -59,9 +61,14 @@ class _Overlay:
     def known(self, stream: str, event_id: str) -> Known | None:
         return self._ids.get((stream, event_id)) or self._view.known(stream, event_id)
 
-    def add(self, stream: str, event_id: str, known: Known) -> None:
+    def mark(self, stream: str) -> str | None:
+        return self._marks.get(stream) or self._view.mark(stream)
+
+    def add(self, stream: str, event: Event[bytes], known: Known) -> None:
         self._versions[stream] = known.version
-        self._ids[stream, event_id] = known
+        self._ids[stream, event.id] = known
+        if event.type in MARKS:
+            self._marks[stream] = event.type
 
 
 def plan_tick(requests: Sequence[AppendRequest], view: StreamView, recorded_us: int) -> TickPlan:
@@ -79,6 +86,6 @@ def plan_tick(requests: Sequence[AppendRequest], view: StreamView, recorded_us: 
             version = verdict.first_version + number
             stored = replace(event, subject=request.stream, sequence=version, recorded_time=recorded)
             plan.events.append(Stored(stored, digest))
-            overlay.add(request.stream, event.id, Known(version, digest))
+            overlay.add(request.stream, event, Known(version, digest))
         plan.verdicts.append(Accepted(start, len(plan.events)))
     return plan

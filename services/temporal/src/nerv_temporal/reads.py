@@ -13,6 +13,7 @@ from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NotFound
 from nerv.history import named
+from nerv.history.lifecycle import gone
 from nerv.protocols import ReadQuery
 from nerv.types import category_of
 from nerv_temporal.index import Index, Place
@@ -73,6 +74,16 @@ class Reader(Protocol):
         ...
 
 
+def check_exists(index: Index, stream: str, query: ReadQuery) -> None:
+    """Raises NotFound for a stream that does not exist, Gone for one that was deleted, as far as the query looks."""
+    found = index.stream(stream)
+    if found.version == 0:
+        raise NotFound(f"there is no stream {stream}")
+    refused = gone(stream, index.marks(stream), query) if found.marked else None
+    if refused is not None:
+        raise refused
+
+
 class StreamReader:
     """Reads one stream by version, up to the version that it has now."""
 
@@ -91,9 +102,8 @@ class StreamReader:
 
     @classmethod
     def existing(cls, index: Index, stream: str, query: ReadQuery) -> "StreamReader":
-        """Raises NotFound for a stream that does not exist."""
-        if index.version(stream) == 0:
-            raise NotFound(f"there is no stream {stream}")
+        """Raises NotFound for a stream that does not exist, Gone for one that was deleted."""
+        check_exists(index, stream, query)
         return cls(index, stream, query)
 
     @property

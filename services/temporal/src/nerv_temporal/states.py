@@ -18,10 +18,11 @@ from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NervError, NotFound, SchemaMismatch
 from nerv.history.snapshots import DEFAULT, Replay
 from nerv.projections import Projection
+from nerv.protocols import ReadQuery
 from nerv.types import category_of, format_instant
 from nerv_temporal.index import Index
 from nerv_temporal.index.snapshots import Snapshot, fold_id
-from nerv_temporal.reads import first_recorded
+from nerv_temporal.reads import check_exists, first_recorded
 
 BREATH = 200  # events folded before the loop may do something else
 BEFORE = Snapshot(time_us=-(2**63), version=0, highest=0, events=0, resume=0, latest_us=-(2**63), state=b"null")
@@ -31,12 +32,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StateQuery:
-    """Which state of a stream: by version, by valid time (`as_of`), by recorded time (`known_at`)."""
+    """Which state of a stream: by version, by valid time (`as_of`), by recorded time (`known_at`).
+
+    With `deleted`, also of a stream that was deleted or tombstoned.
+    """
 
     projection: str | None = None
     version: int | None = None
     as_of: datetime | None = None
     known_at: datetime | None = None
+    deleted: bool = False
 
 
 def projection_for(app: App, stream: str, name: str | None) -> ProjectionSpec:
@@ -57,11 +62,10 @@ async def state_of(index: Index, app: App, stream: str, query: StateQuery) -> di
     """The state of a stream as the query asks, JSON-able through the state's own type by the caller.
 
     Valid time folds by (time, version), everything else version by version. All bounds hold together. Raises NotFound,
-    and SchemaMismatch for an event that today's app cannot fold.
+    Gone, and SchemaMismatch for an event that today's app cannot fold.
     """
+    check_exists(index, stream, ReadQuery(as_of=query.as_of, known_at=query.known_at, deleted=query.deleted))
     top = index.version(stream)
-    if top == 0:
-        raise NotFound(f"there is no stream {stream}")
     projection = _projection(app, projection_for(app, stream, query.projection).name, category_of(stream))
     bound = top if query.version is None else min(query.version, top)
     if query.known_at is not None:

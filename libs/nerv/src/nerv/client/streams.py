@@ -162,6 +162,7 @@ class Streams:
         version: int | None = None,
         as_of: datetime | None = None,
         known_at: datetime | None = None,
+        deleted: bool = False,
     ) -> dict[str, Any]:
         """The state of a stream as a projection of the app folds it: `{stream, projection, version, state, ...}`."""
         answer = await self._transport.request(
@@ -174,6 +175,7 @@ class Streams:
                 "version": version,
                 "as_of": format_instant(as_of) if as_of else None,
                 "known_at": format_instant(known_at) if known_at else None,
+                "deleted": "true" if deleted else None,
             },
         )
         document: dict[str, Any] = answer.json()
@@ -194,6 +196,7 @@ def query_params(query: ReadQuery) -> dict[str, str | int | None]:
         "streams": ",".join(sorted(query.streams)) or None,
         "as_of": format_instant(query.as_of) if query.as_of else None,
         "known_at": format_instant(query.known_at) if query.known_at else None,
+        "deleted": "true" if query.deleted else None,
         "recorded_from": format_instant(query.recorded_from) if query.recorded_from else None,
     }
 

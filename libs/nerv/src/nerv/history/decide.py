@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import IdConflict, NervError, VersionConflict
+from nerv.history.lifecycle import refusal
 from nerv.protocols.history import AppendRequest, Expect
 from nerv.types import Event
 
@@ -27,6 +28,10 @@ class StreamView(Protocol):
 
     def known(self, stream: str, event_id: str) -> Known | None:
         """The event of this id in the stream, or None."""
+        ...
+
+    def mark(self, stream: str) -> str | None:
+        """The type of the last event that deleted, reopened or tombstoned the stream, or None (see `lifecycle`)."""
         ...
 
 
@@ -74,7 +79,7 @@ def judge(request: AppendRequest, view: StreamView) -> Verdict:
     """What becomes of a request. The ids are looked at before the version, so that a repeat gets its first answer.
 
     All ids known, with the same content and one after the other: Duplicate. Any id known otherwise, or twice in the
-    request: IdConflict. Wrong version: VersionConflict.
+    request: IdConflict. Deleted or tombstoned: Gone. Wrong version: VersionConflict.
     """
     digests = tuple(content_digest(event) for event in request.events)
     found = [view.known(request.stream, event.id) for event in request.events]
@@ -83,8 +88,8 @@ def judge(request: AppendRequest, view: StreamView) -> Verdict:
     if len({event.id for event in request.events}) < len(request.events):
         return IdConflict(f"the request names an event id twice; each event of {request.stream} needs its own")
     version = view.version(request.stream)
-    refusal = _expectation(request, version)
-    return refusal or Accept(version + 1, digests)
+    refused = refusal(request, view.mark(request.stream), version) or _expectation(request, version)
+    return refused or Accept(version + 1, digests)
 
 
 def _repeated(request: AppendRequest, found: list[Known | None], digests: tuple[bytes, ...]) -> Verdict:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from nerv.clock import SystemClock
 from nerv.errors import NotFound
 from nerv.history.decide import Accept, Duplicate, Known, judge
+from nerv.history.lifecycle import MARKS, Mark, gone, mark_of
 from nerv.history.select import check_subscription, not_future, selector
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
 from nerv.types import Description, Event, VersionedState, category_of
@@ -23,6 +24,7 @@ class MemoryHistory:
         self._streams: dict[str, list[Event[bytes]]] = {}
         self._log: list[Event[bytes]] = []
         self._ids: dict[tuple[str, str], Known] = {}
+        self._marks: dict[str, list[Mark]] = {}
         self._snapshots: dict[tuple[str, str], dict[int, VersionedState[bytes]]] = {}
         self._snapshot_versions: dict[tuple[str, str], list[int]] = {}
         self._last: datetime | None = None
@@ -35,6 +37,11 @@ class MemoryHistory:
     def known(self, stream: str, event_id: str) -> Known | None:
         """The event of this id in the stream, or None."""
         return self._ids.get((stream, event_id))
+
+    def mark(self, stream: str) -> str | None:
+        """The type of the last event that deleted, reopened or tombstoned the stream, or None."""
+        marks = self._marks.get(stream)
+        return marks[-1].type if marks else None
 
     async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
         """Append to many streams, each request for itself (see `History.append`)."""
@@ -57,6 +64,8 @@ class MemoryHistory:
             stream.append(replace(event, subject=request.stream, sequence=version, recorded_time=recorded))
             self._ids[request.stream, event.id] = Known(version, digest)
             self._log.append(stream[-1])
+            if event.type in MARKS:
+                self._marks.setdefault(request.stream, []).append(mark_of(stream[-1]))
         for watcher in self._watchers:
             watcher.set()
         return Appended(verdict.first_version, len(stream), 0, len(self._log) - 1, recorded)
@@ -73,6 +82,9 @@ class MemoryHistory:
         self._close(query)
         if stream not in self._streams:
             raise NotFound(f"there is no stream {stream}")
+        refused = gone(stream, reversed(self._marks.get(stream, ())), query)
+        if refused is not None:
+            raise refused
         for event in _selected(self._streams[stream], query):
             yield event
 

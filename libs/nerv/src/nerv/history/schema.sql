@@ -14,6 +14,8 @@ CREATE TABLE IF NOT EXISTS events (
   UNIQUE (stream, id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_category ON events (category, position);
+CREATE INDEX IF NOT EXISTS marks ON events (stream, version)
+  WHERE type IN ('nerv.stream.deleted.v1', 'nerv.stream.reopened.v1', 'nerv.stream.tombstoned.v1');
 -- No later event is recorded at or before this instant.
 CREATE TABLE IF NOT EXISTS closing (one INTEGER PRIMARY KEY CHECK (one = 1), recorded_us INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS snapshots (

@@ -19,6 +19,7 @@ from nerv.cloudevents.proto_format import from_us, to_us
 from nerv.cloudevents.types_format import state_from_proto, state_to_proto
 from nerv.errors import Misconfigured, NotFound, Unavailable
 from nerv.history.decide import Accept, Duplicate, Known, judge
+from nerv.history.lifecycle import MARKS, Mark, gone
 from nerv.history.select import check_subscription, not_future
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
 from nerv.types import Description, Event, Health, VersionedState, category_of
@@ -66,6 +67,9 @@ class SqliteHistory:
         await self._close(query)
         if not await self._read(lambda db: _version(db, stream)):
             raise NotFound(f"there is no stream {stream}")
+        refused = gone(stream, await self._read(partial(_marks, stream=stream)), query)
+        if refused is not None:
+            raise refused
         left = query.limit
         while left is None or left > 0:
             page = await self._read(partial(_page, stream=stream, query=query, left=left))
@@ -239,6 +243,20 @@ class _Streams:
             "SELECT version, digest FROM events WHERE stream = ? AND id = ?", (stream, event_id)
         ).fetchone()
         return None if row is None else Known(*row)
+
+    def mark(self, stream: str) -> str | None:
+        marks = _marks(self._db, stream)
+        return marks[0].type if marks else None
+
+
+def _marks(db: sqlite3.Connection, stream: str) -> list[Mark]:
+    types = ", ".join(f"'{mark}'" for mark in sorted(MARKS))  # in the words of the index `marks`
+    rows = db.execute(
+        f"SELECT type, version, time_us, recorded_us FROM events WHERE stream = ? AND type IN ({types}) "  # noqa: S608 - our own words
+        "ORDER BY version DESC",
+        (stream,),
+    )
+    return [Mark(kind, version, from_us(time), from_us(recorded)) for kind, version, time, recorded in rows]
 
 
 def _version(db: sqlite3.Connection, stream: str) -> int:

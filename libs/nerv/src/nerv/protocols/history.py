@@ -71,7 +71,8 @@ class ReadQuery:
 
     `as_of` bounds `time` (valid time), `known_at` bounds `recorded_time` (system time), both inclusive, UTC;
     `recorded_from` is the first recorded instant that is read. `types` and `streams` are names, or beginnings of names that
-    end with `*`; none selects all. `streams` narrows a read of many streams.
+    end with `*`; none selects all. `streams` narrows a read of many streams. With
+    `deleted` one stream is read although it was deleted or tombstoned; a read of many holds what was ever recorded.
     """
 
     from_version: int = 1
@@ -83,6 +84,7 @@ class ReadQuery:
     known_at: datetime | None = None
     recorded_from: datetime | None = None
     streams: frozenset[str] = frozenset()
+    deleted: bool = False
 
 
 class History(Protocol):

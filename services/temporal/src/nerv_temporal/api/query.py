@@ -20,10 +20,10 @@ ORDINARY_PAGE = 100
 START, END = "start", "end"
 OF_STREAM = frozenset(
     {"from", "to", "recorded_from", "direction", "limit", "types", "as_of", "known_at", "follow", "after"}
-    | {"consistency", "min_position"}
+    | {"consistency", "min_position", "deleted"}
 )
-OF_MANY = OF_STREAM | {"category", "streams"}
-OF_STATE = frozenset({"projection", "version", "as_of", "known_at", "consistency", "min_position"})
+OF_MANY = (OF_STREAM - {"deleted"}) | {"category", "streams"}
+OF_STATE = frozenset({"projection", "version", "as_of", "known_at", "consistency", "min_position", "deleted"})
 
 
 class Consistency(StrEnum):
@@ -114,6 +114,7 @@ def _query(request: Request[Any]) -> ReadQuery:
         as_of=instant(request, "as_of"),
         known_at=instant(request, "known_at"),
         recorded_from=instant(request, "recorded_from"),
+        deleted=flag(request, "deleted"),
     )
 
 

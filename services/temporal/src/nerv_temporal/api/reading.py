@@ -12,7 +12,7 @@ from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import from_proto, to_structured
 from nerv.cloudevents.proto_format import to_us
 from nerv.service import Request, respond
-from nerv.service.query import instant, optional_number, refuse_unknown
+from nerv.service.query import flag, instant, optional_number, refuse_unknown
 from nerv.types import check_id, format_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.fitness import fit, reach
@@ -120,7 +120,7 @@ async def state(request: Request[Deps]) -> Response:
     version, as_of = optional_number(request, "version"), instant(request, "as_of")
     partition = deps.router.partition(stream)
     known_at = (await fit(request, [partition], fresh))[partition].known_at
-    query = StateQuery(request.query("projection"), version, as_of, known_at)
+    query = StateQuery(request.query("projection"), version, as_of, known_at, flag(request, "deleted"))
     found = await state_of(deps.tail.index, deps.app, stream, query)
     return respond(to_jsonable_python(found), headers={"etag": f'"{found["version"]}"'} | _holds_at(query.known_at))
 

@@ -6,7 +6,7 @@
     l <partition: 4> <offset: 8>   a place of the log: recorded instant in microseconds (8), version (8), <stream> 00 <type>
     p <partition: 4>               next offset (8), last recorded instant in microseconds (8), owner's address
     m                              topic id, and the format of the keys
-and, in rooms of their own, s and t (`streams`), n and v (`snapshots`).
+and, in rooms of their own, s, t and d (`streams`), n and v (`snapshots`).
 Numbers are big-endian and unsigned, so that keys sort as numbers do.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nerv.history import Known
 
 META = b"m"
-FORMAT = 3  # an index of another format is built anew from Kafka
+FORMAT = 4  # an index of another format is built anew from Kafka
 
 _VERSION = struct.Struct(">Q")
 _PARTITION = struct.Struct(">QQ")

@@ -10,9 +10,10 @@ import structlog
 from rocksdict import WriteBatch
 
 from nerv.api.event.v1 import event_pb2
-from nerv.cloudevents import to_proto
+from nerv.cloudevents import from_proto, to_proto
 from nerv.cloudevents.proto_format import to_us
 from nerv.history import Known
+from nerv.history.lifecycle import MARKS, Mark, mark_of
 from nerv.types import Event, category_of
 from nerv_temporal.index import keys
 from nerv_temporal.index.database import Database
@@ -22,10 +23,11 @@ from nerv_temporal.index.streams import (
     StreamState,
     category_bounds,
     late_key,
-    late_version,
+    mark_key,
     pack_stream,
     stream_key,
     unpack_stream,
+    version_in,
 )
 from nerv_temporal.model import Stored
 
@@ -86,6 +88,20 @@ class Index:
         """The stream as a whole; version 0 when it does not exist."""
         return unpack_stream(self.database.get(stream_key(stream)))
 
+    def mark(self, stream: str) -> str | None:
+        """The type of the last event that deleted, reopened or tombstoned the stream, or None."""
+        marked = self.stream(stream).marked
+        event = self.event(stream, marked) if marked else None
+        return None if event is None else event.type
+
+    def marks(self, stream: str) -> Iterator[Mark]:
+        """The events that deleted, reopened or tombstoned the stream, the newest first."""
+        marked = self.stream(stream).marked
+        for key, _ in self.database.scan(mark_key(stream, 1), mark_key(stream, marked), backward=True):
+            event = self.event(stream, version_in(key))
+            if event is not None:
+                yield mark_of(from_proto(event))
+
     def known(self, stream: str, event_id: str) -> Known | None:
         """The event of this id in the stream, or None."""
         data = self.database.get(keys.id_key(stream, event_id))
@@ -119,7 +135,10 @@ class Index:
         before = streams[stream] if stream in streams else self.stream(stream)
         if version <= before.version:
             return  # it was applied before
-        streams[stream] = before.after(version, time_us)
+        mark = event.type in MARKS
+        streams[stream] = before.after(version, time_us, mark=mark)
+        if mark:
+            batch.put(mark_key(stream, version), b"")
         if time_us < before.latest_us:
             batch.put(late_key(stream, time_us, version), b"")
             self.snapshots.void(batch, stream, time_us)
@@ -129,7 +148,7 @@ class Index:
         low, high = late_key(stream, *after), late_key(stream, until_us, LAST)
         for key, _ in self.database.scan(low, high):
             if key != low:
-                yield late_version(key)
+                yield version_in(key)
 
     def event(self, stream: str, version: int) -> event_pb2.Event | None:
         """One event, or None."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the index knows of a stream as a whole, and of its events that arrived late.
 
-    s <stream>                                     version (8), latest time (8), version of the last late event (8)
+    s <stream>                                     version (8), latest time (8), versions of its last late event (8) and mark (8)
+    d <stream> 00 <version: 8>                     an event that deleted, reopened or tombstoned it: a mark
     t <stream> 00 <time: 8> <version: 8>           an event that happened before one that stands before it
 
 An event is late if an earlier version has a later `time`. All others are in order of time as they are in order of version,
@@ -13,22 +14,24 @@ from typing import NamedTuple
 
 from nerv_temporal.index.snapshots import BIAS
 
-_STREAM = struct.Struct(">QQQ")
+_STREAM = struct.Struct(">QQQQ")
 _LATE = struct.Struct(">QQ")
 
 
 class StreamState(NamedTuple):
-    """A stream as a whole: its version, the latest time of its events (microseconds), the version of its last late event."""
+    """A stream as a whole: its version, the latest time of its events (microseconds), versions of its last late one and mark."""
 
     version: int = 0
     latest_us: int = -BIAS
     late: int = 0
+    marked: int = 0
 
-    def after(self, version: int, time_us: int) -> "StreamState":
+    def after(self, version: int, time_us: int, *, mark: bool) -> "StreamState":
         """With one event more."""
-        if time_us < self.latest_us:
-            return StreamState(version, self.latest_us, version)
-        return StreamState(version, time_us, self.late)
+        late = time_us < self.latest_us
+        return StreamState(
+            version, max(time_us, self.latest_us), version if late else self.late, version if mark else self.marked
+        )
 
 
 def stream_key(stream: str) -> bytes:
@@ -45,15 +48,15 @@ def category_bounds(category: str | None) -> tuple[bytes, bytes]:
 
 def pack_stream(state: StreamState) -> bytes:
     """A stream as a whole."""
-    return _STREAM.pack(state.version, state.latest_us + BIAS, state.late)
+    return _STREAM.pack(state.version, state.latest_us + BIAS, state.late, state.marked)
 
 
 def unpack_stream(data: bytes | None) -> StreamState:
     """A stream as a whole; None is one that does not exist."""
     if data is None:
         return StreamState()
-    version, latest, late = _STREAM.unpack(data)
-    return StreamState(version, latest - BIAS, late)
+    version, latest, late, marked = _STREAM.unpack(data)
+    return StreamState(version, latest - BIAS, late, marked)
 
 
 def late_key(stream: str, time_us: int, version: int) -> bytes:
@@ -61,6 +64,11 @@ def late_key(stream: str, time_us: int, version: int) -> bytes:
     return b"t" + stream.encode() + b"\x00" + _LATE.pack(time_us + BIAS, version)
 
 
-def late_version(key: bytes) -> int:
-    """The version in the key of a late event."""
+def mark_key(stream: str, version: int) -> bytes:
+    """The key of a mark."""
+    return b"d" + stream.encode() + b"\x00" + version.to_bytes(8, "big")
+
+
+def version_in(key: bytes) -> int:
+    """The version in the key of a late event or a mark."""
     return int.from_bytes(key[-8:], "big")

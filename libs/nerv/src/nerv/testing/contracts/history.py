@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nerv.errors import IdConflict, Invalid, NotFound, VersionConflict
+from nerv.errors import Conflict, Gone, IdConflict, Invalid, NotFound, VersionConflict
+from nerv.history.lifecycle import MARKS
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History, ReadQuery
 from nerv.protocols.history import Expect
-from nerv.types import Event, new_event_id, utc_now
+from nerv.types import Event, EventType, new_event_id, utc_now
 
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 
@@ -20,6 +21,11 @@ def made(
 ) -> Event[bytes]:
     """An event with an id of its own."""
     return Event(event_id or new_event_id(), "contract", event_type, time, data)
+
+
+def mark(kind: str, time: datetime | None = None) -> Event[bytes]:
+    """An event that deletes, reopens or tombstones its stream."""
+    return made(b'{"reason":"a test"}', time=time or NOON, event_type=kind)
 
 
 def fresh(category: str = "thing") -> str:
@@ -101,6 +107,78 @@ class HistoryContract:
         await done(history, AppendRequest(stream, [made()]))
         await one(history, AppendRequest(stream, [made(), made()], Expected(Expect.EXACT, 7)))
         assert [e.sequence async for e in history.read(stream)] == [1]
+
+    async def test_a_deleted_stream_is_gone_until_it_is_reopened(self, history: History) -> None:
+        """It is neither read nor written, but for those who ask for deleted ones; its versions go on counting."""
+        stream, first = fresh(), made()
+        await done(history, AppendRequest(stream, [first]))
+        deleted = await done(
+            history, AppendRequest(stream, [mark(EventType.STREAM_DELETED)], Expected(Expect.EXACT, 1))
+        )
+        assert deleted.last_version == 2
+        with pytest.raises(Gone, match="reopen"):
+            _ = [e async for e in history.read(stream)]
+        for expected in (Expected(), Expected(Expect.NONE), Expected(Expect.EXISTS), Expected(Expect.EXACT, 2)):
+            assert isinstance(await one(history, AppendRequest(stream, [made()], expected)), Gone)
+        assert isinstance(await one(history, AppendRequest(stream, [mark(EventType.STREAM_DELETED)])), Gone)
+        assert (await done(history, AppendRequest(stream, [first]))).duplicate
+        assert [e.sequence async for e in history.read(stream, ReadQuery(deleted=True))] == [1, 2]
+        assert [e.sequence async for e in history.read_category(None, ReadQuery(streams=frozenset({stream})))] == [1, 2]
+        reopening = AppendRequest(stream, [mark(EventType.STREAM_REOPENED)], Expected(Expect.EXACT, 1))
+        assert isinstance(await one(history, reopening), VersionConflict)
+        await done(history, AppendRequest(stream, [mark(EventType.STREAM_REOPENED)], Expected(Expect.EXACT, 2)))
+        await done(history, AppendRequest(stream, [made()], Expected(Expect.EXACT, 3)))
+        assert [e.sequence async for e in history.read(stream)] == [1, 2, 3, 4]
+
+    async def test_a_tombstone_is_for_ever(self, history: History) -> None:
+        """Of an open stream or of a deleted one: nothing is written behind it, and history can still be read."""
+        for before in ([], [EventType.STREAM_DELETED]):
+            stream = fresh()
+            await done(history, AppendRequest(stream, [made()]))
+            for kind in (*before, EventType.STREAM_TOMBSTONED):
+                await done(history, AppendRequest(stream, [mark(kind)]))
+            for event in (made(), *map(mark, MARKS)):
+                outcome = await one(history, AppendRequest(stream, [event]))
+                assert isinstance(outcome, Gone), outcome
+                assert outcome.errors[0]["mark"] == EventType.STREAM_TOMBSTONED
+            with pytest.raises(Gone, match="never"):
+                _ = [e async for e in history.read(stream)]
+            assert len([e async for e in history.read(stream, ReadQuery(deleted=True))]) == 2 + len(before)
+
+    async def test_before_it_was_deleted_a_stream_is_there(self, history: History) -> None:
+        """As known at a recorded instant before, or as of a valid one, it reads as it did."""
+        stream = fresh()
+        await done(history, AppendRequest(stream, [made()]))
+        known = (await done(history, AppendRequest(stream, [made(time=NOON + timedelta(hours=1))]))).recorded_time
+        await done(history, AppendRequest(stream, [mark(EventType.STREAM_DELETED, NOON + timedelta(hours=2))]))
+        assert [e.sequence async for e in history.read(stream, ReadQuery(known_at=known))] == [1, 2]
+        assert [e.sequence async for e in history.read(stream, ReadQuery(as_of=NOON))] == [1]
+        with pytest.raises(Gone):
+            _ = [e async for e in history.read(stream, ReadQuery(as_of=NOON + timedelta(hours=2)))]
+
+    async def test_marks_stand_alone_and_where_they_make_sense(self, history: History) -> None:
+        """Among other events, on a stream that does not exist, or to reopen an open one, they are refused."""
+        stream = fresh()
+        assert isinstance(await one(history, AppendRequest(stream, [mark(EventType.STREAM_DELETED)])), NotFound)
+        await done(history, AppendRequest(stream, [made()]))
+        mixed = AppendRequest(stream, [made(), mark(EventType.STREAM_DELETED)])
+        assert isinstance(await one(history, mixed), Invalid)
+        assert isinstance(await one(history, AppendRequest(stream, [mark(EventType.STREAM_REOPENED)])), Conflict)
+        assert len([e async for e in history.read(stream)]) == 1
+
+    async def test_within_one_call_a_mark_counts_at_once(self, history: History) -> None:
+        """What stands behind it in the same call is judged by it."""
+        stream = fresh()
+        outcomes = await history.append(
+            [
+                AppendRequest(stream, [made()]),
+                AppendRequest(stream, [mark(EventType.STREAM_DELETED)]),
+                AppendRequest(stream, [made()]),
+                AppendRequest(stream, [mark(EventType.STREAM_REOPENED)]),
+                AppendRequest(stream, [made()]),
+            ]
+        )
+        assert [type(o) for o in outcomes] == [Appended, Appended, Gone, Appended, Appended]
 
     async def test_a_repeat_gets_the_first_answer(self, history: History) -> None:
         """Same ids and content: the same versions again, before the expected version is looked at, and no second event."""
