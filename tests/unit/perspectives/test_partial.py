@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 from nerv.errors import Invalid, SchemaMismatch
 from nerv.perspectives import Lazy, Perspective, Source, computed
@@ -166,6 +167,27 @@ STATES = st.fixed_dictionaries(
     },
     optional={"seats": st.integers(), "leg": st.none() | LEGS},
 )
+
+
+def test_what_is_compiled_is_kept() -> None:
+    """The first use of a perspective, and of a set of fields in any order, builds schemas; later ones build none."""
+
+    class Kilometres(int):
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+            done["built"] += 1
+            return handler(int)
+
+    class Way(Perspective):
+        n: int
+        length: Kilometres
+
+    def use(fields: list[str] | None) -> dict[str, int]:
+        return work(lambda: (Way.dump({"n": 1, "length": 5}, fields=fields), Way.json_schema(fields=fields)))
+
+    firsts: tuple[list[str] | None, ...] = (None, ["length"], ["length", "n"])
+    assert all(use(fields)["built"] > 0 for fields in firsts)
+    assert all(use(fields) == {} for fields in (*firsts, ["n", "length"]))
 
 
 @given(STATES, st.lists(st.sampled_from(PATHS), min_size=1))

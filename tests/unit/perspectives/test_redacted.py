@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import jsonschema
 import pytest
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, TypeAdapter, computed_field
 
 from nerv.errors import Forbidden, Misconfigured, SchemaMismatch
 from nerv.perspectives import Identifier, Lazy, Perspective, Redacted, Source, computed
@@ -156,3 +156,14 @@ def test_a_redaction_without_a_scope_is_refused() -> None:
     """It would hide the field from everybody, or from nobody."""
     with pytest.raises(Misconfigured, match="names the scope"):
         Redacted("")
+
+
+def test_a_redacted_field_is_computed_by_our_decorator() -> None:
+    """That of pydantic would show it in views as objects."""
+    with pytest.raises(Misconfigured, match="declare it by @computed"):
+
+        class Open(Perspective):
+            @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form
+            @property
+            def price(self) -> Annotated[int, Redacted("accounts:read")]:
+                return 1

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from nerv.errors import Misconfigured
 from nerv.perspectives.diffing import DiffSchema
-from nerv.perspectives.markers import Identifier, Ignored, Lazy, Path, Redacted, Source, Tolerance
+from nerv.perspectives.markers import Identifier, Ignored, Lazy, Once, Path, Redacted, Source, Tolerance
 
 M = TypeVar("M")
 MARKERS = (Source, Lazy, Redacted, Identifier, Ignored, Tolerance)
@@ -26,12 +26,16 @@ CLASSES = 4096  # whose declarations are kept; classes are few, and made at impo
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A field of a perspective: its type, its markers, pydantic's notes on a stored one (None: it is computed)."""
+    """A field of a perspective: its type, its markers, pydantic's notes on a stored one (None: it is computed).
+
+    `guarded` says whether a computed one can be hidden in a view as an object: it was declared by `@computed`.
+    """
 
     name: str
     annotation: Any
     markers: tuple[Any, ...]
     info: FieldInfo | None
+    guarded: bool = True
 
     def marker(self, kind: type[M]) -> M | None:
         """The field's marker of a kind."""
@@ -130,7 +134,7 @@ def _declared(cls: type[BaseModel]) -> Iterator[Declared]:
         annotation, markers = found.return_type, ()
         if get_origin(annotation) is Annotated:
             markers = get_args(annotation)[1:]
-        yield Declared(name, annotation, markers, None)
+        yield Declared(name, annotation, markers, None, isinstance(found.wrapped_property, Once))
 
 
 def _check(where: str, declared: Declared) -> None:
@@ -156,6 +160,8 @@ def _check_marker(where: str, declared: Declared, marker: Any) -> None:
         )
     if isinstance(marker, Identifier) and not _made_of(declared.annotation, KEYS, none=False):
         raise Misconfigured(f"{where} is an identifier; those are fields of type str or int that are not computed")
+    if isinstance(marker, Redacted) and not declared.guarded:
+        raise Misconfigured(f"{where} is redacted; declare it by @computed of nerv.perspectives, which keeps it hidden")
     if isinstance(marker, STORED) and declared.info is None:
         raise Misconfigured(f"{where} is computed; {type(marker).__name__} is for what is read from the state")
 

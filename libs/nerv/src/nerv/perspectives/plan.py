@@ -19,7 +19,7 @@ from nerv.model import faults_of
 from nerv.perspectives.declaring import Declared, fields_of, replaced
 from nerv.perspectives.markers import Lazy, Redacted
 from nerv.perspectives.reading import Reading, typed_dict
-from nerv.perspectives.seen import Origin, Seen, V, made
+from nerv.perspectives.seen import Seen, V, made
 from nerv.perspectives.selecting import Selection, as_fields, missing, nested, redacted_of, selected
 from nerv.types.principal import Principal
 
@@ -93,12 +93,17 @@ class Plan(Generic[V]):
         data = self._loading.read(state)
         if not (self._computed or self._masks):
             return data
-        view = made(self._owner, Origin(self, state), {name: data[name] for name in self._flat})
+        known = data.copy()
+        for name in self._deep:  # which are data here, and objects to what computes
+            del known[name]
+        view = made(self._owner, self, state, known)
         for name in self._computed:
-            with suppress(Forbidden):  # what it is computed from is hidden from this reader, and so is it
+            try:
                 data[name] = getattr(view, name)
+            except Forbidden:  # what it is computed from is hidden from this reader, and so is it
+                continue
         data.update(self._masks)
-        return {name: data[name] for name in self._below if name in data}
+        return {name: data[name] for name in self._below if name in data} if self._masks else data
 
     def show(self, data: dict[str, Any], mode: str) -> dict[str, Any]:
         """What was loaded, as pydantic dumps it: for JSON, or for Python."""
@@ -106,18 +111,13 @@ class Plan(Generic[V]):
         return found
 
     def many(self, states: Iterable[Any], ahead: int) -> Iterator[dict[str, Any]]:
-        """A dump of each state. Where Python has no part in it, so many states are read ahead and go to pydantic at once."""
-        if self._computed or self._masks or len(self._flat) < len(self._stored):
-            yield from map(self.dump, states)
-            return
+        """A dump of each state; up to `ahead` are read ahead, so that pydantic is called once for all of them."""
         waiting = iter(states)
         while batch := list(islice(waiting, ahead)):
-            try:
-                loaded = self._loading.read_all(batch)
-            except ValidationError:  # one at a time, so that the good ones come before the error
-                yield from map(self.dump, batch)
-            else:
-                yield from self._all.serializer.to_python(loaded, mode="json")
+            loaded, failure = self._load_all(batch)
+            yield from self._all.serializer.to_python(loaded, mode="json")
+            if failure is not None:
+                raise failure
 
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema of what `dump` gives."""
@@ -141,8 +141,23 @@ class Plan(Generic[V]):
                 shown[name] = NotRequired[declared.annotation] if self._hidden else declared.annotation
         return typed_dict(self._owner.__name__, self._owner.model_config, shown, self._owner.__doc__)
 
+    def _load_all(self, states: list[Any]) -> tuple[list[dict[str, Any]], Exception | None]:
+        """The states up to one that cannot be shown, and why not."""
+        if not (self._computed or self._masks):
+            with suppress(ValidationError):  # whose it is shows below
+                return self._loading.read_all(states), None
+        loaded: list[dict[str, Any]] = []
+        try:
+            for state in states:
+                loaded.append(self.load(state))  # noqa: PERF401 - those before the failure are kept
+        except ValidationError as error:
+            return loaded, self._mismatch(error)
+        except Exception as error:
+            return loaded, error
+        return loaded, None
+
     def _see(self, state: Any) -> V:
-        return made(self._owner, Origin(self, state), self._seeing.read(state))
+        return made(self._owner, self, state, self._seeing.read(state))
 
     def _nested(self, name: str, kind: type[Seen]) -> "Plan[Any]":
         return whole_plan(kind, self._below.get(name), self._lacked)
@@ -181,8 +196,8 @@ class Plan(Generic[V]):
         return self._reading([one for one in self._stored if one.marker(Lazy) is None], self._as_object)
 
     @cached_property
-    def _flat(self) -> list[str]:
-        return [one.name for one in self._stored if not nested(one.annotation)]
+    def _deep(self) -> list[str]:
+        return [one.name for one in self._stored if nested(one.annotation)]
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:

@@ -39,7 +39,9 @@ class Reading:
     def __init__(self, name: str, config: ConfigDict, fields: Iterable[tuple[Declared, Any]]) -> None:
         chosen = list(fields)
         self._direct = all(len(one.path) == 1 and isinstance(one.path[0], str) for one, _ in chosen)
-        self._paths = {one.path[0] if self._direct else one.name: one.path for one, _ in chosen}
+        paths = {one.path[0] if self._direct else one.name: one.path for one, _ in chosen}
+        self._top = [(key, path[0]) for key, path in paths.items() if len(path) == 1]
+        self._deep = [(key, path) for key, path in paths.items() if len(path) != 1]
         self._shape = typed_dict(name, config, {one.name: self._typed(one, kind) for one, kind in chosen})
 
     def read(self, state: Any) -> dict[str, Any]:
@@ -55,7 +57,15 @@ class Reading:
     def _input(self, state: Any) -> Any:
         if self._direct and type(state) is dict:
             return state
-        return {key: found for key, path in self._paths.items() if (found := pick(state, path)) is not MISSING}
+        if type(state) is dict:
+            found = {key: state[part] for key, part in self._top if part in state}
+        else:
+            found = {key: value for key, part in self._top if (value := pick(state, (part,))) is not MISSING}
+        for key, path in self._deep:
+            value = pick(state, path)
+            if value is not MISSING:
+                found[key] = value
+        return found
 
     def _typed(self, declared: Declared, kind: Any) -> Any:
         if self._direct and declared.path[0] != declared.name:

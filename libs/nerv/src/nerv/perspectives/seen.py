@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A view as an object: it reads its fields from the state, some at once, the others when they are first looked at."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
 
@@ -10,6 +10,7 @@ from nerv.perspectives.markers import Redacted
 
 HIDDEN = "<redacted>"
 V = TypeVar("V", bound="Seen")
+_set = object.__setattr__  # a view is frozen, to everybody else
 
 
 class Reader(Protocol):
@@ -37,34 +38,29 @@ class Reader(Protocol):
         ...
 
 
-class Origin(NamedTuple):
-    """What a view was read from, and how."""
-
-    reader: Reader
-    state: Any
-
-
 class Seen(BaseModel):
     """The mechanics of a view. Views are equal when what they read is; a copy or pickle holds that, and not the state."""
 
-    __slots__ = ("_origin",)
+    __slots__ = ("_reader", "_state")  # neither is set in one that was made by hand, is a copy, or comes from a pickle
 
     model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True, hide_input_in_errors=True)
 
     def require(self, name: str) -> None:
         """Raises Forbidden for a field that is hidden from the reader for whom this view was made."""
-        origin = _origin(self)
-        if origin is not None:
-            origin.reader.require(name)
+        reader = _reader(self)
+        if reader is not None:
+            reader.require(name)
 
-    if not TYPE_CHECKING:  # a type checker knows the fields, and that there are no others
+    if TYPE_CHECKING:
+        _state: Any
+    else:  # a type checker knows the fields, and that there are no others
 
         def __getattr__(self, name: str) -> Any:
             """A field that was not read yet. Raises Forbidden for a hidden one, SchemaMismatch for one that does not fit."""
-            origin = _origin(self)
-            if origin is None or name not in type(self).model_fields:
+            reader = _reader(self) if name in type(self).__pydantic_fields__ else None
+            if reader is None:
                 return super().__getattr__(name)
-            found = self.__dict__[name] = origin.reader.one(origin.state, name)
+            found = self.__dict__[name] = reader.one(self._state, name)
             return found
 
     def __eq__(self, other: object) -> bool:
@@ -88,37 +84,32 @@ class Seen(BaseModel):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
-        origin = _origin(self)
-        if origin is not None:
-            return origin.reader.show(origin.reader.load(origin.state), info.mode)
+        reader = _reader(self)
+        if reader is not None:
+            return reader.show(reader.load(self._state), info.mode)
         return _redacted(type(self), handler(self))
 
 
-def made(cls: type[V], origin: Origin, data: dict[str, Any]) -> V:
-    """A view that holds `data`, which was validated, and reads the rest when it is asked for."""
+def made(cls: type[V], reader: Reader, state: Any, data: dict[str, Any]) -> V:
+    """A view that holds `data`, which was validated, and reads the rest from the state when it is looked at."""
     view = cls.__new__(cls)
-    for name, value in (
-        ("__dict__", data),
-        ("__pydantic_fields_set__", set(data)),
-        ("__pydantic_extra__", None),
-        ("__pydantic_private__", None),
-        ("_origin", origin),
-    ):
-        object.__setattr__(view, name, value)
+    _set(view, "__dict__", data)
+    _set(view, "__pydantic_fields_set__", set(data))
+    _set(view, "__pydantic_extra__", None)
+    _set(view, "__pydantic_private__", None)
+    _set(view, "_reader", reader)
+    _set(view, "_state", state)
     return view
 
 
-def _origin(view: Seen) -> Origin | None:
-    try:
-        found: Origin = object.__getattribute__(view, "_origin")
-    except AttributeError:  # made by hand, a copy, or from a pickle
-        return None
+def _reader(view: Seen) -> Reader | None:
+    found: Reader | None = getattr(view, "_reader", None)
     return found
 
 
 def _values(view: Seen) -> dict[str, Any]:
-    origin = _origin(view)
-    names = origin.reader.read if origin else [name for name in type(view).model_fields if name in view.__dict__]
+    reader = _reader(view)
+    names = reader.read if reader else [name for name in type(view).model_fields if name in view.__dict__]
     return {name: getattr(view, name) for name in names}
 
 
