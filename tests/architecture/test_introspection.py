@@ -40,7 +40,7 @@ INSIDE = """
     nerv.partition.crew.ThreadCrew nerv.partition.processes.Child nerv.partition.processes.Children
     nerv.partition.processes.ProcessHands nerv.partition.schedule.Schedule nerv.partition.tasks.TaskCrew
     nerv.partition.tuning.Kind nerv.partition.worker.Worker
-    nerv.perspectives.plan.Plan nerv.perspectives.reading.Reading
+    nerv.perspectives.markers.Once nerv.perspectives.plan.Plan nerv.perspectives.reading.Reading
     nerv.sync.adapters.HistoryAdapter nerv.sync.adapters.SourceAdapter nerv.sync.current.CurrentState
 """
 LISTED = {*NO_COMPONENTS, *INSIDE.split(), *(f"nerv.client.{name}" for name in APIS.split())}

@@ -120,7 +120,8 @@ def test_every_kind_is_there_with_what_it_hangs_on(app: App) -> None:
     assert by_name(told["deciders"])["gate"]["streams"] == "gate-*"
     [projection] = told["projections"]
     assert projection["folds"] == ["gate.opened.v1"]
-    assert projection["perspectives"] == [{"name": "visitor", "fields": ["open"], "doc": "Whether to go there."}]
+    seen = {"name": "visitor", "fields": ["open"], "scopes": [], "doc": "Whether to go there."}
+    assert projection["perspectives"] == [seen]
     assert by_name(told["tasks"])["count"]["parameters"] == {"gate": "str"}
     assert by_name(told["topics"]).keys() == {"gates.v1"}
     assert json.dumps(json.loads(json.dumps(told))) == json.dumps(told)

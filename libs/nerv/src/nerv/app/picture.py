@@ -108,8 +108,8 @@ def _projection(app: App, spec: ProjectionSpec) -> dict[str, Any]:
 
 def _perspective(spec: PerspectiveSpec) -> dict[str, Any]:
     model = spec.model
-    names = [*getattr(model, "model_fields", ()), *getattr(model, "model_computed_fields", ())]
-    return {"name": spec.name, "fields": names, "doc": _doc(model)}
+    scopes = sorted(model.scopes())
+    return {"name": spec.name, "fields": list(model.shown()), "scopes": scopes, "doc": _doc(model)}
 
 
 def _task(spec: TaskSpec) -> dict[str, Any]:
