@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from bench.core import aspects, bus, effects, partition, perspectives, state
+from bench.core import aspects, bus, container, effects, partition, perspectives, state
 from bench.harness import Figure
 
-PARTS = (aspects, bus, effects, state, perspectives, partition)
+PARTS = (aspects, bus, container, effects, state, perspectives, partition)
 
 
 def run(size: float, console: Console) -> Sequence[Figure]:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import nerv
+from nerv.di import Inject
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result
 
 app = nerv.App("work")
@@ -134,6 +135,33 @@ def announced(w: Drawing, name: str) -> Output:
 def asked(w: Drawing, stream: str) -> Output:
     """A task that uses the client."""
     return w.call(ask, stream)
+
+
+@app.container.singleton
+class Rates:
+    """Something that tasks need, open while the worker works."""
+
+    factor = 0
+
+    async def __aenter__(self) -> "Rates":
+        self.factor = 3
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.factor = 0
+
+
+@app.task()
+@app.container.inject
+def rated(number: int, rates: Rates = Inject(Rates)) -> int:
+    """A task that uses a component of the app."""
+    return number * rates.factor
+
+
+@app.workflow("exchanged")
+def exchanged(w: Drawing, number: int) -> Output:
+    """A task with a component."""
+    return w.call(rated, number)
 
 
 @app.workflow("large")

@@ -7,10 +7,10 @@ import logging
 import structlog
 from rich.console import Console
 
-from tests.faults.core import bus, delta, effects, partition
+from tests.faults.core import bus, container, delta, effects, partition
 from tests.faults.verdict import Invariant
 
-PARTS = (delta, effects, bus, partition)
+PARTS = (delta, effects, bus, partition, container)
 
 
 async def run(size: float, console: Console) -> list[Invariant]:

@@ -71,6 +71,12 @@ async def test_a_fan_out_and_its_join_give_their_result(client: Client) -> None:
     assert done["started"] < done["ended"]
 
 
+async def test_a_task_is_given_a_component_of_the_app(client: Client) -> None:
+    """Which the scheduler has started before its worker."""
+    done = await run(client, "exchanged", number=14)
+    assert (done["status"], done["result"]) == ("completed", 42)
+
+
 async def test_two_replicas_share_the_work(client: Client) -> None:
     """Of many tasks each replica does some, and each task's effect is there once."""
     name = uuid.uuid4().hex

@@ -8,6 +8,7 @@ import pytest
 
 import nerv
 from nerv.app import find_app
+from nerv.di import Inject
 from nerv.errors import Invalid, Misconfigured, SchemaMismatch
 from nerv.topics import name, of_mesh
 from nerv.types import (
@@ -144,3 +145,21 @@ def test_a_time_ordered_id_says_when_it_was_made() -> None:
     for wrong in ("x", "", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"):
         with pytest.raises(Invalid, match="UUIDv7"):
             instant_of(wrong)
+
+
+async def test_components_of_an_app_are_injected_into_its_functions() -> None:
+    """And their graph is checked with the rest of the app."""
+    made = app()
+    made.container.value("size", 3)
+
+    @made.task()
+    @made.container.inject
+    def measure(number: int, size: int = Inject("size")) -> int:
+        return number * size
+
+    made.check()
+    async with made.container:
+        assert made.tasks["measure"].function(2) == 6
+    made.container.singleton("shelf", lambda boards: boards)
+    with pytest.raises(Misconfigured, match="shelf needs boards"):
+        made.check()

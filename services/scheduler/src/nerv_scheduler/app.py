@@ -113,6 +113,7 @@ def build(settings: SchedulerSettings) -> Service:
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(closing(wiring.redis()), wiring.client(), keeper, worker),
+        # What tasks need is there before the worker starts any, and until it has drained.
+        parts=(closing(wiring.redis()), wiring.client(), wiring.app().container, keeper, worker),
         crashed=worker.crashed,
     )

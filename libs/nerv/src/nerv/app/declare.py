@@ -2,7 +2,8 @@
 """The decorators of an app. Each records a spec and returns what it decorates unchanged, so that a test calls it plainly."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -29,6 +30,9 @@ from nerv.perspectives import Perspective
 from nerv.topics import DEFAULT_PARTITIONS
 from nerv.types import Description, Event, check_id
 
+if TYPE_CHECKING:
+    from nerv.di import Container
+
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=type[EventModel])
 C = TypeVar("C", bound=type[Any])
@@ -51,6 +55,13 @@ class App:
         self.workflows: dict[str, WorkflowSpec] = {}
         self.sources: dict[str, SourceSpec] = {}
         self._types: dict[type[EventModel], str] = {}
+
+    @cached_property
+    def container(self) -> "Container":
+        """What the app's functions need: register components here, and `Inject` them into functions."""
+        from nerv.di import Container  # takes as long to import as all else, and few apps have components
+
+        return Container(self.name)
 
     def topic(
         self, name: str, *, partitions: int = DEFAULT_PARTITIONS, config: Mapping[str, str] | None = None
@@ -278,6 +289,8 @@ class App:
         for owner, name in self.perspectives:
             if owner not in self.projections:
                 raise Misconfigured(f"perspective {name} names projection {owner}, which is not declared")
+        if "container" in vars(self):
+            self.container.graph()
 
     def _add(self, registry: dict[Any, Any], name: Any, spec: Any, kind: str) -> None:
         if name in registry:
