@@ -23,6 +23,7 @@ APART = ("nerv.api.", "nerv.cli.", "nerv.dev.", "nerv.testing.", "nerv.starter.t
 # Classes that are no components, and why.
 NO_COMPONENTS = {
     "nerv.clock.SystemClock": "holds nothing",
+    "nerv.di.scope.Scope": "lives for one request",
     "nerv.effects.codec.EffectCodec": "translates, holds nothing",
     "nerv.workflows.drawing.Drawing": "lives for one call of a workflow's function",
     "nerv.sync.csv_source.CsvSource": "its describe() is that of the port Source, a mapping for the service's answer",
@@ -35,6 +36,8 @@ APIS = "schemas.Schemas streams.Streams syncs.Syncs topics.Topics views.Views wo
 INSIDE = """
     nerv.aspects.joinpoint.JoinPoint nerv.aspects.joinpoint.Woven
     nerv.bus.lanes.Lane nerv.bus.lanes.LaneSet nerv.bus.routes.Routes
+    nerv.di.injecting.Injected nerv.di.injecting.Injection nerv.di.life.Life nerv.di.registry.Registry
+    nerv.di.tasks.Starting nerv.di.wiring.Wiring
     nerv.client.positions.Positions nerv.history.snapshots.Replay
     nerv.partition.bell.Bell nerv.partition.calling.HereHands nerv.partition.conduct.Conductor
     nerv.partition.crew.ThreadCrew nerv.partition.processes.Child nerv.partition.processes.Children

@@ -8,6 +8,7 @@ import pytest
 
 import nerv
 from nerv.app import find_app
+from nerv.app.picture import components
 from nerv.di import Inject
 from nerv.errors import Invalid, Misconfigured, SchemaMismatch
 from nerv.topics import name, of_mesh
@@ -158,6 +159,7 @@ async def test_components_of_an_app_are_injected_into_its_functions() -> None:
         return number * size
 
     made.check()
+    assert [part.name for found in components(made) for part in found.parts] == ["size"]
     async with made.container:
         assert made.tasks["measure"].function(2) == 6
     made.container.singleton("shelf", lambda boards: boards)

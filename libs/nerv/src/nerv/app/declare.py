@@ -63,6 +63,11 @@ class App:
 
         return Container(self.name)
 
+    @property
+    def has_container(self) -> bool:
+        """Whether anybody has asked for it."""
+        return "container" in vars(self)
+
     def topic(
         self, name: str, *, partitions: int = DEFAULT_PARTITIONS, config: Mapping[str, str] | None = None
     ) -> None:
@@ -289,7 +294,7 @@ class App:
         for owner, name in self.perspectives:
             if owner not in self.projections:
                 raise Misconfigured(f"perspective {name} names projection {owner}, which is not declared")
-        if "container" in vars(self):
+        if self.has_container:
             self.container.graph()
 
     def _add(self, registry: dict[Any, Any], name: Any, spec: Any, kind: str) -> None:

@@ -39,13 +39,11 @@ def picture(app: App) -> dict[str, Any]:
 
 
 def components(app: App) -> list[Description]:
-    """What the modules of the app's package hold that describes itself: a container, a bus, handlers, deciders."""
-    found = {
-        id(value): value
-        for module in _modules_of(app)
-        for value in list(vars(module).values())
-        if value is not app and _describes_itself(value)
-    }
+    """The app's container, and what the modules of its package hold that describes itself: a bus, handlers, deciders."""
+    held = [value for module in _modules_of(app) for value in list(vars(module).values())]
+    if app.has_container:
+        held.append(app.container)
+    found = {id(value): value for value in held if value is not app and _describes_itself(value)}
     return [value.describe() for value in found.values()]
 
 

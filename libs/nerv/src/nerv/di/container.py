@@ -259,6 +259,6 @@ class Container(Registry):
 
     def _described(self, component: Component) -> Description:
         node, life = self._node(component), self._lives.get(component.key)
-        own = None if life is None else life.describe()
+        own = None if life is None else life.own()
         health = Health.OK if component.kind is Kind.VALUE else Health.UNKNOWN if life is None else life.seems()
         return Description(node.kind, node.name, inputs=node.needs, health=health, parts=() if own is None else (own,))

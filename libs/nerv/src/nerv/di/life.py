@@ -94,10 +94,10 @@ class Life:
         """UNKNOWN while it does not run, DOWN when it failed, else what it says of itself."""
         if not self.running:
             return Health.DOWN if self.failed else Health.UNKNOWN
-        own = self.describe()
+        own = self.own()
         return Health.OK if own is None else own.health
 
-    def describe(self) -> Description | None:
+    def own(self) -> Description | None:
         """What the component says of itself, if it runs and can."""
         describe = getattr(self.resource.value, "describe", None) if self.running else None
         found = describe() if callable(describe) else None
