@@ -2,7 +2,7 @@
 """The decisions of one tick, pure: which appends are accepted, at which versions, at which recorded instant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from nerv.cloudevents.proto_format import from_us
 from nerv.errors import NervError
@@ -84,7 +84,7 @@ def plan_tick(requests: Sequence[AppendRequest], view: StreamView, recorded_us: 
         start = len(plan.events)
         for number, (event, digest) in enumerate(zip(request.events, verdict.digests, strict=True)):
             version = verdict.first_version + number
-            stored = replace(event, subject=request.stream, sequence=version, recorded_time=recorded)
+            stored = event.recorded(request.stream, version, recorded)
             plan.events.append(Stored(stored, digest))
             overlay.add(request.stream, event, Known(version, digest))
         plan.verdicts.append(Accepted(start, len(plan.events)))

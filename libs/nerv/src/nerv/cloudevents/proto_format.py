@@ -7,17 +7,17 @@ from nerv.api.event.v1 import event_pb2
 from nerv.types import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_us(instant: datetime) -> int:
     """Microseconds since 1970, exactly (a float would round)."""
-    return (instant - _EPOCH) // _MICROSECOND
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_us(microseconds: int) -> datetime:
     """The instant that many microseconds after 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return _EPOCH + timedelta(0, 0, microseconds)
 
 
 def to_proto(event: Event[bytes]) -> event_pb2.Event:

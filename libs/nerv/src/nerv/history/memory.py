@@ -4,7 +4,6 @@
 import asyncio
 from bisect import bisect_right, insort
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nerv.clock import SystemClock
@@ -61,7 +60,7 @@ class MemoryHistory:
         stream = self._streams.setdefault(request.stream, [])
         for event, digest in zip(request.events, verdict.digests, strict=True):
             version = len(stream) + 1
-            stream.append(replace(event, subject=request.stream, sequence=version, recorded_time=recorded))
+            stream.append(event.recorded(request.stream, version, recorded))
             self._ids[request.stream, event.id] = Known(version, digest)
             self._log.append(stream[-1])
             if event.type in MARKS:

@@ -304,7 +304,7 @@ def _accepted(db: sqlite3.Connection, request: AppendRequest, verdict: Accept, r
     recorded, position = from_us(recorded_us), 0
     category = category_of(request.stream)
     for version, (event, digest) in enumerate(zip(request.events, verdict.digests, strict=True), verdict.first_version):
-        stored = replace(event, subject=request.stream, sequence=version, recorded_time=recorded)
+        stored = event.recorded(request.stream, version, recorded)
         position = _insert(db, stored, category, digest)
     last = verdict.first_version + len(request.events) - 1
     return Appended(verdict.first_version, last, 0, position, recorded)

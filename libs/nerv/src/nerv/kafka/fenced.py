@@ -160,13 +160,13 @@ class FencedWriter:
         last = max((i for i, r in enumerate(records) if r.topic == self._topic), default=-1)
         for i, (topic, value, key, headers, partition) in enumerate(records):
             report = self._reported if i == last else None
-            producer.produce(topic, value, key, partition, report, headers=list(headers))
+            producer.produce(topic, value, key, partition, report, None, 0, list(headers))  # by name costs 0.2 µs
         if reply is not None:
             if last >= 0 and (producer.flush(COMMIT_SECONDS) or self._last_offset < 0):
                 # A reply tells the offset of what was written: Kafka has to name it first. One more round trip.
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             for topic, value, key, headers, partition in reply(self._last_offset):
-                producer.produce(topic, value, key, partition, headers=list(headers))
+                producer.produce(topic, value, key, partition, None, None, 0, list(headers))
         if consumed is not None:
             producer.send_offsets_to_transaction(consumed.positions(), consumed.group, COMMIT_SECONDS)
         producer.commit_transaction(COMMIT_SECONDS)

@@ -40,3 +40,23 @@ class Event(Generic[T]):
         if self.subject is None:
             raise ValueError(f"event {self.id} has no subject, so it is in no stream")
         return self.subject
+
+    def recorded(self, stream: str, version: int, instant: datetime) -> "Event[T]":
+        """This event as history holds it. All by place: `dataclasses.replace` takes more than twice as long."""
+        return Event(
+            self.id,
+            self.source,
+            self.type,
+            self.time,
+            self.data,
+            stream,
+            instant,
+            version,
+            self.correlation_id,
+            self.causation_id,
+            self.dataschema,
+            self.content_type,
+            self.partition_key,
+            self.traceparent,
+            self.tracestate,
+        )
