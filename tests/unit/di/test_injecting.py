@@ -3,7 +3,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -114,3 +114,20 @@ async def test_an_override_is_injected() -> None:
         async with container:
             add(3)
     assert fake.total == 3
+
+
+async def test_what_drains_may_still_call_injected_functions() -> None:
+    """The defaults are as written only when all is stopped."""
+
+    async def worker(ledger: Ledger) -> AsyncIterator[str]:
+        yield "worker"
+        drained.append(add(2))
+
+    drained: list[int] = []
+    container = Container()
+    container.singleton(Ledger)
+    container.singleton("worker", worker)
+    container.inject(add)
+    async with container:
+        add(1)
+    assert drained == [3]

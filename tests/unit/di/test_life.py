@@ -418,6 +418,8 @@ async def test_nothing_is_started_while_the_container_stops() -> None:
     await stopping.wait()
     with pytest.raises(Misconfigured, match="does not run"):
         await container.get("hangs")
+    with pytest.raises(Misconfigured, match="runs already"):  # until all of it is over
+        await container.__aenter__()
     go.set()
     await task
     with pytest.raises(Unavailable, match="hangs was cancelled while it was starting"):
@@ -452,6 +454,10 @@ async def test_health_is_asked_of_each_component() -> None:
         def describe(self) -> Description:
             return Description("Speaks", "one", health=Health.DEGRADED)
 
+    class Mute:
+        def describe(self) -> Description:
+            raise OSError("no word")
+
     def broken(component: object) -> None:
         raise OSError
 
@@ -460,6 +466,7 @@ async def test_health_is_asked_of_each_component() -> None:
 
     container = Container("bank")
     container.singleton(Speaks)
+    container.singleton("mute", Mute)
     container.singleton("plain", lambda: 1)
     container.singleton("lazy", lambda: 1, lazy=True)
     container.singleton("no", lambda: 1, health=lambda component: False)
@@ -470,6 +477,7 @@ async def test_health_is_asked_of_each_component() -> None:
     async with container:
         assert await container.health() == {
             "Speaks": Health.DEGRADED,
+            "mute": Health.DOWN,
             "plain": Health.OK,
             "lazy": Health.UNKNOWN,
             "no": Health.DOWN,
@@ -477,6 +485,7 @@ async def test_health_is_asked_of_each_component() -> None:
             "well": Health.OK,
             "degraded": Health.DEGRADED,
         }
+        assert container.describe().parts[1].parts == (Description("OSError", "no word", health=Health.DOWN),)
 
 
 async def test_the_container_describes_itself_and_its_components() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from nerv.di import Container, Kind
 from nerv.errors import Invalid, Misconfigured
+from nerv.types import Health
 
 
 class Settings:
@@ -182,7 +183,7 @@ def test_what_cannot_be_registered_is_refused_with_what_to_do() -> None:
     for refused, told in (
         (lambda: container.singleton("db"), "say what does: make="),
         (lambda: container.singleton(Ledger), r"Ledger is registered twice; use override\(\)"),
-        (lambda: container.value("Ledger", 1), "something else is registered as Ledger; give this one a name"),
+        (lambda: container.value("Ledger", 1), "something else is registered as Ledger; tell them"),
         (lambda: container.factory("numbers", generator), r"register it with scoped\(\)"),
         (lambda: container.singleton("numbers", 3), r"register it with value\(\)"),  # type: ignore[arg-type]
         (lambda: container.singleton("positional", positional), "positional only"),
@@ -233,6 +234,18 @@ async def test_what_nobody_provides_cannot_be_had() -> None:
             await container.get("report")
         with pytest.raises(Misconfigured, match=r"nobody provides 'Ledger'; the container 'bank' has .* Ledger"):
             await container.get("Ledger")
+
+
+async def test_two_types_of_one_name_are_told_apart() -> None:
+    """Keys are the types themselves; people read another name."""
+    other = type("Settings", (), {})
+    container = bank()
+    container.singleton(other, name="other settings")
+    container.singleton("user", lambda settings: settings, needs={"settings": other})
+    assert container.graph().nodes[-1].needs == ("other settings",)
+    async with container:
+        assert type(await container.get("user")) is other
+        assert (await container.health())["other settings"] is Health.OK
 
 
 def test_the_graph_is_printed_as_a_tree() -> None:

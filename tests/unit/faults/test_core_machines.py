@@ -162,7 +162,7 @@ class IsCutShort(Container):
     """Who is cancelled while stopping does not wait for its end."""
 
     async def _stopped(self) -> list[Exception]:
-        self._running = False
+        self._stopping = True
         return await self._stop()
 
 

@@ -45,11 +45,12 @@ class Component:
     enter: bool = True
     health: HealthCheck | None = None
     timeout: float | None = None
+    called: str = ""
 
     @property
     def name(self) -> str:
-        """The key as people read it."""
-        return name_of(self.key)
+        """What people read, unique in a container."""
+        return self.called or name_of(self.key)
 
 
 def maker(key: Key, make: Callable[..., Any] | None) -> Callable[..., Any]:

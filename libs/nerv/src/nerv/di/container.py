@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, overload
 import structlog
 
 from nerv.cancelling import finished
-from nerv.di.component import Component, Key, Kind, name_of
+from nerv.di.component import Component, Key, Kind
 from nerv.di.graph import Node
 from nerv.di.injecting import Injection
 from nerv.di.life import Life
@@ -52,6 +52,7 @@ class Container(Registry):
         self._lives: dict[Key, Life] = {}
         self._started: list[Life] = []
         self._context = contextvars.Context()
+        self._stopping = False
         self._counters = {"started": 0, "stopped": 0, "failed": 0}
 
     async def __aenter__(self) -> Self:
@@ -62,7 +63,7 @@ class Container(Registry):
         self._wire()
         self._lives, self._started = {}, []
         self._context = contextvars.copy_context()
-        self._running = True
+        self._running, self._stopping = True, False
         try:
             await self._start()
         except BaseException as error:
@@ -89,7 +90,7 @@ class Container(Registry):
         start fails with; the next who asks has it tried again.
         """
         component = self.component(key)
-        if not self._running:
+        if not self._running or self._stopping:
             raise Misconfigured(f"the container {self.name!r} does not run; ask within its `async with`")
         if component.kind is Kind.TASK:
             raise Misconfigured(f"{component.name} is a task; run `await container.tasks()` with a QuantumPartitioner")
@@ -108,9 +109,9 @@ class Container(Registry):
         unit, too, so that it is started when it is its turn. On processes components are pickled, and lazy ones must
         have been started before.
         """
-        if not self._running:
+        if not self._running or self._stopping:
             raise Misconfigured(f"the container {self.name!r} does not run; ask for its tasks within its `async with`")
-        return await units(self, names or [name_of(key) for key in self._order if self._is_task(key)], self._order)
+        return await units(self, names or [key for key in self._order if self._is_task(key)], self._order)
 
     async def health(self) -> dict[str, Health]:
         """Every singleton by name; those that do not run are UNKNOWN, or DOWN when they failed."""
@@ -132,7 +133,7 @@ class Container(Registry):
             inputs=tuple(name for name, kind in kinds.items() if kind is Kind.VALUE),
             outputs=tuple(name for name, kind in kinds.items() if kind is not Kind.VALUE),
             counters=dict(self._counters),
-            health=Health.DEGRADED if failed else Health.OK if self._running else Health.UNKNOWN,
+            health=Health.UNKNOWN if not self._running else Health.DEGRADED if failed else Health.OK,
             parts=tuple(map(self._described, self._components.values())),
         )
 
@@ -188,9 +189,9 @@ class Container(Registry):
                 await self._prepare(needed)
 
     def _begin(self, component: Component) -> Life:
-        if not self._running:
+        if self._stopping:
             raise Unavailable(f"the container {self.name!r} is being stopped; {component.name} is not started any more")
-        needs = tuple(ResourceId(name_of(key)) for key in self.resolved(component).values())
+        needs = tuple(ResourceId(self._components[key].name) for key in self.resolved(component).values())
         life = Life(
             Resource(ResourceId(component.name), component.kind, needs=needs),
             partial(self._wiring.make, component.key),
@@ -215,17 +216,17 @@ class Container(Registry):
 
     async def _stopped(self) -> list[Exception]:
         """All of it is over; whoever cancels us meanwhile is heard at the end."""
-        self._running = False
+        self._stopping = True
         return await finished(asyncio.create_task(self._stop(), name=f"container {self.name} stops"))
 
     async def _stop(self) -> list[Exception]:
-        for injection in self._injections:
-            injection.clear()
         deadline = asyncio.get_running_loop().time() + self._stop_seconds
         starting = [life for life in self._lives.values() if life not in self._started]
         failures = await asyncio.gather(*(self._end(life, deadline) for life in starting))  # nobody needs them yet
         failures += [await self._end(life, deadline) for life in reversed(self._started)]
-        self._wiring, self._started = Wiring(), []
+        for injection in self._injections:
+            injection.clear()  # only now: what drains may still call the functions
+        self._wiring, self._started, self._running = Wiring(), [], False
         return [failure for failure in failures if failure is not None]
 
     async def _end(self, life: Life, deadline: float) -> Exception | None:

@@ -100,7 +100,10 @@ class Life:
     def own(self) -> Description | None:
         """What the component says of itself, if it runs and can."""
         describe = getattr(self.resource.value, "describe", None) if self.running else None
-        found = describe() if callable(describe) else None
+        try:
+            found = describe() if callable(describe) else None
+        except Exception as error:  # as with checks
+            return Description(type(error).__name__, str(error), health=Health.DOWN)
         return found if isinstance(found, Description) else None
 
     async def _live(self) -> None:

@@ -25,7 +25,8 @@ class Registry:
     A component is made by its type, or by `make`: a class, a function, a coroutine function, or a generator function that
     yields it once and goes on when it is stopped. What is made is entered where it is a context manager (unless `enter` is
     False: a lock, for one, would be locked). Parameters without a default name what it needs, by their annotated type or by
-    their own name; `needs` says otherwise for some. All raise Misconfigured for what cannot be.
+    their own name; `needs` says otherwise for some. `name` is for people, where that of the type says too little. All raise
+    Misconfigured for what cannot be.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,13 +44,14 @@ class Registry:
         enter: bool = True,
         health: HealthCheck | None = None,
         needs: Mapping[str, Key] | None = None,
+        name: str = "",
     ) -> K:
         """One for all, started with the container, or when it is first asked for if it is `lazy`. Gives the key, so that it
         can decorate a class.
         """
         made = maker(key, make)
         found = needs_of(make or made, name_of(key), needs or {})
-        self._add(Component(key, Kind.SINGLETON, made, found, lazy=lazy, enter=enter, health=health))
+        self._add(Component(key, Kind.SINGLETON, made, found, lazy=lazy, enter=enter, health=health, called=name))
         return key
 
     def scoped(
@@ -59,23 +61,33 @@ class Registry:
         *,
         enter: bool = True,
         needs: Mapping[str, Key] | None = None,
+        name: str = "",
     ) -> K:
         """One for each scope."""
         made = maker(key, make)
-        self._add(Component(key, Kind.SCOPED, made, needs_of(make or made, name_of(key), needs or {}), enter=enter))
+        found = needs_of(make or made, name_of(key), needs or {})
+        self._add(Component(key, Kind.SCOPED, made, found, enter=enter, called=name))
         return key
 
-    def factory(self, key: K, make: Callable[..., Any] | None = None, *, needs: Mapping[str, Key] | None = None) -> K:
+    def factory(
+        self,
+        key: K,
+        make: Callable[..., Any] | None = None,
+        *,
+        needs: Mapping[str, Key] | None = None,
+        name: str = "",
+    ) -> K:
         """A new one whenever one is asked for. It is just made: nobody enters or stops it."""
         made = maker(key, make)
         if make is not None and made is not make:
             raise Misconfigured(f"{name_of(key)}: nobody stops what a factory makes; register it with scoped()")
-        self._add(Component(key, Kind.FACTORY, made, needs_of(made, name_of(key), needs or {}), enter=False))
+        found = needs_of(made, name_of(key), needs or {})
+        self._add(Component(key, Kind.FACTORY, made, found, enter=False, called=name))
         return key
 
-    def value(self, key: Key, value: Any) -> None:
+    def value(self, key: Key, value: Any, *, name: str = "") -> None:
         """Something that is there already. The container does not stop what it has not started."""
-        self._add(Component(key, Kind.VALUE, lambda: value, {}))
+        self._add(Component(key, Kind.VALUE, lambda: value, {}, called=name))
 
     def task(
         self,
@@ -123,7 +135,7 @@ class Registry:
         """Within the block, `value` stands for a component, which is neither made nor stopped; for tests."""
         before = self.component(key)
         self._unless_running(f"override {before.name}")
-        self._components[key] = Component(key, Kind.VALUE, lambda: value, {})
+        self._components[key] = Component(key, Kind.VALUE, lambda: value, {}, called=before.called)
         try:
             yield self
         finally:
@@ -148,18 +160,17 @@ class Registry:
         return Graph(tuple(map(self._node, self._components.values())))
 
     def _node(self, component: Component) -> Node:
-        needs = tuple(map(name_of, self.resolved(component).values()))
-        return Node(component.name, component.kind, needs, component.lazy)
+        needs = (self._components[key].name for key in self.resolved(component).values())
+        return Node(component.name, component.kind, tuple(needs), component.lazy)
 
     def _add(self, component: Component) -> None:
         self._unless_running(f"register {component.name}")
         check_id(component.name, "component name")
         if component.key in self._components:
             raise Misconfigured(f"{component.name} is registered twice; use override() to replace it in a test")
-        if component.name in map(name_of, self._components):
+        if any(component.name == other.name for other in self._components.values()):
             raise Misconfigured(
-                f"something else is registered as {component.name}; give this one a name of its own: a string for a key, "
-                "which parameters of that name, or needs=, ask for"
+                f"something else is registered as {component.name}; tell them apart for people with name="
             )
         self._components[component.key] = component
 

@@ -45,7 +45,8 @@ async def units(container: "Container", names: Iterable[Key], ordered: Iterable[
         if key in wanted and component.kind is Kind.TASK:
             partition.add(await _task(container, component))
         elif key in wanted and _idle(container, key):
-            needs = tuple(name_of(need) for need in container.resolved(component).values() if _idle(container, need))
+            needed = [container.component(need) for need in container.resolved(component).values()]
+            needs = tuple(one.name for one in needed if _idle(container, one.key))
             partition.add(Unit(component.name, Starting(container, key), needs, group=f"start {component.name}"))
     return partition
 
@@ -54,8 +55,9 @@ async def _task(container: "Container", component: Component) -> Unit:
     given: dict[str, Any] = {}
     needs: dict[str, str] = {}
     for parameter, key in container.resolved(component).items():
-        if container.component(key).kind is Kind.TASK or _idle(container, key):
-            needs[parameter] = name_of(key)
+        needed = container.component(key)
+        if needed.kind is Kind.TASK or _idle(container, key):
+            needs[parameter] = needed.name
         else:
             given[parameter] = await container.get(key)
     make = component.make
