@@ -21,7 +21,7 @@ count = Count()
 
 MOST = 6  # components: enough for every shape of needs that matters
 START, STOP = 10.0, 8.0  # seconds of a clock that does not wait
-ENDING = STOP + MOST * 0.5  # with what those that are late are given to react to their cancellation
+ENDING = STOP + MOST * 0.6  # with what those that are late are given to react to their cancellation
 
 
 class Broken(Exception):
@@ -181,6 +181,8 @@ class ContainerMachine(RuleBasedStateMachine):
                 return found
 
         tasks = [asyncio.create_task(ask(part)) for part, _ in asked]
+        for task in tasks:  # when we are cancelled here, they ask on while the container stops
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.sleep(0)
         for task, (_, stays) in zip(tasks, asked, strict=True):
             if not stays:

@@ -76,12 +76,13 @@ async def test_a_parameter_is_answered_by_its_name_where_nobody_has_its_type() -
     container = Container()
     container.value("url", "kafka:9092")
     container.value("large", 9)
-    container.singleton("client", lambda url: f"client of {url}")
+    container.value("provides", "everything")
+    container.singleton("client", lambda url, provides: f"client of {url} for {provides}")
     container.value("database", Database(Settings()))
     container.singleton(Ledger, needs={"size": "large"})
     container.singleton("other", Ledger, needs={"database": "database", "size": "large"})
     async with container:
-        assert await container.get("client") == "client of kafka:9092"
+        assert await container.get("client") == "client of kafka:9092 for everything"
         assert (await container.get(Ledger)).size == 9
         assert await container.get("other") is not await container.get(Ledger)
 

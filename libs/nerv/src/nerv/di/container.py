@@ -33,6 +33,7 @@ C = TypeVar("C")
 START_SECONDS = 30.0  # a broker that is elected anew takes less
 STOP_SECONDS = 8.0  # a service has 10 s to end (rule 16)
 SHARE = 0.75  # of the time left to stop that one component may take, so that one that hangs leaves some for the others
+LEAST_SECONDS = 0.1  # for each, however many have hung before it
 
 
 class Container(Registry):
@@ -230,7 +231,8 @@ class Container(Registry):
         return [failure for failure in failures if failure is not None]
 
     async def _end(self, life: Life, deadline: float) -> Exception | None:
-        failure = await life.stop((deadline - asyncio.get_running_loop().time()) * SHARE)
+        left = deadline - asyncio.get_running_loop().time()
+        failure = await life.stop(max(left * SHARE, LEAST_SECONDS))
         if failure is not None:
             log.error("container.stop", container=self.name, component=life.resource.id, error=repr(failure))
         return failure

@@ -22,7 +22,8 @@ class Wiring:
         if component.kind is Kind.VALUE:
             self._given[key] = providers.Object(component.make())
             return
-        factory = providers.Factory(component.make, **{name: self._given[needed] for name, needed in needs.items()})
+        factory = providers.Factory(component.make)
+        factory.add_kwargs(**{name: self._given[needed] for name, needed in needs.items()})
         if Kind.FACTORY not in kinds:
             # Only what factories make is awaited before it is handed on: a component may well be a future.
             factory.disable_async_mode()
