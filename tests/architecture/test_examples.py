@@ -35,3 +35,16 @@ def test_every_component_has_a_page_with_an_example() -> None:
     pages = {path.stem for path in (ROOT / "docs" / "components").glob("*.md")}
     assert {"bus", "effects", "history", "state"} <= pages
     assert len(EXAMPLES) >= len(pages)
+
+
+def test_the_index_leads_to_every_page_and_shows_every_zone() -> None:
+    """Each page is linked, and each word, primitive and zone of the design has an example below its name."""
+    index = (ROOT / "docs" / "components" / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs" / "components").glob("*.md")} - {"README.md"}
+    assert pages <= set(re.findall(r"\]\((\w+\.md)\)", index))
+    sections = dict(re.findall(r"^#{2,3} ([^\n]+)\n(.*?)(?=^#{2,3} |\Z)", index, re.S | re.M))
+    for zone in ("State and event", "Execution and dependency", "Perspective and synchronization", "Effect and aspect"):
+        assert "```python" in sections[zone], zone
+    assert "```python" in sections["Primitives"]
+    for word in ("Observer", "Command", "Strategy"):
+        assert f"**{word}.**" in sections["Primitives"]
