@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Some of the fields: nothing else is looked up, validated or computed; lazy ones when they are looked at."""
 
+import copy
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -62,7 +64,7 @@ class View(Perspective):
         return f"{self.tail} late" if self.late else ""
 
 
-STATE = {
+STATE: dict[str, Any] = {
     "tail": "N1",
     "late_by": {"minutes": 20},
     "seats": 180,
@@ -107,6 +109,22 @@ def test_an_object_of_some_fields_reads_the_others_when_they_are_looked_at() -> 
     assert work(lambda: (view.late, view.late, view.delay)) == {"late": 1, "delay": 1}
     assert view.model_dump() == {"tail": "N1", "late": True}
     assert repr(view) == "View(tail='N1', delay=20)"
+
+
+def test_views_of_computed_fields_are_equal_when_these_are() -> None:
+    """They hold nothing else; the same fields in a pickle."""
+    late, later, early = ({**STATE, "late_by": {"minutes": minutes}} for minutes in (20, 21, 1))
+    assert View.view(late, fields=["late"]) == View.view(later, fields=["late"])
+    assert View.view(late, fields=["late"]) != View.view(early, fields=["late"])
+    assert View.view(late, fields=["past.long"]) != View.view({**late, "past": STATE["past"][:1]}, fields=["past.long"])
+    assert pickle.loads(pickle.dumps(View.view(late, fields=["late"]))).late  # noqa: S301 - our own
+
+
+def test_a_copy_holds_lazy_fields_too() -> None:
+    """They are read before the state is let go."""
+    for copied in (copy.copy(View.view(STATE)), copy.deepcopy(View.view(STATE)), View.view(STATE).model_copy()):
+        assert copied.leg == Leg(origin="EWR", miles=1400)
+        assert copied == View.view(STATE)
 
 
 def test_lazy_fields_are_read_on_first_access() -> None:

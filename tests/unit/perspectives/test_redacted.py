@@ -44,9 +44,20 @@ class Aircraft(Perspective):
         return 0.9 * self.price
 
     @computed
+    def licensed(self) -> bool:
+        """From what is hidden inside of another view."""
+        return all(pilot.licence for pilot in self.pilots)
+
+    @computed
     def lowest(self) -> Annotated[float, Redacted("accounts:read")]:
         """Hidden by itself, from what all may see."""
         return float(len(self.tail))
+
+
+class Coded(Perspective):
+    """Whose secrets are keys."""
+
+    codes: Annotated[dict[str, int], Redacted("crew:read")]
 
 
 STATE = {
@@ -58,7 +69,7 @@ STATE = {
 }
 WHOLE = {
     "tail": "N1", "code": HIJACKED, "price": 100.0, "pilots": [{"name": "ann", "licence": HIJACKED}],
-    "captain": {"name": "bob", "licence": HIJACKED}, "worth": 90.0, "lowest": 2.0,
+    "captain": {"name": "bob", "licence": HIJACKED}, "worth": 90.0, "licensed": True, "lowest": 2.0,
 }  # fmt: skip
 PUBLIC = {"tail": "N1", "code": "***", "pilots": [{"name": "ann"}], "captain": {"name": "bob"}}
 
@@ -92,7 +103,8 @@ def test_a_reader_sees_what_the_scopes_allow(viewer: Principal | None, wanted: d
 
 def test_hidden_fields_are_not_even_read() -> None:
     """A state in which they are wrong, or missing, is shown to those who do not see them."""
-    assert Aircraft.dump({"tail": "N1", "price": "a lot"}) == {**PUBLIC, "pilots": [], "captain": None}
+    shown = {**PUBLIC, "pilots": [], "captain": None, "licensed": True}  # all of none
+    assert Aircraft.dump({"tail": "N1", "price": "a lot"}) == shown
 
 
 def test_asking_for_a_hidden_field_does_not_show_it() -> None:
@@ -111,6 +123,7 @@ def test_looking_at_a_hidden_field_of_an_object_is_forbidden() -> None:
         (Aircraft.view(STATE, fields=["tail"]), "code", "Aircraft.code is shown"),
         (view, "price", "Aircraft.price is shown to readers with scope accounts:read"),
         (view, "worth", "Aircraft.price is shown"),
+        (view, "licensed", "Pilot.licence is shown"),
         (view, "lowest", "Aircraft.lowest is shown to readers with scope accounts:read"),
     ):
         with pytest.raises(Forbidden, match=says):
@@ -130,6 +143,10 @@ def test_secrets_are_in_no_repr_and_no_error() -> None:
             look(bad, viewer=reader("*"))
         assert [fault["path"] for fault in raised.value.errors] == ["/code", "/pilots/0/licence"]
         assert HIJACKED not in f"{raised.value} {raised.value.errors} {raised.value.problem()}"
+    keyed = {**STATE, "codes": {HIJACKED: "x"}}
+    with pytest.raises(SchemaMismatch) as raised:
+        Coded.dump(keyed, viewer=reader("*"))
+    assert raised.value.errors == [{"path": "/codes", "detail": "is not valid; the field is redacted"}]
     with pytest.raises(ValueError, match="Pilot") as constructed:
         Pilot.model_validate({"name": "ann", "licence": [HIJACKED]})
     assert HIJACKED not in str(constructed.value)

@@ -51,6 +51,13 @@ class Seen(Perspective):
         return self.fuel < 100
 
 
+class Kept(Perspective):
+    """With a field that is not shown before one that is."""
+
+    b: int = Field(exclude=True)
+    a: int
+
+
 STATE: dict[str, Any] = {
     "tailnum": "N14228",
     "tail": "of something else",
@@ -116,6 +123,8 @@ def test_views_are_equal_when_what_they_read_is() -> None:
     assert Seen.view(STATE) == Seen.view({**STATE, "owner": "somebody"})
     assert Seen.view(STATE) != Seen.view({**STATE, "fuel": 41.0})
     assert hash(Leg.view(STATE["leg"])) == hash(Leg(origin="EWR", miles=997))
+    assert Kept.view({"b": 1, "a": 2}) == Kept(b=1, a=2)
+    assert hash(Kept.view({"b": 1, "a": 2})) == hash(Kept(b=1, a=2))
     assert Leg.view(STATE["leg"]) != Leg.view(STATE["leg"], fields=["miles"])
 
 
@@ -255,6 +264,14 @@ def test_in_a_stream_an_error_comes_in_the_place_of_its_state() -> None:
     with pytest.raises(SchemaMismatch, match="/n"):
         next(stream)
 
+    class Raises(Perspective):
+        n: Annotated[float, AfterValidator(lambda value: 1 / value)]
+
+    shares = Raises.many([{"n": 2}, {"n": 0}])
+    assert next(shares) == {"n": 0.5}
+    with pytest.raises(ZeroDivisionError):
+        next(shares)
+
 
 async def test_many_takes_asynchronous_iterables() -> None:
     """Each view is given before the next state is asked for."""
@@ -354,6 +371,7 @@ def test_what_a_view_of_some_fields_could_not_honour_is_refused() -> None:
     wrong("leave `extra`", model_config={"extra": "allow"})
     with pytest.warns(UserWarning, match="shadows"):
         wrong("view is a method", __annotations__={"view": int})
+    wrong("dump is a method", dump=classmethod(lambda cls, state: {}))
     wrong("stands inside of the type", __annotations__={"n": list[Annotated[int, Source("m")]]})
     wrong("made from other fields", __annotations__={"n": int}, n=Field(default_factory=lambda data: 1))
     wrong("Lazy is for what is read", n=computed(lazy_result))

@@ -22,7 +22,7 @@ class Perspective(Seen):
     computed. `viewer` is the reader; without one, whatever is `Redacted` for anybody is hidden.
 
     Errors: Misconfigured as the class is made or first used; SchemaMismatch where a state does not fit, with the path of each
-    fault and without values; Invalid for fields that are not shown; Forbidden for hidden ones that are looked at.
+    fault, and no value of a redacted field; Invalid for fields that are not shown; Forbidden for hidden ones that are looked at.
     """
 
     @classmethod
@@ -117,4 +117,4 @@ class Perspective(Seen):
         return whole_plan(cls, None, frozenset()).dump(state)
 
 
-RESERVED = frozenset(name for name in (*vars(Seen), *vars(Perspective)) if not name.startswith("__"))
+RESERVED = frozenset(name for name in (*vars(Seen), *vars(Perspective)) if not name.startswith(("_", "model_")))

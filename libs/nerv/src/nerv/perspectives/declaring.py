@@ -21,6 +21,7 @@ COMPARED = (Identifier, Ignored, Tolerance)  # of which a field has one at most
 STORED = (Source, Lazy, Identifier)  # that say nothing of what is computed
 NUMBERS = (int, float)
 KEYS = (str, int)
+OURS = "_serialize"  # the one serializer of a model that views have
 CLASSES = 4096  # whose declarations are kept; classes are few, and made at import
 
 
@@ -93,7 +94,7 @@ def check_class(cls: type[BaseModel], reserved: frozenset[str]) -> None:
     """Refuse what a view of some of the fields could not honour, or would read in two ways. Raises Misconfigured."""
     decorators = cls.__pydantic_decorators__
     validators = [*decorators.field_validators, *decorators.model_validators, *decorators.validators]
-    serializers = [*decorators.field_serializers, *(set(decorators.model_serializers) - reserved)]
+    serializers = [*decorators.field_serializers, *(set(decorators.model_serializers) - {OURS})]
     for name in [*validators, *serializers, *decorators.root_validators]:
         raise Misconfigured(
             f"{cls.__name__}.{name} is a validator or serializer of the model; a view may hold some of the fields only: "
@@ -105,9 +106,9 @@ def check_class(cls: type[BaseModel], reserved: frozenset[str]) -> None:
         )
     if cls.model_config.get("extra") != "ignore":
         raise Misconfigured(f"{cls.__name__}: a view shows the fields that it declares; leave `extra` as it is")
-    for name in reserved.intersection([*cls.model_fields, *cls.model_computed_fields]):
+    for name in sorted(reserved.intersection([*cls.model_fields, *vars(cls)])):
         raise Misconfigured(
-            f'{cls.__name__}.{name} is a method of views; name the field otherwise, with Source("{name}")'
+            f'{cls.__name__}.{name} is a method of views; name a field otherwise, with Source("{name}")'
         )
 
 

@@ -20,7 +20,7 @@ from nerv.perspectives.declaring import Declared, fields_of, replaced
 from nerv.perspectives.markers import Lazy, Redacted
 from nerv.perspectives.reading import Reading, typed_dict
 from nerv.perspectives.seen import Seen, V, made
-from nerv.perspectives.selecting import Selection, as_fields, missing, nested, redacted_of, selected
+from nerv.perspectives.selecting import Selection, as_fields, missing, nested, redacted_of, scopes_of, selected
 from nerv.types.principal import Principal
 
 PLANS = 1024  # compiled ones that are kept; readers choose fields, so there may be any number
@@ -53,7 +53,9 @@ class Plan(Generic[V]):
         self._stored = [one for one in visible if one.info is not None and one.name in below]
         self._computed = [one.name for one in visible if one.info is None and one.name in below]
         unseen = [one.name for one in visible if not one.shown and selection is None]
-        self.read = (*(one.name for one in self._stored), *unseen)
+        # What a view holds: of some fields also what is computed, for it may not hold what that is computed from.
+        self.stored = (*(one.name for one in self._stored), *unseen)
+        self.computed = () if selection is None else tuple(self._computed)
         self._singles: dict[str, Reading] = {}
 
     def require(self, name: str) -> None:
@@ -129,6 +131,8 @@ class Plan(Generic[V]):
         def below(name: str) -> Callable[[type], Any]:
             return lambda kind: self._shape_below(name, kind, (*outer, self))
 
+        # What is computed is left out when its inputs are hidden, which shows only when it is computed.
+        hides = bool(self._lacked & scopes_of(self._owner))
         shown: dict[str, Any] = {}
         for name in self._below:
             declared = self._fields[name]
@@ -137,14 +141,13 @@ class Plan(Generic[V]):
             elif declared.info is not None and name not in self._hidden:
                 shown[name] = _output(replaced(declared.annotation, below(name)), declared.info)
             elif declared.info is None and name not in self._hidden:
-                # Its inputs may be hidden, which shows only when it is computed.
-                shown[name] = NotRequired[declared.annotation] if self._hidden else declared.annotation
+                shown[name] = NotRequired[declared.annotation] if hides else declared.annotation
         return typed_dict(self._owner.__name__, self._owner.model_config, shown, self._owner.__doc__)
 
     def _load_all(self, states: list[Any]) -> tuple[list[dict[str, Any]], Exception | None]:
         """The states up to one that cannot be shown, and why not."""
         if not (self._computed or self._masks):
-            with suppress(ValidationError):  # whose it is shows below
+            with suppress(Exception):  # which state it comes from shows below, and what it is
                 return self._loading.read_all(states), None
         loaded: list[dict[str, Any]] = []
         try:
@@ -211,8 +214,10 @@ class Plan(Generic[V]):
     def _mismatch(self, error: ValidationError) -> SchemaMismatch:
         secret, faults = redacted_of(self._owner), faults_of(error)
         for fault in faults:
-            if secret.intersection(fault["path"].split("/")):  # a validator may have put the value into its text
-                fault["detail"] = "is not valid; the field is redacted"
+            parts = fault["path"].split("/")
+            within = [place for place, part in enumerate(parts) if part in secret]
+            if within:  # a validator may have put the value into its text, and below there may be keys
+                fault.update(path="/".join(parts[: within[0] + 1]), detail="is not valid; the field is redacted")
         first = faults[0]
         name = self._owner.__name__
         return SchemaMismatch(f"a state does not fit {name}: {first['path']}: {first['detail']}", errors=faults)

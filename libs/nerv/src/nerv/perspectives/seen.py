@@ -1,45 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """A view as an object: it reads its fields from the state, some at once, the others when they are first looked at."""
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
 
+from nerv.errors import Forbidden
 from nerv.perspectives.declaring import fields_of
 from nerv.perspectives.markers import Redacted
+
+if TYPE_CHECKING:
+    from nerv.perspectives.plan import Plan
 
 HIDDEN = "<redacted>"
 V = TypeVar("V", bound="Seen")
 _set = object.__setattr__  # a view is frozen, to everybody else
 
 
-class Reader(Protocol):
-    """How the views of one kind are read from states; it is `nerv.perspectives.plan.Plan`."""
-
-    @property
-    def read(self) -> tuple[str, ...]:
-        """The fields that a view consists of."""
-        ...
-
-    def require(self, name: str) -> None:
-        """Raises Forbidden for a field that is hidden from the reader."""
-        ...
-
-    def one(self, state: Any, name: str) -> Any:
-        """The value of one field."""
-        ...
-
-    def load(self, state: Any) -> dict[str, Any]:
-        """All that is shown, by name."""
-        ...
-
-    def show(self, data: dict[str, Any], mode: str) -> dict[str, Any]:
-        """What was loaded, as pydantic dumps it in a mode."""
-        ...
-
-
 class Seen(BaseModel):
-    """The mechanics of a view. Views are equal when what they read is; a copy or pickle holds that, and not the state."""
+    """The mechanics of a view. Views are equal when what they hold is; a copy or pickle holds that, and not the state."""
 
     __slots__ = ("_reader", "_state")  # neither is set in one that was made by hand, is a copy, or comes from a pickle
 
@@ -69,7 +49,7 @@ class Seen(BaseModel):
         return _values(self) == _values(other)
 
     def __hash__(self) -> int:
-        return hash((type(self), *_values(self).items()))
+        return hash((type(self), frozenset(_values(self).items())))
 
     def __repr_args__(self) -> Any:
         """What was read; of what is redacted for anybody, that it was."""
@@ -82,6 +62,14 @@ class Seen(BaseModel):
         _values(self)
         return super().__getstate__()
 
+    def __copy__(self) -> Self:
+        _values(self)
+        return super().__copy__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        _values(self)
+        return super().__deepcopy__(memo)
+
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
         reader = _reader(self)
@@ -90,7 +78,7 @@ class Seen(BaseModel):
         return _redacted(type(self), handler(self))
 
 
-def made(cls: type[V], reader: Reader, state: Any, data: dict[str, Any]) -> V:
+def made(cls: type[V], reader: "Plan[Any]", state: Any, data: dict[str, Any]) -> V:
     """A view that holds `data`, which was validated, and reads the rest from the state when it is looked at."""
     view = cls.__new__(cls)
     _set(view, "__dict__", data)
@@ -102,15 +90,21 @@ def made(cls: type[V], reader: Reader, state: Any, data: dict[str, Any]) -> V:
     return view
 
 
-def _reader(view: Seen) -> Reader | None:
-    found: Reader | None = getattr(view, "_reader", None)
+def _reader(view: Seen) -> "Plan[Any] | None":
+    found: Plan[Any] | None = getattr(view, "_reader", None)
     return found
 
 
 def _values(view: Seen) -> dict[str, Any]:
+    """What a view holds, read now as far as it was not; of what is computed from something hidden, nothing."""
     reader = _reader(view)
-    names = reader.read if reader else [name for name in type(view).model_fields if name in view.__dict__]
-    return {name: getattr(view, name) for name in names}
+    if reader is None:
+        return {name: view.__dict__[name] for name in type(view).model_fields if name in view.__dict__}
+    found = {name: getattr(view, name) for name in reader.stored}
+    for name in reader.computed:
+        with suppress(Forbidden):
+            found[name] = getattr(view, name)
+    return found
 
 
 def _redacted(cls: type[Seen], data: dict[str, Any]) -> dict[str, Any]:
