@@ -83,6 +83,9 @@ class Router:
         groups: dict[int, list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
             groups[self.partition(request.stream)].append(index)
+        if len(groups) == 1:
+            [partition] = groups
+            return await self._append_to(partition, requests, headers)
         answers = await asyncio.gather(
             *(self._append_to(p, [requests[i] for i in indexes], headers) for p, indexes in groups.items())
         )
@@ -92,7 +95,7 @@ class Router:
         return [outcomes[i] for i in range(len(requests))]
 
     async def _append_to(
-        self, partition: int, requests: list[AppendRequest], headers: Mapping[str, str]
+        self, partition: int, requests: Sequence[AppendRequest], headers: Mapping[str, str]
     ) -> list[AppendOutcome]:
         async def attempt() -> list[AppendOutcome]:
             owner = self.owner(partition)

@@ -23,6 +23,8 @@ from nerv_temporal.records import Closing, Fence, Record, parse
 log = structlog.get_logger(__name__)
 
 CATCH_UP_POLL = 0.02  # s
+LEADER_SECONDS = 15.0  # for a partition of history to have a leader
+LEADER_POLL = 0.2
 CHUNK = 500  # records applied before the loop may do something else
 
 
@@ -132,6 +134,17 @@ class Tail:
             watcher.set()
 
     async def _bounds(self) -> dict[int, tuple[int, int]]:
+        # A topic that was made a moment ago, or moves, has no leader for a while.
+        deadline = time.monotonic() + LEADER_SECONDS
+        while True:
+            try:
+                return await self._bounds_now()
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(LEADER_POLL)
+
+    async def _bounds_now(self) -> dict[int, tuple[int, int]]:
         async with BatchConsumer(self._settings, f"{self._client_id}-bounds", f"{self._client_id}-bounds") as consumer:
             return {p: await consumer.bounds((self._topic, p)) for p in range(self._count)}
 

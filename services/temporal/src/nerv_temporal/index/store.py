@@ -33,6 +33,8 @@ from nerv_temporal.model import Stored
 
 log = structlog.get_logger(__name__)
 
+STREAMS = 50_000  # whose state is at hand; some 15 MB
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
@@ -54,6 +56,7 @@ class Index:
         self.database = Database(path, counted=counted)
         self.snapshots = Snapshots(self.database)
         self._partitions: dict[int, PartitionState] = {}
+        self._streams: dict[str, StreamState] = {}  # as the database has them, of those asked for lately
         self._topic_id = topic_id
         found = self.database.get(keys.META)
         if found is not None and found != keys.meta(topic_id):
@@ -68,7 +71,7 @@ class Index:
         """Delete everything and begin again for the same topic: the tail fills it from Kafka."""
         log.warning("index.discarded", reason=reason)
         self.database.discard()
-        self._partitions = {}
+        self._partitions, self._streams = {}, {}
         self.database.put(keys.META, keys.meta(self._topic_id))
 
     def partition(self, partition: int) -> PartitionState:
@@ -86,7 +89,13 @@ class Index:
 
     def stream(self, stream: str) -> StreamState:
         """The stream as a whole; version 0 when it does not exist."""
-        return unpack_stream(self.database.get(stream_key(stream)))
+        found = self._streams.get(stream)
+        if found is None:
+            found = unpack_stream(self.database.get(stream_key(stream)))
+            if len(self._streams) >= STREAMS:
+                self._streams.clear()
+            self._streams[stream] = found
+        return found
 
     def mark(self, stream: str) -> str | None:
         """The type of the last event that deleted, reopened or tombstoned the stream, or None."""
@@ -129,6 +138,7 @@ class Index:
         )
         self.database.write(batch)
         self._partitions[partition] = state
+        self._streams.update(streams)
 
     def _note(self, batch: WriteBatch, streams: dict[str, StreamState], event: Event[bytes]) -> None:
         stream, version, time_us = event.stream, event.sequence or 0, to_us(event.time)
