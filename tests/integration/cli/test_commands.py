@@ -99,6 +99,58 @@ async def test_append_history_and_state(mesh: LocalMesh) -> None:
     assert "balance: 5" in (await nerv(mesh, "state", "account-ann", "--known-at", "now")).out
 
 
+async def test_history_of_many_streams_types_versions_and_what_comes(mesh: LocalMesh) -> None:
+    """A category in the order of recording, by type and stream, with who and why, and followed until enough has come."""
+    for name, amount in (("dan", 1), ("eve", 2), ("dan", 3)):
+        data = json.dumps({"account": name, "amount": amount})
+        done = await nerv(
+            mesh, "append", f"account-{name}", data, "--type", "account.deposited.v1", "--source", "teller/7"
+        )
+        assert done.code == 0, done.err
+    of_two = ("--category", "account", "--stream", "account-dan", "--stream", "account-ev*")
+    listed = await nerv(mesh, "history", *of_two, "--json")
+    assert [(line["subject"], line["sequence"]) for line in listed.lines] == [
+        ("account-dan", "1"),
+        ("account-eve", "1"),
+        ("account-dan", "2"),
+    ]
+    assert (await nerv(mesh, "history", *of_two, "--type", "account.w*", "--json")).lines == []
+    newest = await nerv(mesh, "history", *of_two, "--backward", "--limit", "1", "--json")
+    assert [line["data"]["amount"] for line in newest.lines] == [3]
+    followed = await nerv(mesh, "history", *of_two, "--follow", "--limit", "3", "--json")
+    assert followed.lines == listed.lines
+    spoken = await nerv(mesh, "history", "account-dan", "--follow", "--limit", "2")
+    assert [line.split("  ")[1] for line in spoken.out.splitlines()] == ["account-dan@1", "account-dan@2"]
+    versions = await nerv(mesh, "history", "account-dan", "--versions", COLUMNS="80")
+    assert "teller/7" in versions.out
+    assert max(map(len, versions.out.splitlines())) <= 80
+    for wrong in ((), ("account-dan", "--all"), ("account-dan", "--from", "-1"), ("--all", "--follow", "--versions")):
+        refused = await nerv(mesh, "history", *wrong)
+        assert (refused.code, bool(refused.err)) == (2, True), wrong
+
+
+async def test_states_of_a_category_and_what_changed(mesh: LocalMesh) -> None:
+    """One row a stream, all as of one instant; a change as a row with what was and what is."""
+    for amount in (5, 7):
+        data = json.dumps({"account": "fay", "amount": amount})
+        await nerv(mesh, "append", "account-fay", data, "--type", "account.deposited.v1")
+    rows = (await nerv(mesh, "state", "--category", "account", "--json")).lines
+    assert {row["stream"]: row["state"] for row in rows}["account-fay"] == {"balance": 12, "deposits": 2}
+    assert len({row["known_at"] for row in rows}) == 1
+    assert "account-fay" in (await nerv(mesh, "state", "--category", "account")).out
+    diff = await nerv(mesh, "state", "account-fay", "--diff", "1", "2", "--json")
+    assert diff.json["changes"][0] == {"path": ["balance"], "old": 5, "new": 12}
+    shown = await nerv(mesh, "state", "account-fay", "--diff", "1", "2")
+    assert "from version 1 to version 2" in shown.out
+    assert "balance" in shown.out
+    assert "nothing changed" in (await nerv(mesh, "state", "account-fay", "--diff", "2", "2")).out
+    by = await nerv(mesh, "state", "account-fay", "--diff", "2013-01-01T00:00Z", "now", "--by", "known-at", "--json")
+    assert by.json["changes"][0] == {"path": ["balance"], "new": 12}
+    for wrong in ((), ("account-fay", "--diff", "1", "2", "--by", "size"), ("--category", "account", "--version", "1")):
+        refused = await nerv(mesh, "state", *wrong)
+        assert (refused.code, bool(refused.err)) == (2, True), wrong
+
+
 async def test_publish_consume_and_view(mesh: LocalMesh, prefix: str) -> None:
     """Events from a file reach the topic, the reaction, the stream and the read model."""
     topic = f"{prefix}.account.v1"

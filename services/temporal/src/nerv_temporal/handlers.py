@@ -8,7 +8,8 @@ from nerv.service.describe import describe
 from nerv_temporal.api.appending import append, append_batch
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.partitions import partitions, positions
-from nerv_temporal.api.reading import read_many, read_stream, state
+from nerv_temporal.api.reading import read_many, read_stream
+from nerv_temporal.api.states import diff, state, states
 
 
 async def well_known(request: Request[Deps]) -> Response:
@@ -32,6 +33,8 @@ ROUTES = (
     Route("POST", "/v1/streams/{stream:path}/events", append, "streams:append"),
     Route("GET", "/v1/streams/{stream:path}/events", read_stream, "streams:read"),
     Route("GET", "/v1/streams/{stream:path}/state", state, "streams:read"),
+    Route("GET", "/v1/streams/{stream:path}/diff", diff, "streams:read"),
+    Route("GET", "/v1/streams/states", states, "streams:read"),
     Route("GET", "/v1/partitions", partitions, "streams:read"),
     Route("POST", "/v1/partitions/positions", positions, "streams:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),

@@ -159,13 +159,14 @@ class StreamReader:
 def first_recorded(index: Index, stream: str, instant_us: int) -> int:
     """The first version recorded at the instant or later: recorded time grows with the version."""
     low, high = 1, index.version(stream) + 1
+    middle = high - 1  # the last one first: as a rule the instant is later than all there is
     while low < high:
-        middle = (low + high) // 2
         event = index.event(stream, middle)
         if event is not None and event.recorded_time_us < instant_us:
             low = middle + 1
         else:
             high = middle
+        middle = (low + high) // 2
     return low
 
 

@@ -42,6 +42,7 @@ class Tail:
         self._count = partitions
         self.index = index
         self._moved: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._closed: dict[int, int] = defaultdict(int)
         self._watchers: dict[int, set[asyncio.Event]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self._consumer: BatchConsumer | None = None
@@ -91,6 +92,13 @@ class Tail:
             for partition in watched:
                 self._watchers[partition].discard(moved)
 
+    def complete_until(self, partition: int) -> int:
+        """The instant (microseconds) by which all that was recorded is in the index, whatever comes.
+
+        Recorded time grows with the offset, but the events of a tick share theirs and may come in parts.
+        """
+        return max(self._closed[partition], self.index.partition(partition).recorded_us - 1)
+
     async def reached(self, partition: int, offset: int, seconds: float) -> None:
         """Wait until the index covers `offset`. Raises Unavailable when time is up."""
         deadline = time.monotonic() + seconds
@@ -123,6 +131,7 @@ class Tail:
                 address = record.address
             elif isinstance(record, Closing):
                 recorded = max(recorded, record.known_at_us)
+                self._closed[partition] = max(self._closed[partition], record.known_at_us)
             else:
                 events.append((offset, Stored(record, content_digest(record))))
                 if record.recorded_time is not None:

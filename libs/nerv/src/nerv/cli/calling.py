@@ -74,9 +74,12 @@ def usage(error: NervError) -> typer.Exit:
 
 
 def instant(text: str | None, option: str) -> datetime | None:
+    """An instant of the command line, or None. Ends the command when it is none."""
+    return None if text is None else moment(text, option)
+
+
+def moment(text: str, option: str) -> datetime:
     """An instant of the command line. Ends the command when it is none."""
-    if text is None:
-        return None
     if text == "now":
         return utc_now()
     try:
@@ -87,7 +90,12 @@ def instant(text: str | None, option: str) -> datetime | None:
 
 def say_json(document: Any) -> None:
     """One document on one line."""
-    sys.stdout.buffer.write(orjson.dumps(document, default=str) + b"\n")
+    say_bytes(orjson.dumps(document, default=str))
+
+
+def say_bytes(line: bytes) -> None:
+    """One line."""
+    sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
 
 

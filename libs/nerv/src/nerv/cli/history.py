@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`nerv append`, `nerv history` and `nerv state`."""
+"""`nerv append` and `nerv history`."""
 
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, NamedTuple
 
-import orjson
 import typer
 
-from nerv.cli.calling import AsJson, AsOf, KnownAt, call, console, fail, instant, say_json, usage
-from nerv.cli.show import table, tree
+from nerv.cli.calling import AsJson, AsOf, KnownAt, call, console, fail, instant, say_bytes, say_json, usage
+from nerv.cli.events import event_row, line, version_row
+from nerv.cli.show import table
 from nerv.client import Client
-from nerv.cloudevents.json_format import to_structured
-from nerv.errors import NervError
-from nerv.protocols import Appended, AppendRequest, Expected, ReadQuery
-from nerv.types import Event, check_id, format_instant, new_event_id, parse_instant, utc_now
+from nerv.cloudevents import to_json_line
+from nerv.errors import Invalid, NervError
+from nerv.protocols import Appended, AppendRequest, Expected, Followed, ReadQuery
+from nerv.types import Event, check_id, check_version, format_instant, new_event_id, parse_instant, utc_now
 
 Stream = Annotated[str, typer.Argument(help="The stream, such as aircraft-N14228.")]
+
+SHOWN = 200  # events of a table, where nobody says how many
 
 
 def append(
@@ -64,69 +70,113 @@ def append(
 
 
 def history(
-    stream: Stream,
-    first: Annotated[int, typer.Option("--from", min=1, help="First version.")] = 1,
+    stream: Annotated[str | None, typer.Argument(help="The stream, such as aircraft-N14228.")] = None,
+    category: Annotated[
+        str | None, typer.Option(help="All streams of a category instead, as they were recorded.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All streams instead, as they were recorded.")] = False,
+    first: Annotated[str, typer.Option("--from", help="First version, or first recorded instant.")] = "1",
     last: Annotated[int | None, typer.Option("--to", min=1, help="Last version.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many events.")] = None,
     backward: Annotated[bool, typer.Option("--backward", help="The newest first.")] = False,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Only this type; account.* is all that begin so. Repeat for more."),
+    ] = None,
+    streams: Annotated[
+        list[str] | None,
+        typer.Option("--stream", help="Of many streams only this one, or those that begin so: plane-N1*."),
+    ] = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Also a stream that was deleted.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+    versions: Annotated[
+        bool, typer.Option("--versions", help="Who wrote each version, when, and because of what.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the events of a stream. With --json each is a CloudEvent on a line."""
+    """Print the events of a stream, of a category or of all streams. With --json each is a CloudEvent on a line."""
+    if [stream is not None, category is not None, every].count(True) != 1:
+        raise usage(Invalid("name a stream, or say --category NAME or --all"))
+    if versions and (follow or as_json):
+        raise usage(Invalid("--versions is a table: leave out --follow and --json, whose lines have all of it"))
+    version, recorded_from = _first(first)
     query = ReadQuery(
-        from_version=first,
+        from_version=version,
         to_version=last,
         limit=limit,
         backward=backward,
+        types=frozenset(types or ()),
+        streams=frozenset(streams or ()),
         as_of=instant(as_of, "--as-of"),
         known_at=instant(known_at, "--known-at"),
+        recorded_from=recorded_from,
+        deleted=deleted,
     )
+    of = _Of(stream, category)
+    if follow:
+        call(lambda client: _follow(client, of, query, as_json))
+    elif as_json:
+        call(lambda client: _lines(client, of, query))
+    else:
+        _show(of, query, versions)
+
+
+class _Of(NamedTuple):
+    stream: str | None
+    category: str | None
+
+    @property
+    def title(self) -> str:
+        return self.stream or (f"category {self.category}" if self.category else "all streams")
+
+    def read(self, client: Client, query: ReadQuery) -> AsyncIterator[Event[bytes]]:
+        if self.stream is None:
+            return client.streams.read_category(self.category, query)
+        return client.streams.read(self.stream, query)
+
+    def follow(self, client: Client, query: ReadQuery) -> AsyncGenerator[Followed, None]:
+        if self.stream is None:
+            return client.streams.subscribe_category(self.category, query=query)
+        return client.streams.subscribe(self.stream, query=query)
+
+
+def _first(text: str) -> tuple[int, datetime | None]:
+    try:
+        if text.isascii() and text.isdigit():
+            return check_version(int(text[:40]), "--from"), None
+        return 1, utc_now() if text == "now" else parse_instant(text)
+    except NervError as error:
+        raise usage(Invalid(f"--from is a version or an instant: {error.detail}")) from None
+
+
+async def _lines(client: Client, of: _Of, query: ReadQuery) -> None:
+    async for event in of.read(client, query):
+        say_bytes(to_json_line(event))
+
+
+async def _follow(client: Client, of: _Of, query: ReadQuery, as_json: bool) -> None:
+    out = console()
+    async with aclosing(of.follow(client, query)) as subscription:
+        async for followed in subscription:
+            if as_json:
+                say_bytes(to_json_line(followed.event))
+            else:
+                out.print(line(followed.event), soft_wrap=True)
+
+
+def _show(of: _Of, query: ReadQuery, versions: bool) -> None:
+    bounded = query if query.limit is not None else replace(query, limit=SHOWN + 1)
 
     async def work(client: Client) -> list[Event[bytes]]:
-        if as_json:
-            async for event in client.streams.read(stream, query):
-                say_json(to_structured(event))
-            return []
-        return [event async for event in client.streams.read(stream, query)]
+        return [event async for event in of.read(client, bounded)]
 
     events = call(work)
-    if not as_json:
-        console().print(table(f"{stream}: {len(events)} events", [_row(event) for event in events]))
-
-
-def _row(event: Event[bytes]) -> dict[str, Any]:
-    try:
-        data = orjson.loads(event.data) if event.data else None
-    except orjson.JSONDecodeError:
-        data = f"{len(event.data)} bytes"
-    when = event.time.strftime("%Y-%m-%d %H:%M:%S")
-    return {"version": event.sequence, "happened": when, "type": event.type, "data": data}
-
-
-def state(
-    stream: Stream,
-    version: Annotated[int | None, typer.Option(min=0, help="As of this version.")] = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
-    projection: Annotated[
-        str | None, typer.Option(help="Which projection folds it; by default the one of the stream's category.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """The state of a stream, folded from its history."""
-    happened, known = instant(as_of, "--as-of"), instant(known_at, "--known-at")
-    found = call(
-        lambda client: client.streams.state(
-            stream, projection=projection, version=version, as_of=happened, known_at=known
-        )
-    )
-    if as_json:
-        say_json(found)
-        return
-    bounds = ", ".join(f"{name} {found[name]}" for name in ("as_of", "known_at") if found[name])
-    title = f"{stream} at version {found['version']}" + (f" ({bounds})" if bounds else "")
-    if found["state"] is None:
-        console().print(f"{title}: nothing had happened yet", markup=False)
-    else:
-        console().print(tree(title, found["state"]))
+    more = query.limit is None and len(events) > SHOWN
+    events = events[:SHOWN] if more else events
+    row = version_row if versions else event_row
+    title = f"{of.title}: {'the first ' if more else ''}{len(events)} event{'' if len(events) == 1 else 's'}"
+    console().print(table(title, [row(event, named=of.stream is None) for event in events]))
+    if more:
+        console().print("There are more: say --limit, --from or --backward, or --json for all of them.")

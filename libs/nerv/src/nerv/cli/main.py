@@ -24,8 +24,10 @@ COMMANDS = {
     "publish": Entry("nerv.cli.topics:publish", "Publish events to a topic."),
     "consume": Entry("nerv.cli.topics:consume", "Print the events of a topic as they come."),
     "append": Entry("nerv.cli.history:append", "Append an event to a stream."),
-    "history": Entry("nerv.cli.history:history", "Print the events of a stream."),
-    "state": Entry("nerv.cli.history:state", "The state of a stream, now or as of any version or instant."),
+    "history": Entry("nerv.cli.history:history", "Print the events of a stream, of a category or of all; follow them."),
+    "state": Entry(
+        "nerv.cli.states:state", "The state of a stream, at any time; what changed in it; those of a category."
+    ),
     "view": Entry("nerv.cli.views:view", "A read model, now or as of any instant."),
     "sync": Entry("nerv.cli.work:sync", "Make streams equal to a source, or show what would change."),
     "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),

@@ -26,6 +26,7 @@ from nerv.types import Event, format_instant
 
 PROTOBUF = "application/x-protobuf"
 PAGE = 1000  # events a request
+STATES = 500  # states a request
 BATCH = 500  # requests a message
 
 _EXPECT = {
@@ -173,13 +174,84 @@ class Streams:
             | {
                 "projection": projection,
                 "version": version,
-                "as_of": format_instant(as_of) if as_of else None,
-                "known_at": format_instant(known_at) if known_at else None,
+                "as_of": _instant(as_of),
+                "known_at": _instant(known_at),
                 "deleted": "true" if deleted else None,
             },
         )
         document: dict[str, Any] = answer.json()
         return document
+
+    async def states(
+        self,
+        category: str,
+        *,
+        projection: str | None = None,
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+        deleted: bool = False,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The state of each stream of a category, by name: `{stream, version, state, as_of, known_at}`.
+
+        All hold for one recorded instant, which is now unless `known_at` is given; streams that had no event by then, or were
+        deleted, are left out, the latter unless `deleted`.
+        """
+        known, after = _instant(known_at), None
+        while True:
+            query: Query = {
+                **self.positions.params(),
+                "category": category,
+                "projection": projection,
+                "as_of": _instant(as_of),
+                "known_at": known,
+                "deleted": "true" if deleted else None,
+                "after": after,
+                "limit": STATES,
+            }
+            page = (await self._transport.request("temporal", "GET", "/v1/streams/states", query=query)).json()
+            for row in page["states"]:
+                yield {**row, "as_of": page["as_of"], "known_at": page["known_at"]}
+            known, after = page["known_at"], page["next"]
+            if after is None:
+                return
+
+    async def diff(
+        self,
+        stream: str,
+        first: int | datetime,
+        second: int | datetime,
+        *,
+        by: str | None = None,
+        projection: str | None = None,
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+        deleted: bool = False,
+    ) -> dict[str, Any]:
+        """What changed in the state of a stream: `{from, to, changes: [{path, old, new}], ...}`.
+
+        Between two versions, or two instants: of valid time, or of recorded time with `by="known_at"`. `old` is missing from
+        a change where nothing stood, `new` where nothing stands any more.
+        """
+        query = self.positions.params() | {
+            "from": _place(first),
+            "to": _place(second),
+            "by": by,
+            "projection": projection,
+            "as_of": _instant(as_of),
+            "known_at": _instant(known_at),
+            "deleted": "true" if deleted else None,
+        }
+        path = f"/v1/streams/{quote(stream, safe='')}/diff"
+        document: dict[str, Any] = (await self._transport.request("temporal", "GET", path, query=query)).json()
+        return document
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return None if instant is None else format_instant(instant)
+
+
+def _place(place: int | datetime) -> str:
+    return str(place) if isinstance(place, int) else format_instant(place)
 
 
 def _may_repeat(outcome: AppendOutcome) -> bool:
@@ -194,10 +266,10 @@ def query_params(query: ReadQuery) -> dict[str, str | int | None]:
         "direction": "backward" if query.backward else None,
         "types": ",".join(sorted(query.types)) or None,
         "streams": ",".join(sorted(query.streams)) or None,
-        "as_of": format_instant(query.as_of) if query.as_of else None,
-        "known_at": format_instant(query.known_at) if query.known_at else None,
+        "as_of": _instant(query.as_of),
+        "known_at": _instant(query.known_at),
         "deleted": "true" if query.deleted else None,
-        "recorded_from": format_instant(query.recorded_from) if query.recorded_from else None,
+        "recorded_from": _instant(query.recorded_from),
     }
 
 

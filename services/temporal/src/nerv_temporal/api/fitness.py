@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from nerv.cloudevents.proto_format import from_us, to_us
-from nerv.errors import Unavailable
+from nerv.errors import Invalid, Unavailable
 from nerv.history.select import not_future
 from nerv.service import Request
 from nerv.types import format_instant, parse_instant
@@ -38,25 +38,40 @@ async def fit(request: Request[Deps], partitions: Sequence[int], asked: Freshnes
     Raises Invalid for an instant to come, Unavailable when the owners or the index do not get there in time.
     """
     deps = request.deps
-    if asked.known_at is not None:
-        not_future(asked.known_at, deps.clock, SKEW_SECONDS if request.header(FORWARDED) else 0.0)
     await reach(deps, {p: offset for p, offset in asked.min_position.items() if p in partitions})
     open_ones = [p for p in partitions if not _settled(deps, p, asked)]
     points = {}
     if open_ones:
+        if asked.known_at is not None:
+            await _check_past(request, partitions, asked.known_at)
         points = await deps.router.settled(passed_on(request), lambda: _ask(request, open_ones, asked))
         await reach(deps, {p: point.next_offset - 1 for p, point in points.items()})
     here = {p: Point(deps.tail.index.partition(p).next_offset, asked.known_at) for p in partitions}
     return here | points
 
 
+async def _check_past(request: Request[Deps], partitions: Sequence[int], known_at: datetime) -> None:
+    """Raises Invalid for an instant that has come neither by our clock nor by that of any owner that has written."""
+    try:
+        not_future(known_at, request.deps.clock, SKEW_SECONDS if request.header(FORWARDED) else 0.0)
+    except Invalid:
+        if not _recorded_by(request.deps, known_at):
+            await fit(request, partitions, Freshness(Consistency.DEFAULT, {}))
+        if not _recorded_by(request.deps, known_at):
+            raise
+
+
+def _recorded_by(deps: Deps, instant: datetime) -> bool:
+    return any(deps.tail.index.partition(p).recorded_us >= to_us(instant) for p in range(deps.settings.partitions))
+
+
 def _settled(deps: Deps, partition: int, asked: Freshness) -> bool:
     """Whether the index has the answer already: it is asked for no more, or nothing can change what was known then.
 
-    Recorded time grows with the offset, so an index that has something recorded later has everything recorded by then.
+    The latter is for the log to say, not for a clock: what one replica has answered, no other refuses as yet to come.
     """
     if asked.known_at is not None:
-        return deps.tail.index.partition(partition).recorded_us > to_us(asked.known_at)
+        return deps.tail.complete_until(partition) >= to_us(asked.known_at)
     return asked.consistency is Consistency.LOCAL
 
 

@@ -1,33 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading over HTTP: the events of a stream, of many streams, and the state of a stream."""
+"""Reading over HTTP: the events of a stream, and of many."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from pydantic_core import to_jsonable_python
 from starlette.responses import Response, StreamingResponse
 
 from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import from_proto, to_structured
 from nerv.cloudevents.proto_format import to_us
 from nerv.service import Request, respond
-from nerv.service.query import flag, instant, optional_number, refuse_unknown
 from nerv.types import check_id, format_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.fitness import fit, reach
 from nerv_temporal.api.formats import Format
 from nerv_temporal.api.query import (
-    OF_STATE,
     Asked,
     asked_of_many,
     asked_of_stream,
-    freshness,
 )
 from nerv_temporal.index import Index
 from nerv_temporal.positions import Position, Ranges
 from nerv_temporal.reads import LogReader, Reader, StreamReader, first_offset
-from nerv_temporal.states import StateQuery, state_of
 
 SLICES = 40  # that one page looks at, whether or not their events match: an answer comes in bounded time
 PAGE_BYTES = 4 * 1024 * 1024
@@ -85,7 +80,7 @@ def _ranges(index: Index, asked: Asked, ends: Position) -> Ranges:
 def _streamed(
     deps: Deps, asked: Asked, reader: Reader, partitions: Sequence[int], known_at: datetime | None
 ) -> Response:
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"} | _holds_at(known_at)
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"} | holds_at(known_at)
     return StreamingResponse(deps.feeds.open(asked, reader, partitions), 200, headers, asked.format.value)
 
 
@@ -102,7 +97,7 @@ def _page(asked: Asked, reader: Reader, known_at: datetime | None) -> Response:
     if not asked.query.backward:
         position = reader.position
     token = None if reader.done else reader.token
-    headers = _holds_at(known_at) if token is None else {"nerv-next": token, **_holds_at(known_at)}
+    headers = holds_at(known_at) if token is None else {"nerv-next": token, **holds_at(known_at)}
     if asked.format is Format.PROTOBUF:
         message = event_pb2.EventBatch(events=found)
         return Response(message.SerializeToString(), 200, headers, Format.PROTOBUF.value)
@@ -111,20 +106,6 @@ def _page(asked: Asked, reader: Reader, known_at: datetime | None) -> Response:
     )
 
 
-async def state(request: Request[Deps]) -> Response:
-    """GET /v1/streams/{stream}/state: what a projection folds of a stream, as of a version or an instant."""
-    deps = request.deps
-    refuse_unknown(request, OF_STATE)
-    stream = check_id(request.path("stream"), "stream")
-    fresh = freshness(request, deps.settings.partitions)
-    version, as_of = optional_number(request, "version"), instant(request, "as_of")
-    partition = deps.router.partition(stream)
-    known_at = (await fit(request, [partition], fresh))[partition].known_at
-    query = StateQuery(request.query("projection"), version, as_of, known_at, flag(request, "deleted"))
-    found = await state_of(deps.tail.index, deps.app, stream, query)
-    return respond(to_jsonable_python(found), headers={"etag": f'"{found["version"]}"'} | _holds_at(query.known_at))
-
-
-def _holds_at(known_at: datetime | None) -> dict[str, str]:
+def holds_at(known_at: datetime | None) -> dict[str, str]:
     """The recorded instant that an answer holds for: asked as known then, it is the same for ever."""
     return {} if known_at is None else {"nerv-known-at": format_instant(known_at)}
