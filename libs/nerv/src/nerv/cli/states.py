@@ -47,13 +47,11 @@ def state(
     if category is not None:
         if version is not None or diff is not None:
             raise usage(Invalid("a category is shown as of an instant: leave out --version and --diff"))
-        _category(category, {"projection": projection, "as_of": happened, "known_at": known}, as_json)
+        _category(category, bounds, as_json)
     elif diff is not None:
-        _diff(stream or "", diff, by, {"projection": projection, "as_of": happened, "known_at": known}, as_json)
+        _diff(stream or "", diff, by, bounds, as_json)
     else:
-        _one(
-            stream or "", {"projection": projection, "version": version, "as_of": happened, "known_at": known}, as_json
-        )
+        _one(stream or "", bounds | {"version": version}, as_json)
 
 
 def _one(stream: str, bounds: dict[str, Any], as_json: bool) -> None:
