@@ -7,7 +7,7 @@ import inspect
 import weakref
 from collections.abc import Iterator
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import structlog
@@ -230,6 +230,95 @@ def test_while_no_aspect_is_active_the_very_function_is_back() -> None:
         assert len(told.told) == 4
         assert weaver.describe().counters == {"woven": 2, "active": 2}
     assert vars(Account)["deposit"] is original
+
+
+def closing_over(number: int) -> Any:
+    """A function with all that one can have: a closure, defaults of both kinds, attributes."""
+
+    def made(one: int, other: int = 2, *rest: int, more: int = 3, **named: int) -> tuple[Any, ...]:
+        return one, other, rest, more, named, number
+
+    made.mark = "kept"  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"), [((1,), {}), ((1, 5, 6), {"more": 7, "x": 8}), ((), {"one": 1, "other": 4})]
+)
+def test_a_woven_function_answers_as_the_original_does_switched_on_and_off(args: Any, kwargs: Any) -> None:
+    """Closures, defaults, any arguments; a wrong call is the original's error."""
+    told = Told()
+    weaver = AspectWeaver(told)
+    original = closing_over(9)
+    woven: Any = weaver.function(original)
+    for _ in range(2):
+        assert woven(*args, **kwargs) == original(*args, **kwargs)
+        assert len(told.told) == 2
+        weaver.disable("told")
+        assert woven.__code__ is original.__code__
+        assert woven(*args, **kwargs) == original(*args, **kwargs)
+        assert len(told.told) == 2
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'one'"):
+            woven()
+        weaver.enable("told")
+        told.told.clear()
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'one'"):
+        woven()
+    assert woven.mark == "kept"
+    assert inspect.signature(woven) == inspect.signature(original)
+
+
+def test_a_function_woven_by_two_weavers_goes_through_both_however_they_are_switched() -> None:
+    """The second one weaves what the first one switches."""
+    inner, outer = Told("inner"), Told("outer")
+    first, second = AspectWeaver(inner), AspectWeaver(outer)
+    first.disable("inner")
+    woven = second.function(first.function(double))
+    assert woven(1) == 2
+    assert (len(inner.told), len(outer.told)) == (0, 2)
+    first.enable("inner")
+    assert woven(2) == 4
+    assert (len(inner.told), len(outer.told)) == (2, 4)
+
+
+def test_a_woven_function_that_nobody_holds_is_gone() -> None:
+    """With its join point: a weaver that weaves functions as they come does not grow."""
+    weaver = AspectWeaver(Told())
+    woven = weaver.function(closing_over(1))
+    gone = weakref.ref(woven)
+    assert weaver.describe().counters["woven"] == 1
+    del woven
+    gc.collect()
+    assert gone() is None
+    assert weaver.describe().counters["woven"] == 0
+
+
+def test_a_method_woven_as_a_value_is_given_bound_to_the_aspects() -> None:
+    """As it is where a class is woven: the arguments of the call are those that were written."""
+    seen: list[Call] = []
+
+    class Seen(Aspect):
+        """Keeps the call."""
+
+        name = "seen"
+
+        def around(self, call: Call) -> Steps:
+            seen.append(call)
+            yield
+            return None
+
+    weaver = AspectWeaver(Seen())
+
+    class Till:
+        """Woven while it is made."""
+
+        @weaver.function
+        def add(self, amount: int) -> int:
+            """Something."""
+            return amount + 1
+
+    assert Till().add(4) == 5
+    assert seen[0].args == (4,)
 
 
 def test_two_weavers_may_be_undone_in_any_order() -> None:

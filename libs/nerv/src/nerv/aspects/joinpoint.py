@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A function that is woven: the wrapper around it, and the attribute where the wrapper stands while there is work for it."""
+"""A function that is woven: the wrapper around it, and the attribute where the wrapper stands while there is work for it, or the
+function in whose code the way through the aspects is put meanwhile.
+"""
 
 import inspect
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import CodeType, FunctionType
 from typing import Any
 
 import wrapt
@@ -11,6 +15,7 @@ import wrapt
 from nerv.aspects.chain import Proceed
 from nerv.aspects.model import Call
 from nerv.aspects.places import Place
+from nerv.aspects.twin import POINT, code_through, twin_of
 from nerv.errors import Invalid
 
 
@@ -25,7 +30,18 @@ class Woven(wrapt.FunctionWrapper[..., Any]):
 class JoinPoint:
     """One function and the chain around it. `names` are the aspects that it is woven with, in order."""
 
-    __slots__ = ("__weakref__", "_fresh", "_owner", "attribute", "is_async", "names", "switch", "target")
+    __slots__ = (
+        "__weakref__",
+        "_codes",
+        "_fresh",
+        "_owner",
+        "_twin",
+        "attribute",
+        "is_async",
+        "names",
+        "switch",
+        "target",
+    )
 
     def __init__(self, target: str, names: tuple[str, ...], *, is_async: bool, place: Place | None = None) -> None:
         self.target = target
@@ -34,6 +50,8 @@ class JoinPoint:
         self.switch: list[Proceed] = []  # empty is off: C looks at its length, which is the cheapest switch there is
         self.attribute = place.attribute if place else ""
         self._owner = weakref.ref(place.owner) if place else None
+        self._twin: Callable[[], FunctionType | None] = lambda: None
+        self._codes: tuple[CodeType, ...] = ()  # of the twin: while nothing is active, and while something is
         self._fresh = place is not None and self.attribute not in vars(place.owner)
 
     @property
@@ -44,12 +62,28 @@ class JoinPoint:
     def through(
         self, function: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        """What wrapt calls instead of the function; a method comes bound."""
-        return self.switch[0](Call(self.target, function, args, kwargs))
+        """What is called instead of the function; a method comes bound."""
+        for proceed in self.switch:
+            return proceed(Call(self.target, function, args, kwargs))
+        return function(*args, **kwargs)  # it was switched off meanwhile, by another thread
+
+    def twin(self, function: FunctionType) -> FunctionType:
+        """A function that does what `function` does, through the chain while there is one."""
+        made = twin_of(function)
+        # A strong reference from the code back to this would be a circle that nobody collects: code is not looked into.
+        way = partial(_through, weakref.ref(self), function)
+        self._codes = (function.__code__, code_through(function, way, is_async=self.is_async))
+        self._twin = weakref.ref(made)
+        setattr(made, POINT, self)
+        made.__code__ = self._codes[bool(self.switch)]
+        return made
 
     def set(self, proceed: Proceed | None) -> None:
         """Calls go through this from now on; None: straight to the function, and what had its place has it again."""
         self.switch[:] = () if proceed is None else (proceed,)
+        twin = self._twin()
+        if twin is not None:
+            twin.__code__ = self._codes[proceed is not None]
         owner = self.owner
         if owner is None:
             return
@@ -72,6 +106,13 @@ class JoinPoint:
             delattr(owner, self.attribute)
         else:
             setattr(owner, self.attribute, woven.__wrapped__)
+
+
+def _through(
+    point: "weakref.ref[JoinPoint]", function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    found = point()
+    return function(*args, **kwargs) if found is None else found.through(function, None, args, kwargs)
 
 
 def _raw(owner: Any, attribute: str) -> Any:

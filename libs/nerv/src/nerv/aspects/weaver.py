@@ -4,13 +4,14 @@
 import inspect
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from nerv.aspects.chain import Proceed, async_chain, chain
 from nerv.aspects.joinpoint import JoinPoint, Woven, check_function
 from nerv.aspects.model import Aspect
 from nerv.aspects.places import Selector, matches, places
+from nerv.aspects.twin import can_have_twin
 from nerv.effects import Handlers
 from nerv.errors import Invalid
 from nerv.types import Description
@@ -48,7 +49,8 @@ class AspectWeaver:
     """Weaves aspects around functions; the order given is the order of calls, outermost first.
 
     While none of a function's aspects is active, a module, class or object that was woven has its very own function back,
-    and a call costs what it always did. What others imported from a module before it was woven stays unwoven for them.
+    a woven function has the code of the original, and a call costs what it always did. What others imported from a module
+    before it was woven stays unwoven for them.
     Weaving and switching belong to one thread; woven functions may be called from any.
     """
 
@@ -59,7 +61,7 @@ class AspectWeaver:
             raise Invalid("two aspects have the same name; give one of them a name of its own")
         self._off: set[str] = set()
         self._placed: dict[JoinPoint, None] = {}
-        self._functions: weakref.WeakValueDictionary[tuple[int, tuple[str, ...]], Woven] = weakref.WeakValueDictionary()
+        self._functions: weakref.WeakValueDictionary[tuple[int, tuple[str, ...]], Any] = weakref.WeakValueDictionary()
         self._free: weakref.WeakSet[JoinPoint] = weakref.WeakSet()
         self._chains: dict[tuple[tuple[str, ...], bool], Proceed] = {}
 
@@ -70,7 +72,9 @@ class AspectWeaver:
         woven = self._functions.get((id(function), names))
         if woven is None:
             target = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-            woven = Woven(function, self._point(target, names, inspect.iscoroutinefunction(function)))
+            point = self._point(target, names, inspect.iscoroutinefunction(function))
+            plain = can_have_twin(function)
+            woven = point.twin(cast("FunctionType", function)) if plain else Woven(function, point)
             self._functions[id(function), names] = woven
         return cast("Callable[Params, Result]", woven)
 
