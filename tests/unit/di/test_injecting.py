@@ -96,12 +96,21 @@ async def test_what_cannot_be_injected_is_refused() -> None:
         await container.__aenter__()
     other = Container()
     other.inject(lambda gone=Inject("gone"): gone)
-    with pytest.raises(Misconfigured, match="nobody provides 'gone'"):
-        await other.__aenter__()
+    with pytest.raises(Misconfigured, match="<lambda> wants gone injected, which nobody provides"):
+        other.graph()
     with pytest.raises(Misconfigured, match="has nothing to inject: give a parameter the default Inject"):
         container.inject(lambda size=3: size)
     with pytest.raises(Misconfigured, match="no function of Python"):
         container.inject(functools.partial(add))
+
+
+def test_functions_are_in_the_graph() -> None:
+    """They need what is injected into them."""
+    container = Container()
+    container.singleton(Ledger)
+    container.inject(add)
+    assert container.graph().text() == "add() (function)\n└── Ledger (singleton, created)"
+    assert container.describe().parts[-1].inputs == ("Ledger",)
 
 
 async def test_an_override_is_injected() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -69,6 +70,36 @@ async def test_parameters_without_a_default_are_what_is_needed_in_any_order_of_r
         assert ledger.database is await container.get(Database)
         assert ledger.database.settings is await container.get(Settings)
         assert ledger.size == 3
+
+
+class Store(Protocol):
+    """A port."""
+
+    def load(self) -> str:
+        """Something."""
+
+
+class MemoryStore:
+    """An adapter."""
+
+    def load(self) -> str:
+        """What it has."""
+        return "remembered"
+
+
+async def test_a_port_is_a_key_and_whatever_implements_it_answers() -> None:
+    """Those that need the port do not know which strategy they were given; type checkers know what they get."""
+
+    class Reader:
+        def __init__(self, store: Store) -> None:
+            self.store = store
+
+    container = Container()
+    container.singleton(Store, MemoryStore)
+    container.singleton(Reader)
+    async with container, container.scope() as scope:
+        assert (await container.get(Store)).load() == (await scope.get(Store)).load() == "remembered"
+        assert (await container.get(Reader)).store is await container.get(Store)
 
 
 async def test_a_parameter_is_answered_by_its_name_where_nobody_has_its_type() -> None:

@@ -159,7 +159,7 @@ async def test_components_of_an_app_are_injected_into_its_functions() -> None:
         return number * size
 
     made.check()
-    assert [part.name for found in components(made) for part in found.parts] == ["size"]
+    assert [part.name for found in components(made) for part in found.parts] == ["size", "measure()"]
     async with made.container:
         assert made.tasks["measure"].function(2) == 6
     made.container.singleton("shelf", lambda boards: boards)

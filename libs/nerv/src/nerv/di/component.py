@@ -6,13 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias, TypeVar, get_type_hints
 
 from nerv.errors import Misconfigured
 from nerv.types import Health
 
 Key: TypeAlias = type | str
 """What a component is asked for by: its type, or a name."""
+
+C = TypeVar("C")
+
+Typed: TypeAlias = Callable[..., C]
+"""A type as a key, to type checkers: unlike `type[C]`, they take protocols and abstract classes for one, too."""
 
 HealthCheck: TypeAlias = Callable[[Any], bool | Health | Awaitable[bool | Health | None] | None]
 """Takes the component. False or Health.DOWN, or an error, is down; nothing is well."""
@@ -26,11 +31,17 @@ class Kind(StrEnum):
     FACTORY = "factory"  # a new one each time, which nobody stops
     VALUE = "value"  # given, not made
     TASK = "task"  # a function that is run
+    FUNCTION = "function"  # one whose defaults are components
 
 
 def name_of(key: Key) -> str:
     """A key as people read it."""
-    return key if isinstance(key, str) else key.__qualname__.rpartition("<locals>.")[2]
+    return key if isinstance(key, str) else short(key.__qualname__)
+
+
+def short(qualname: str) -> str:
+    """The name of a class or function without that of the function that it is made in."""
+    return qualname.rpartition("<locals>.")[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

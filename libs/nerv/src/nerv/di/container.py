@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, overload
 
 import structlog
 
 from nerv.cancelling import finished
-from nerv.di.component import Component, Key, Kind
+from nerv.di.component import C, Component, Key, Kind, Typed
 from nerv.di.graph import Node
 from nerv.di.injecting import Injection
 from nerv.di.life import Life
-from nerv.di.order import order
 from nerv.di.registry import Registry
 from nerv.di.scope import Scope
 from nerv.di.tasks import units
@@ -27,8 +26,6 @@ from nerv.partition import Partition
 from nerv.types import Description, Health, LifecycleState, Resource, ResourceId
 
 log = structlog.get_logger(__name__)
-
-C = TypeVar("C")
 
 START_SECONDS = 30.0  # a broker that is elected anew takes less
 STOP_SECONDS = 8.0  # a service has 10 s to end (rule 16)
@@ -58,9 +55,7 @@ class Container(Registry):
 
     async def __aenter__(self) -> Self:
         self._unless_running("leave it")
-        self._order = order(self._components)
-        for injection in self._injections:
-            self._check(injection)
+        self._order = self._checked()
         self._wire()
         self._lives, self._started = {}, []
         self._context = contextvars.copy_context()
@@ -81,10 +76,10 @@ class Container(Registry):
             raise ExceptionGroup(f"{len(failures)} components of {self.name} did not stop as they should", failures)
 
     @overload
-    async def get(self, key: type[C]) -> C: ...
+    async def get(self, key: Typed[C]) -> C: ...
     @overload
     async def get(self, key: str) -> Any: ...
-    async def get(self, key: Key) -> Any:
+    async def get(self, key: Any) -> Any:
         """A component, started first if it is lazy; who asks meanwhile waits for that one start.
 
         Raises Misconfigured for what nobody provides, Unavailable when the container is being stopped, else what the
@@ -135,7 +130,7 @@ class Container(Registry):
             outputs=tuple(name for name, kind in kinds.items() if kind is not Kind.VALUE),
             counters=dict(self._counters),
             health=Health.UNKNOWN if not self._running else Health.DEGRADED if failed else Health.OK,
-            parts=tuple(map(self._described, self._components.values())),
+            parts=(*map(self._described, self._components.values()), *map(self._injected, self._injections)),
         )
 
     def make(self, component: Component, given: Mapping[str, Any]) -> Any:
@@ -239,15 +234,6 @@ class Container(Registry):
 
     # --- what is seen of it ------------------------------------------------------------------------------------------
 
-    def _check(self, injection: Injection) -> None:
-        for key in injection.keys:
-            component = self.component(key)
-            if component.kind not in (Kind.SINGLETON, Kind.VALUE):
-                raise Misconfigured(
-                    f"{injection.name} wants {component.name} injected, which is a {component.kind}: a default is one for "
-                    "all calls. Make it a singleton, or ask for it within the function"
-                )
-
     async def _health(self, component: Component) -> Health:
         life = self._lives.get(component.key)
         return Health.UNKNOWN if life is None else await life.health(component.health)
@@ -265,3 +251,7 @@ class Container(Registry):
         own = None if life is None else life.own()
         health = Health.OK if component.kind is Kind.VALUE else Health.UNKNOWN if life is None else life.seems()
         return Description(node.kind, node.name, inputs=node.needs, health=health, parts=() if own is None else (own,))
+
+    def _injected(self, injection: Injection) -> Description:
+        node = self._function(injection)
+        return Description(node.kind, node.name, inputs=node.needs)

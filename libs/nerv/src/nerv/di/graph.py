@@ -11,7 +11,7 @@ from nerv.types import LifecycleState, frozen
 
 @frozen
 class Node:
-    """One component or task. `needs` are names of other nodes; `state` is None for what has no life of its own."""
+    """One component, task or function. `needs` are names of other nodes; `state` is None for what has no life of its own."""
 
     name: str
     kind: Kind
@@ -38,11 +38,11 @@ class Graph:
         return "\n".join(lines)
 
     def mermaid(self) -> str:
-        """A flowchart for Mermaid; an arrow leads from what needs to what is needed. Tasks are rounded."""
+        """A flowchart for Mermaid; an arrow leads from what needs to what is needed. What is called is rounded."""
         ids = {node.name: f"n{index}" for index, node in enumerate(self.nodes)}
         lines = ["graph TD"]
         for node in self.nodes:
-            left, right = ("([", "])") if node.kind is Kind.TASK else ("[", "]")
+            left, right = ("([", "])") if node.kind in (Kind.TASK, Kind.FUNCTION) else ("[", "]")
             label = node.name.replace('"', "#quot;")
             lines.append(f'    {ids[node.name]}{left}"{label}"{right}')
         lines += [f"    {ids[node.name]} --> {ids[need]}" for node in self.nodes for need in node.needs]

@@ -4,12 +4,10 @@
 import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any, TypeVar, cast, overload
+from typing import Any, cast, overload
 
-from nerv.di.component import Key, name_of
+from nerv.di.component import C, Key, Typed, name_of, short
 from nerv.errors import Misconfigured
-
-C = TypeVar("C")
 
 
 class Injected:
@@ -28,10 +26,10 @@ class Injected:
 
 
 @overload
-def Inject(key: type[C]) -> C: ...
+def Inject(key: Typed[C]) -> C: ...
 @overload
 def Inject(key: str) -> Any: ...
-def Inject(key: Key) -> Any:
+def Inject(key: Any) -> Any:
     """As a parameter's default: the component of this key, while the container runs that the function was given to."""
     return Injected(key)
 
@@ -45,7 +43,7 @@ class Injection:
         # Coroutine functions and methods' functions have defaults of their own; a partial or an object has none to set.
         if not isinstance(found, FunctionType):
             raise Misconfigured(f"{function!r} is no function of Python; only those have defaults to inject into")
-        self._function, self.name = found, found.__qualname__
+        self._function, self.name = found, short(found.__qualname__)
         self._defaults, self._keywords = found.__defaults__, found.__kwdefaults__
         values = (*(self._defaults or ()), *(self._keywords or {}).values())
         self.keys: tuple[Key, ...] = tuple(

@@ -155,13 +155,39 @@ class Registry:
         return {parameter: key for parameter, key in found.items() if key is not None}
 
     def graph(self) -> Graph:
-        """Components and tasks, and what each needs. Raises Misconfigured for a cycle or a missing part, with its path."""
-        order(self._components)
-        return Graph(tuple(map(self._node, self._components.values())))
+        """Components, tasks and functions that are injected into, and what each needs.
+
+        Raises Misconfigured for a cycle or a missing part, with its path.
+        """
+        self._checked()
+        return Graph((*map(self._node, self._components.values()), *map(self._function, self._injections)))
+
+    def _checked(self) -> dict[Key, bool]:
+        """Every component after what it needs, as `order` says; all of them and all injections can be had."""
+        for injection in self._injections:
+            self._check(injection)
+        return order(self._components)
+
+    def _check(self, injection: Injection) -> None:
+        for key in injection.keys:
+            if key not in self._components:
+                raise Misconfigured(
+                    f"{injection.name} wants {name_of(key)} injected, which nobody provides; register it"
+                )
+            component = self._components[key]
+            if component.kind not in (Kind.SINGLETON, Kind.VALUE):
+                raise Misconfigured(
+                    f"{injection.name} wants {component.name} injected, which is a {component.kind}: a default is one for "
+                    "all calls. Make it a singleton, or ask for it within the function"
+                )
 
     def _node(self, component: Component) -> Node:
         needs = (self._components[key].name for key in self.resolved(component).values())
         return Node(component.name, component.kind, tuple(needs), component.lazy)
+
+    def _function(self, injection: Injection) -> Node:
+        needs = (self._components[key].name for key in injection.keys if key in self._components)
+        return Node(f"{injection.name}()", Kind.FUNCTION, tuple(needs))
 
     def _add(self, component: Component) -> None:
         self._unless_running(f"register {component.name}")

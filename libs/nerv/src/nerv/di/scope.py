@@ -5,16 +5,14 @@ import asyncio
 import inspect
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from nerv.di.component import Key, Kind
+from nerv.di.component import C, Key, Kind, Typed
 from nerv.di.life import entered
 from nerv.errors import Misconfigured
 
 if TYPE_CHECKING:
     from nerv.di.container import Container
-
-C = TypeVar("C")
 
 
 class Scope:
@@ -44,10 +42,10 @@ class Scope:
         await self._stack.__aexit__(kind, error, trace)
 
     @overload
-    async def get(self, key: type[C]) -> C: ...
+    async def get(self, key: Typed[C]) -> C: ...
     @overload
     async def get(self, key: str) -> Any: ...
-    async def get(self, key: Key) -> Any:
+    async def get(self, key: Any) -> Any:
         """A component: the scope's own, or the container's. Raises Misconfigured outside of the scope's `async with`."""
         async with self._lock:
             self._check()
