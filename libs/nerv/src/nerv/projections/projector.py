@@ -141,7 +141,8 @@ class StateProjector(Generic[S]):
         """Fold an event that has just been recorded: what it changed, by key, and tell subscribers. Nothing for one that
         was folded before.
 
-        What lies between the last event that was taken and this one is read from the store. Raises what the fold raises.
+        What lies between the last event that was taken and this one is read from the store. Raises what the fold raises;
+        Overloaded where a subscriber's lane refuses, or Unavailable once it is closed: then it is folded, and nobody is told.
         """
         if self.projection.rekeyed:
             raise Invalid(f"{self.projection.name} is rekeyed; in one process ask `state` for it")
