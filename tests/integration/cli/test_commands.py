@@ -227,6 +227,11 @@ async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: s
     topics = {event["name"]: event["topic"] for event in described.json["events"]}
     assert topics["account.deposited.v1"] == f"{prefix}.account.v1"
     assert "reactions" in (await nerv(mesh, "describe", **environment)).out
+    told = (await nerv(mesh, "describe", "broker", "--json")).json
+    assert (told["kind"], told["name"], told["health"]) == ("Service", "broker", "ok")
+    assert {"Health", "Producer", "Client", "Door"} <= {part["kind"] for part in told["parts"]}
+    tree = await nerv(mesh, "describe", "broker")
+    assert "Producer, ok" in tree.out
 
 
 async def test_schemas_are_listed_shown_and_checked(mesh: LocalMesh, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from nerv.service import Request, Route, respond
 from nerv.service.auth import Authenticator
 from nerv.service.http import application
 from nerv.service.settings import AuthSettings
+from nerv.types import Description
 
 ISSUER, AUDIENCE = "https://issuer.example", "nerv"
 
@@ -99,6 +100,7 @@ def tokens(tmp_path: Path) -> AuthSettings:
     documents = [
         {"token": "writer-token", "subject": "writer", "tenant": "acme", "scopes": ["things:write", "things:read"]},
         {"token": "reader-token", "subject": "reader", "scopes": ["things:read"]},
+        {"token": "mesh-token", "subject": "operator", "scopes": ["mesh:read"]},
     ]
     path.write_text(json.dumps(documents))
     return AuthSettings(tokens_file=path)
@@ -173,6 +175,23 @@ async def test_errors_are_problem_documents_without_secrets(tokens: AuthSettings
     assert b"hunter2" not in bug.body
     assert (await ask(app, "GET", "/v1/nowhere")).status == 404
     assert (await ask(app, "DELETE", "/v1/echo")).status == 405
+
+
+async def test_doors_say_what_passed_them(tokens: AuthSettings) -> None:
+    """To those who may know: how often each answered, refused, failed; what the service is told to describe comes first."""
+    service = Description("Service", "echoing", parts=(Description("Producer", "p"),))
+    app = application(ROUTES, None, Authenticator(tokens, insecure=False), Limits(), lambda: service)
+    await ask(app, "POST", "/v1/echo", bearer("writer-token"), b"12345")
+    await ask(app, "POST", "/v1/echo", bearer("reader-token"), b"12345")
+    await ask(app, "GET", "/v1/fail", bearer("reader-token"), query="how=bug")
+    refused = await ask(app, "GET", "/.well-known/nerv/components", bearer("reader-token"))
+    assert refused.status == 403
+    told = (await ask(app, "GET", "/.well-known/nerv/components", bearer("mesh-token"))).json
+    assert (told["kind"], told["name"]) == ("Service", "echoing")
+    parts = {part["name"]: part for part in told["parts"]}
+    assert parts["p"]["kind"] == "Producer"
+    assert parts["POST /v1/echo"]["counters"] == {"answered": 1, "refused": 1}
+    assert parts["GET /v1/fail"]["counters"] == {"failed": 1}
 
 
 @pytest_asyncio.fixture

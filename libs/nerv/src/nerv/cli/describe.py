@@ -2,26 +2,37 @@
 """`nerv describe`: what an app is, as a tree, before and without any service."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Group
 from rich.text import Text
 from rich.tree import Tree
 
 from nerv.app import find_app
 from nerv.app.picture import picture
-from nerv.cli.calling import AsJson, console, fail, say_json
+from nerv.cli.calling import AsJson, call, console, fail, say_json
 from nerv.cli.setup import AppOption
 from nerv.errors import NervError
 
 Document = Mapping[str, Any]
 
 
-def describe(app: AppOption = None, as_json: AsJson = False) -> None:
+def describe(
+    service: Annotated[
+        str | None, typer.Argument(help="A service that runs: what its components say of themselves now.")
+    ] = None,
+    app: AppOption = None,
+    as_json: AsJson = False,
+) -> None:
     """What an app declares, and how it hangs together: from event to reaction, projection, perspective, workflow.
 
-    The app is imported and not started; no service is asked.
+    The app is imported and not started; no service is asked, unless one is named.
     """
+    if service is not None:
+        told = call(lambda client: client.components(service))
+        say_json(told) if as_json else console().print(component_tree(told))
+        return
     try:
         document = picture(find_app(app))
     except NervError as error:
@@ -41,6 +52,14 @@ def picture_tree(document: Document) -> Tree:
             _add(branch, lines(row), row)
     if not made.children:
         made.add("declares nothing yet")
+    return made
+
+
+def component_tree(told: Document) -> Tree:
+    """A component and those inside it, as they were when they were asked."""
+    made = Tree(_head(told["name"], f"{told['kind']}, {told['health']}"))
+    for part in told["parts"]:
+        _add(made, _component(part), part)
     return made
 
 

@@ -55,6 +55,12 @@ class Client:
         """Appends over Kafka instead of HTTP; reads of this client see them. Use it as `async with`."""
         return Commands(kafka, mesh, self.streams.positions)
 
+    async def components(self, service: str) -> dict[str, Any]:
+        """What the components of a service say of themselves now: a `Description` as JSON, of the replica that answers."""
+        answer = await self.transport.request(service, "GET", "/.well-known/nerv/components", seconds=5.0)
+        document: dict[str, Any] = answer.json()
+        return document
+
     def describe(self) -> Description:
         """The client as data: where the services are, and how often they were asked."""
         return self.transport.describe()

@@ -5,7 +5,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 D = TypeVar("D")
 
 PROBLEM = "application/problem+json"
+COMPONENTS = "/.well-known/nerv/components"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,25 @@ def problem(error: NervError, instance: str) -> Response:
     return Response(orjson.dumps(error.problem(instance), default=str), error.status, headers, PROBLEM)
 
 
-def application(routes: Sequence[Route], deps: Any, authenticator: Authenticator, limits: Limits) -> Starlette:
-    """The ASGI app of a service's API. There is no other way to a handler than through the door made here."""
-    made = [
-        StarletteRoute(route.path, Door(route, deps, authenticator, limits).answer, methods=[route.method])
-        for route in routes
-    ]
+def application(
+    routes: Sequence[Route],
+    deps: Any,
+    authenticator: Authenticator,
+    limits: Limits,
+    describe: Callable[[], Description] = lambda: Description("Service", "service"),
+) -> Starlette:
+    """The ASGI app of a service's API. There is no other way to a handler than through the door made here.
+
+    Beside the service's own routes it has COMPONENTS, which answers what `describe` says, with every door for a part.
+    """
+
+    async def components(request: Request[Any]) -> Response:
+        told = describe()
+        return respond(replace(told, parts=(*told.parts, *(door.describe() for door in doors.values()))).to_dict())
+
+    table = (*routes, Route("GET", COMPONENTS, components, "mesh:read"))
+    doors = {route: Door(route, deps, authenticator, limits) for route in table}
+    made = [StarletteRoute(route.path, door.answer, methods=[route.method]) for route, door in doors.items()]
     return Starlette(routes=made, exception_handlers={HTTPException: _not_routed})
 
 

@@ -11,19 +11,21 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from nerv import types
 from nerv.errors import Misconfigured, NervError
 from nerv.service.auth import Authenticator
 from nerv.service.health import Health
 from nerv.service.http import Route, application
 from nerv.service.settings import ServiceSettings
 from nerv.telemetry import configure_logs, telemetry
+from nerv.types import Description
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,16 @@ S = TypeVar("S", bound=ServiceSettings)
 # Of the 10 s that a service has to end: requests in flight get these, the parts (drain, commit, leave) the rest.
 STOP_SECONDS = 9.5
 REQUEST_DRAIN_SECONDS = 3
+WORSE = (types.Health.OK, types.Health.UNKNOWN, types.Health.DEGRADED, types.Health.DOWN)
+
+
+@runtime_checkable
+class Described(Protocol):
+    """What says of itself what it is."""
+
+    def describe(self) -> Description:
+        """It, as data."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,12 @@ class Service:
     health: Health
     parts: Sequence[AbstractAsyncContextManager[Any]] = ()
     crashed: asyncio.Future[None] | None = field(default=None)
+
+    def describe(self) -> Description:
+        """The service as data: its health, and those of its parts that describe themselves. It is as well as the worst."""
+        told = [part.describe() for part in (self.health, *self.parts) if isinstance(part, Described)]
+        health = max((one.health for one in told), key=WORSE.index)
+        return Description("Service", self.name, health=health, parts=tuple(told))
 
 
 def run(name: str, settings_type: type[S], build: Callable[[S], Service]) -> None:
@@ -80,7 +98,7 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
         for part in service.parts:
             if not await _entered(stack, part, stop):
                 return
-        api = application(service.routes, service.deps, authenticator, settings.limits)
+        api = application(service.routes, service.deps, authenticator, settings.limits, service.describe)
         await stack.enter_async_context(_listening(api, settings.http.host, settings.http.port, REQUEST_DRAIN_SECONDS))
         service.health.started()
         log.info("started", url=settings.http.url, health_port=settings.health.port, mesh=settings.mesh)
