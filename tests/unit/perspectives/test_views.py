@@ -12,10 +12,20 @@ from typing import Annotated, Any
 
 import jsonschema
 import pytest
-from pydantic import AfterValidator, BaseModel, Field, PlainSerializer, computed_field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    computed_field,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import TypeAliasType
 
 from nerv.errors import Invalid, Misconfigured, SchemaMismatch
-from nerv.perspectives import Identifier, Lazy, Perspective, Source, computed
+from nerv.perspectives import Identifier, Lazy, Perspective, Redacted, Source, computed
 from nerv.state import freeze
 
 Upper = Annotated[str, PlainSerializer(str.upper, return_type=str)]
@@ -336,6 +346,21 @@ def test_a_union_of_perspectives_is_the_first_that_fits() -> None:
     assert Where.dump({"at": {"from": "EWR", "miles": 1}}) == {"at": {"origin": "EWR", "miles": 1, "long": False}}
     with pytest.raises(Invalid, match="several perspectives"):
         Where.dump({}, fields=["at.gate"])
+
+
+def test_aliases_of_types_are_looked_into() -> None:
+    """For perspectives and for markers; one that names itself is left to pydantic."""
+    legs, secret = TypeAliasType("legs", list[Leg]), TypeAliasType("secret", Annotated[int, Redacted("x")])
+
+    class Aliased(Perspective):
+        more: JsonValue
+        past: legs  # type: ignore[valid-type]  # made here, for a test
+
+    state = {"more": {"a": [1, None]}, "past": [{"from": "EWR", "miles": 1}]}
+    assert Aliased.dump(state) == {"more": {"a": [1, None]}, "past": [{"origin": "EWR", "miles": 1, "long": False}]}
+    assert Aliased.dump(state, fields=["past.long"]) == {"past": [{"long": False}]}
+    with pytest.raises(Misconfigured, match="stands inside of the type"):
+        type("Unseen", (Perspective,), {"__module__": __name__, "__annotations__": {"n": secret}})
 
 
 def test_types_of_other_models_are_kept() -> None:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a perspective class declares, read from its annotations and checked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic.fields import FieldInfo
 
 from nerv.errors import Misconfigured
+from nerv.perspectives.annotations import made_of, parts_of
 from nerv.perspectives.diffing import DiffSchema
 from nerv.perspectives.markers import Identifier, Ignored, Lazy, Once, Path, Redacted, Source, Tolerance
 
@@ -112,22 +112,6 @@ def check_class(cls: type[BaseModel], reserved: frozenset[str]) -> None:
         )
 
 
-def replaced(annotation: Any, change: Callable[[type], Any]) -> Any:
-    """A type in which each class is what `change` makes of it, however deep inside unions and containers it stands."""
-    annotation = getattr(annotation, "__value__", annotation)  # `type Name = ...`
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is None or origin is Literal:
-        return change(annotation) if isinstance(annotation, type) else annotation
-    if origin is Annotated:
-        return Annotated[(replaced(arguments[0], change), *arguments[1:])]
-    new = tuple(replaced(argument, change) for argument in arguments)
-    if all(one is other for one, other in zip(new, arguments, strict=True)):
-        return annotation
-    if origin in (Union, UnionType):
-        return Union[new]  # noqa: UP007 - of a tuple
-    return origin[new]
-
-
 def _declared(cls: type[BaseModel]) -> Iterator[Declared]:
     for name, info in cls.model_fields.items():
         yield Declared(name, info.annotation, tuple(info.metadata), info)
@@ -145,7 +129,7 @@ def _check(where: str, declared: Declared) -> None:
         raise Misconfigured(f"{where} is marked {', '.join(kinds)}; a field has one of them")
     for marker in used:
         _check_marker(where, declared, marker)
-    inner = _inner_markers(declared.annotation, top=declared.info is None)
+    inner = _inner_markers(declared)
     if inner:
         raise Misconfigured(
             f"{where}: {inner[0]} stands inside of the type; it belongs around the whole: Annotated[..., it]"
@@ -155,11 +139,11 @@ def _check(where: str, declared: Declared) -> None:
 
 
 def _check_marker(where: str, declared: Declared, marker: Any) -> None:
-    if isinstance(marker, Tolerance) and not _made_of(declared.annotation, NUMBERS):
+    if isinstance(marker, Tolerance) and not made_of(declared.annotation, NUMBERS, none=True):
         raise Misconfigured(
             f"{where} has a tolerance and is no number; a tolerance is for int, float, or these or None"
         )
-    if isinstance(marker, Identifier) and not _made_of(declared.annotation, KEYS, none=False):
+    if isinstance(marker, Identifier) and not made_of(declared.annotation, KEYS, none=False):
         raise Misconfigured(f"{where} is an identifier; those are fields of type str or int that are not computed")
     if isinstance(marker, Redacted) and not declared.guarded:
         raise Misconfigured(f"{where} is redacted; declare it by @computed of nerv.perspectives, which keeps it hidden")
@@ -176,25 +160,9 @@ def _check_info(where: str, info: FieldInfo) -> None:
         )
 
 
-def _inner_markers(annotation: Any, *, top: bool) -> list[Any]:
+def _inner_markers(declared: Declared) -> list[Any]:
     """Markers where pydantic would not show them to us, so that a redaction could go unseen."""
-    annotation = getattr(annotation, "__value__", annotation)
-    if get_origin(annotation) is Annotated:
-        inner, *markers = get_args(annotation)
-        found = [] if top else [marker for marker in markers if isinstance(marker, MARKERS)]
-        return found + _inner_markers(inner, top=False)
-    return [marker for part in get_args(annotation) for marker in _inner_markers(part, top=False)]
-
-
-def _made_of(annotation: Any, kinds: tuple[type, ...], *, none: bool = True) -> bool:
-    """Whether a type is one of `kinds`, or a union of them. What is not resolved yet is checked when it is used."""
-    if isinstance(annotation, str) or type(annotation).__name__ == "ForwardRef":
-        return True
-    annotation = getattr(annotation, "__value__", annotation)
-    if get_origin(annotation) is Annotated:
-        return _made_of(get_args(annotation)[0], kinds, none=none)
-    if get_origin(annotation) in (Union, UnionType):
-        return all(_made_of(part, kinds, none=none) for part in get_args(annotation))
-    if annotation is NoneType:
-        return none
-    return isinstance(annotation, type) and issubclass(annotation, kinds) and not issubclass(annotation, bool)
+    inside = [part for part in parts_of(declared.annotation) if get_origin(part) is Annotated]
+    if declared.info is None:  # of what is computed, those around the whole are the field's own
+        inside = [part for part in inside if part is not declared.annotation]
+    return [marker for part in inside for marker in part.__metadata__ if isinstance(marker, MARKERS)]

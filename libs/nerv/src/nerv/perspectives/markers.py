@@ -81,9 +81,10 @@ class Once(cached_property[T]):
         """The value, which the next look finds in the view."""
         if view is None:
             return self
-        name = str(self.attrname)
-        view.require(name)
-        found = view.__dict__[name] = self.func(view)
+        reader = getattr(view, "_reader", None)  # none in a view that was made by hand
+        if reader is not None:
+            reader.require(self.attrname)
+        found = view.__dict__[self.attrname] = self.func(view)
         return found
 
 

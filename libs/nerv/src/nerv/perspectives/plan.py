@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 
 from nerv.errors import Forbidden, SchemaMismatch
 from nerv.model import faults_of
-from nerv.perspectives.declaring import Declared, fields_of, replaced
+from nerv.perspectives.annotations import replaced
+from nerv.perspectives.declaring import Declared, fields_of
 from nerv.perspectives.markers import Lazy, Redacted
 from nerv.perspectives.reading import Reading, typed_dict
 from nerv.perspectives.seen import Seen, V, made

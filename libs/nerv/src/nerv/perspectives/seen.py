@@ -25,12 +25,6 @@ class Seen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True, hide_input_in_errors=True)
 
-    def require(self, name: str) -> None:
-        """Raises Forbidden for a field that is hidden from the reader for whom this view was made."""
-        reader = _reader(self)
-        if reader is not None:
-            reader.require(name)
-
     if TYPE_CHECKING:
         _state: Any
     else:  # a type checker knows the fields, and that there are no others

@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 from nerv.errors import Invalid
-from nerv.perspectives.declaring import CLASSES, fields_of, replaced
+from nerv.perspectives.annotations import parts_of
+from nerv.perspectives.declaring import CLASSES, fields_of
 from nerv.perspectives.markers import Redacted
 from nerv.perspectives.seen import Seen
 from nerv.types.principal import ALL, Principal
@@ -17,14 +18,7 @@ Selection = tuple[tuple[str, "Selection | None"], ...]
 
 def nested(annotation: Any) -> tuple[type[Seen], ...]:
     """The perspectives in a type."""
-    found: list[type[Seen]] = []
-
-    def note(kind: type) -> type:
-        if issubclass(kind, Seen):
-            found.append(kind)
-        return kind
-
-    replaced(annotation, note)
+    found = [part for part in parts_of(annotation) if isinstance(part, type) and issubclass(part, Seen)]
     return tuple(dict.fromkeys(found))
 
 
