@@ -40,7 +40,7 @@ class Feeds:
                 yield formats.position(shape, reader.position)
                 while True:
                     moved.clear()
-                    while left > 0 and not reader.done:
+                    while left > 0 and not reader.done and not self._closing().is_set():
                         slice_ = list(reader.each(left))
                         left -= len(slice_)
                         if slice_:
@@ -48,13 +48,13 @@ class Feeds:
                         await asyncio.sleep(
                             0
                         )  # an answer that is taken as fast as it comes must not keep others waiting
+                    if self._closing().is_set():
+                        return  # without an end: the reader goes on at another replica
                     if left == 0 or not asked.follow:
                         yield formats.end(shape, reader.position)
                         return
                     if not await self._wait(moved):
                         yield formats.position(shape, reader.position)
-                    if self._closing().is_set():
-                        return
                     reader.resume()
         except NervError as error:
             yield formats.error(shape, error)

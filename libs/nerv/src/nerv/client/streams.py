@@ -144,10 +144,15 @@ class Streams:
     ) -> AsyncGenerator[Followed, None]:
         if after == "":  # which server-sent events take for none
             raise Invalid("after must be the position of an earlier event; leave it out to begin at the beginning")
-        params = {**query_params(query), **of, "limit": query.limit, "follow": "true"}
+        left = query.limit
+        params = {**query_params(query), **of, "limit": left, "follow": "true"}
         async with aclosing(subscription(self._transport, "temporal", path, params, after)) as events:
             async for fields in events:
                 yield Followed(from_mapping(orjson.loads(fields["data"])), fields["id"])
+                if left is not None:
+                    left = params["limit"] = left - 1  # of a connection that is made anew
+                    if left == 0:
+                        return
 
     async def end(self) -> str:
         """The position now (see `Subscribable.end`)."""
