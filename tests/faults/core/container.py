@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from nerv.cancelling import end
 from nerv.di import Container, Scope
 from nerv.errors import NervError
 from nerv.types import LifecycleState
@@ -64,6 +65,7 @@ class ContainerMachine(RuleBasedStateMachine):
         self.alive: list[Part] = []
         self.violations: list[str] = []  # for the container would take an error of a part for its own failure
         self.noted = 0
+        self.asking: list[asyncio.Task[str]] = []
         self.hear: Callable[[], object] = lambda: None
 
     @initialize(data=st.data(), kinds=st.lists(kinds, min_size=1, max_size=MOST))
@@ -103,7 +105,7 @@ class ContainerMachine(RuleBasedStateMachine):
             count.faults += part.behaviour != "well"
         asks = data.draw(st.lists(st.tuples(st.sampled_from(self.parts), who), max_size=3))
         asked = [(part, stays) for part, askers in asks for stays in askers]
-        self.alive, self.noted = [], 0
+        self.alive, self.asking, self.noted = [], [], 0
         with asyncio.Runner(loop_factory=Clockwork) as runner:
             runner.run(self._life(asked, breaks, cancel))
         self._must(not self.alive, f"{[part.name for part in self.alive]} still run")
@@ -157,6 +159,9 @@ class ContainerMachine(RuleBasedStateMachine):
         self.hear = lambda: after == "parts" and self.noted == number and task.cancel()
         with suppress(Broken, NervError, asyncio.CancelledError, ExceptionGroup):
             await task
+        ended = asyncio.get_running_loop().time()
+        await asyncio.gather(*self.asking, return_exceptions=True)
+        self._must(asyncio.get_running_loop().time() == ended, "who asked was not answered when all was over")
         self._must(asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind")
 
     async def _block(self, asked: list[tuple[Part, bool]], breaks: bool) -> None:
@@ -180,19 +185,19 @@ class ContainerMachine(RuleBasedStateMachine):
                 found: str = await (scope.get(part.name) if part.brief else self.container.get(part.name))
                 return found
 
-        tasks = [asyncio.create_task(ask(part)) for part, _ in asked]
-        for task in tasks:  # when we are cancelled here, they ask on while the container stops
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.sleep(0)
-        for task, (_, stays) in zip(tasks, asked, strict=True):
-            if not stays:
-                task.cancel()
+        self.asking = [asyncio.create_task(ask(part)) for part, _ in asked]
         try:
-            await asyncio.wait(tasks or [asyncio.create_task(asyncio.sleep(0))])
-        finally:
-            for task in tasks:
-                task.cancel()
-            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)
+            for task, (_, stays) in zip(self.asking, asked, strict=True):
+                if not stays:
+                    task.cancel()
+            await asyncio.wait(self.asking or [asyncio.create_task(asyncio.sleep(0))])
+        except asyncio.CancelledError:
+            for task, (part, _) in zip(self.asking, asked, strict=True):
+                if part.brief:
+                    await end(task)  # nobody asks of a scope that is over; of the container they ask on while it stops
+            raise
+        answers = await asyncio.gather(*self.asking, return_exceptions=True)
         waits = any(part.behaviour == "hangs at start" for part, _ in asked)
         for (part, stays), answer in zip(asked, answers, strict=True):
             if stays and part.starts and not (part.brief and waits):
