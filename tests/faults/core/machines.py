@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the machines of suite *core* share: how they are run, and how what they did becomes a verdict."""
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,6 +46,6 @@ class Count:
         try:
             look()
         except Exception as error:
-            violations.append(f"{type(error).__name__}: {error}"[:2000])
+            violations.append("".join(traceback.format_exception_only(error))[:4000])  # with the steps of that life
         vacuous = "" if self.operations >= 10 * FEWEST and self.faults >= FEWEST else "too few operations or faults"
         return Invariant(name, self.operations, self.faults, violations, vacuous)

@@ -4,7 +4,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -214,6 +214,8 @@ def test_what_cannot_be_registered_is_refused_with_what_to_do() -> None:
 
     for refused, told in (
         (lambda: container.singleton("db"), "say what does: make="),
+        (lambda: container.singleton(Store), "Store is a port, .* say what implements it: make="),
+        (lambda: container.scoped(Sized), "Sized is a port"),
         (lambda: container.singleton(Ledger), r"Ledger is registered twice; use override\(\)"),
         (lambda: container.value("Ledger", 1), "something else is registered as Ledger; tell them"),
         (lambda: container.factory("numbers", generator), r"register it with scoped\(\)"),

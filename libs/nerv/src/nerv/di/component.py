@@ -75,6 +75,8 @@ def maker(key: Key, make: Callable[..., Any] | None) -> Callable[..., Any]:
         raise Misconfigured(
             f"{name_of(key)}: {found!r} makes nothing; give a class or a function, or register it with value()"
         )
+    if inspect.isabstract(found) or getattr(found, "_is_protocol", False):
+        raise Misconfigured(f"{name_of(key)} is a port, of which nothing can be made; say what implements it: make=...")
     if inspect.isgeneratorfunction(found):
         return contextmanager(found)
     return asynccontextmanager(found) if inspect.isasyncgenfunction(found) else found
