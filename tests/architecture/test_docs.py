@@ -43,7 +43,10 @@ def test_every_nerv_command_can_be_typed(path: Path) -> None:
 def check(command: Any, name: str, arguments: list[str], line: str) -> None:
     """Parse the arguments as the command would, without running it."""
     if hasattr(command, "commands"):
+        default = getattr(command, "default", None)  # the command that is meant where none is named
         inner = command.commands.get(arguments[0])
+        if inner is None and default is not None:
+            inner, arguments = command.commands[default], [default, *arguments]
         assert inner is not None, line
         check(inner, arguments[0], arguments[1:], line)
         return

@@ -252,3 +252,62 @@ async def test_schemas_are_listed_shown_and_checked(mesh: LocalMesh, tmp_path: P
     assert (made.code, "cli.made.v1 has version 1" in made.out) == (0, True)
     missing = await nerv(mesh, "schemas", "register", "cli.made.v1", str(tmp_path / "nothing"))
     assert (missing.code, "cannot read" in missing.err) == (2, True)
+
+
+BROKEN = """
+import nerv
+app = nerv.App("ledger")
+
+@app.event("account.deposited.v1")
+class Deposited(nerv.Event):
+    account: str
+    amount: int
+    currency: str
+
+@app.projection("account", on=["account.deposited.v1"])
+def account(state, event):
+    return {"balance": event.amount}
+"""
+
+
+def shorten(path: Path) -> None:
+    """Take the end of a file away."""
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+async def test_history_is_verified_moved_and_closed(mesh: LocalMesh, tmp_path: Path) -> None:
+    """An app that cannot read history is told so before it is deployed; archives; deleted, reopened, tombstoned streams."""
+    deposited = ("--type", "account.deposited.v1")
+    for amount in (1, 2, 3):
+        await nerv(mesh, "append", "account-upkeep", json.dumps({"account": "upkeep", "amount": amount}), *deposited)
+    found = await nerv(mesh, "history", "verify", "--app", "ledger:app", "--category", "account", "--json")
+    assert (found.code, found.json["failed"], found.json["events"] >= 3) == (0, 0, True)
+    (tmp_path / "broken_ledger.py").write_text(BROKEN)
+    broken = await nerv(mesh, "history", "verify", "--app", "broken_ledger:app", "--json", PYTHONPATH=str(tmp_path))
+    assert (broken.code, broken.json["failed"]) == (1, broken.json["events"] - sum(broken.json["unread"].values()))
+    fault = next(f for f in broken.json["faults"] if f["stream"] == "account-upkeep")
+    assert (fault["version"], fault["type"], "currency" in fault["error"]) == (1, "account.deposited.v1", True)
+    people = await nerv(mesh, "history", "verify", "--app", "broken_ledger:app", PYTHONPATH=str(tmp_path))
+    assert (people.code, "account-upkeep" in people.out) == (1, True)
+
+    file = str(tmp_path / "history.ndjson.zst")
+    out = await nerv(mesh, "history", "export", file, "--json")
+    back = await nerv(mesh, "history", "import", file, "--json")
+    assert (out.code, back.code, back.json["digest"]) == (0, 0, out.json["digest"])
+    assert len((await nerv(mesh, "history", "account-upkeep", "--json")).lines) == 3
+    shorten(Path(file))
+    cut = await nerv(mesh, "history", "import", file)
+    assert (cut.code, "cut short" in cut.err, "--resume" in cut.err) == (1, True, True)
+    again = await nerv(mesh, "history", "export", file, "--resume", "--json")
+    assert (again.code, again.json["digest"]) == (0, out.json["digest"])
+
+    deleted = await nerv(mesh, "history", "delete", "account-upkeep", "--reason", "a test", "--json")
+    assert (deleted.code, deleted.json["version"]) == (0, 4)
+    gone = await nerv(mesh, "history", "account-upkeep")
+    assert (gone.code, "deleted" in gone.err) == (1, True)
+    assert len((await nerv(mesh, "history", "account-upkeep", "--deleted", "--json")).lines) == 4
+    reopened = await nerv(mesh, "history", "reopen", "account-upkeep", "--reason", "again", "--expected-version", "4")
+    assert (reopened.code, (await nerv(mesh, "history", "account-upkeep")).code) == (0, 0)
+    assert (await nerv(mesh, "history", "tombstone", "account-upkeep", "--reason", "enough")).code == 0
+    never = await nerv(mesh, "history", "reopen", "account-upkeep", "--reason", "after all")
+    assert (never.code, "never" in never.err) == (1, True)

@@ -24,7 +24,7 @@ COMMANDS = {
     "publish": Entry("nerv.cli.topics:publish", "Publish events to a topic."),
     "consume": Entry("nerv.cli.topics:consume", "Print the events of a topic as they come."),
     "append": Entry("nerv.cli.history:append", "Append an event to a stream."),
-    "history": Entry("nerv.cli.history:history", "Print the events of a stream, of a category or of all; follow them."),
+    "history": Entry("nerv.cli.upkeep:history", "Print the events of streams; verify, export, import; delete streams."),
     "state": Entry(
         "nerv.cli.states:state", "The state of a stream, at any time; what changed in it; those of a category."
     ),

@@ -24,7 +24,7 @@ import zstandard
 
 from nerv.cloudevents.json_format import from_structured, to_structured
 from nerv.errors import Invalid
-from nerv.types import Event, format_instant, parse_instant, utc_now
+from nerv.types import Description, Event, format_instant, parse_instant, utc_now
 
 FORMAT = 1
 LEVEL = 10  # of zstd: an archive is written once; 3 makes it a tenth larger, 19 five times as slow
@@ -97,6 +97,10 @@ class ArchiveWriter:
         digest = self._digest.hexdigest()
         self._frame([orjson.dumps({"end": True, "events": self.events, "digest": digest})])
         return digest
+
+    def describe(self) -> Description:
+        """The writer as data."""
+        return Description("ArchiveWriter", self._file.name, counters={"events": self.events})
 
     def _count(self, lines: Sequence[bytes]) -> None:
         self.events += len(lines)

@@ -12,7 +12,7 @@ from nerv.app import App
 from nerv.errors import NervError
 from nerv.model import EventModel
 from nerv.projections import Projection
-from nerv.types import Event
+from nerv.types import Description, Event
 
 LIVE = 10_000  # states in memory; the others are written to a file that is deleted at the end
 FAULTS = 1000  # that are kept; all are counted
@@ -87,6 +87,12 @@ class Verification:
             if (name, key) not in self._failed:
                 self._dump(projection, state, event)
         return self.report
+
+    def describe(self) -> Description:
+        """The verification as data."""
+        report = self.report
+        counters = {"events": report.events, "folded": report.folded, "failed": report.failed}
+        return Description("Verification", self._app.name, tuple(p.name for p in self._projections), counters=counters)
 
     def _keys(self, projection: Projection[Any], event: Event[bytes]) -> tuple[str, ...]:
         try:
