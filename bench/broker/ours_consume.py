@@ -2,11 +2,12 @@
 """Ours: `BOOTSTRAP TOPIC PARTITIONS COUNT`, batches of `BatchConsumer`. Prints records a second from the first batch on."""
 
 import asyncio
+import gc
 import sys
 import time
 import uuid
 
-from bench.broker.records import TAKEN, VALUE
+from bench.broker.records import COLLECTOR, TAKEN, VALUE
 from nerv.kafka import BatchConsumer, KafkaSettings
 
 
@@ -36,5 +37,6 @@ async def measure(bootstrap: str, topic: str, partitions: int, count: int) -> fl
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     bootstrap, topic, partitions, count = sys.argv[1:]
     sys.stdout.write(f"{asyncio.run(measure(bootstrap, topic, int(partitions), int(count)))}\n")

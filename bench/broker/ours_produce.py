@@ -5,11 +5,12 @@ A batch waits for Kafka as a whole, for the place of each of its records, or for
 """
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from bench.broker.records import BATCH, HEADERS, IN_FLIGHT, VALUE
+from bench.broker.records import BATCH, COLLECTOR, HEADERS, IN_FLIGHT, VALUE
 from nerv.kafka import KafkaSettings, Outgoing, Position, Producer
 
 Send = Callable[[Producer, Sequence[Outgoing]], Awaitable[None]]
@@ -56,5 +57,6 @@ async def measure(bootstrap: str, topic: str, count: int, send: Send) -> float:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     figure = asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), WAYS[sys.argv[4]]))
     sys.stdout.write(f"{figure}\n")

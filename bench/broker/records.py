@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What both sides send and read: records of 256 bytes with five headers. Plain Python: peers import this, too."""
 
+# How often the collector looks for circles: as the mesh's services set it, and for the peers alike.
+COLLECTOR = (300_000, 20, 100)
 HEADERS = [
     ("ce_specversion", b"1.0"),
     ("ce_type", b"bench.noted.v1"),

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer: a bare loop of `consume(5000)`, with the same settings. Prints records a second from the first batch on."""
 
+import gc
 import sys
 import time
 import uuid
 
 from confluent_kafka import Consumer, TopicPartition
 
-from bench.broker.records import TAKEN, VALUE
+from bench.broker.records import COLLECTOR, TAKEN, VALUE
 
 
 def measure(bootstrap, topic, partitions, count):
@@ -44,5 +45,6 @@ def measure(bootstrap, topic, partitions, count):
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     bootstrap, topic, partitions, count = sys.argv[1:]
     sys.stdout.write(f"{measure(bootstrap, topic, int(partitions), int(count))}\n")

@@ -2,6 +2,7 @@
 """The peer: a FastStream handler of single messages, on confluent-kafka. Prints records a second from the first one on."""
 
 import asyncio
+import gc
 import sys
 import time
 import uuid
@@ -9,7 +10,7 @@ import uuid
 from faststream import FastStream
 from faststream.confluent import KafkaBroker
 
-from bench.broker.records import VALUE
+from bench.broker.records import COLLECTOR, VALUE
 
 
 async def measure(bootstrap, topic, count):
@@ -43,4 +44,5 @@ async def measure(bootstrap, topic, count):
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     sys.stdout.write(f"{asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))}\n")

@@ -2,12 +2,13 @@
 """The peer: aiokafka's `send`, a future for each message, in the same batches. Prints records a second."""
 
 import asyncio
+import gc
 import sys
 import time
 
 from aiokafka import AIOKafkaProducer
 
-from bench.broker.records import BATCH, HEADERS, IN_FLIGHT, VALUE
+from bench.broker.records import BATCH, COLLECTOR, HEADERS, IN_FLIGHT, VALUE
 
 
 async def measure(bootstrap, topic, count):
@@ -34,4 +35,5 @@ async def measure(bootstrap, topic, count):
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     sys.stdout.write(f"{asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))}\n")

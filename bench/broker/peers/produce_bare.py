@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer: a bare confluent-kafka loop as its own examples write it, with the same settings. Prints records a second."""
 
+import gc
 import sys
 import time
 
 from confluent_kafka import Producer
 
-from bench.broker.records import HEADERS, VALUE
+from bench.broker.records import COLLECTOR, HEADERS, VALUE
 
 
 def measure(bootstrap, topic, count):
@@ -52,4 +53,5 @@ def measure(bootstrap, topic, count):
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     sys.stdout.write(f"{measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))}\n")
