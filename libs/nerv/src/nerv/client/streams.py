@@ -83,14 +83,17 @@ class Streams:
 
     async def _send(self, part: Sequence[AppendRequest], deadline: float) -> list[AppendOutcome]:
         message = history_pb2.AppendBatch(requests=[append_message(request) for request in part])
-        answer = await self._transport.request(
-            "temporal",
-            "POST",
-            "/v1/streams",
-            body=message.SerializeToString(),
-            headers={"content-type": PROTOBUF},
-            seconds=max(deadline - time.monotonic(), 0.1),
-        )
+        try:
+            answer = await self._transport.request(
+                "temporal",
+                "POST",
+                "/v1/streams",
+                body=message.SerializeToString(),
+                headers={"content-type": PROTOBUF},
+                seconds=max(deadline - time.monotonic(), 0.1),
+            )
+        except (Unavailable, UnknownOutcome) as error:
+            return [error] * len(part)  # raised, it would take the outcomes with it that are known by now
         reply = history_pb2.AppendBatchReply.FromString(answer.body)
         outcomes = [outcome_of(one) for one in reply.replies]
         self.positions.note(outcomes)

@@ -5,6 +5,7 @@ import base64
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from nerv.dev import jars
@@ -35,11 +36,11 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}{listeners}
+advertised.listeners=PLAINTEXT://{host}:{port}{advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs=data
 auto.create.topics.enable=false
 num.partitions=4
@@ -68,15 +69,18 @@ def start(
     ports: Ports,
     mode: Mode = "quick",
     progress: jars.Progress | None = None,
+    proxies: Mapping[int, int] = MappingProxyType({}),
 ) -> Server:
     """Start Kafka with its data under `folder` (what is there already is kept) and wait until it answers.
 
+    `proxies` are further ports that it listens on, each with the port of a proxy: whoever comes through that proxy is told
+    to come back through it, and never learns another way.
     Raises Unavailable with the last lines of its log, or Misconfigured. Nothing runs after an error. Blocks: 2 s, and
     5-30 s more when the jars have to be fetched.
     """
     installed = jars.install(progress)
     command = _command(folder, environment, log, JVM[mode], installed)
-    return with_free_port(lambda: _start(command, folder, ports))
+    return with_free_port(lambda: _start(command, folder, ports, proxies))
 
 
 def _command(
@@ -90,10 +94,18 @@ def _command(
     return Command("kafka", [*arguments, "server.properties"], log, environment, folder)
 
 
-def _start(command: Command, folder: Path, ports: Ports) -> Server:
+def _start(command: Command, folder: Path, ports: Ports, proxies: Mapping[int, int]) -> Server:
     port, controller = ports.take(), ports.take()
+    named = [(f"PROXIED{number}", *pair) for number, pair in enumerate(proxies.items())]
     # Paths in it are relative to the folder: Java reads property files as Latin-1.
-    properties = PROPERTIES.format(host=HOST, port=port, controller=controller)
+    properties = PROPERTIES.format(
+        host=HOST,
+        port=port,
+        controller=controller,
+        listeners="".join(f",{name}://{HOST}:{own}" for name, own, _ in named),
+        advertised="".join(f",{name}://{HOST}:{proxy}" for name, _, proxy in named),
+        protocols="".join(f",{name}:PLAINTEXT" for name, _, _ in named),
+    )
     (folder / "server.properties").write_text(properties, encoding="ascii")
     process = Process(command)
     bootstrap = f"{HOST}:{port}"

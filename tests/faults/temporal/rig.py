@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is made of: one Kafka behind proxies, one Redis, and meshes of two replicas, each replica with its own proxy."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nerv.client import Client
+from nerv.dev import kafka as kafka_server
+from nerv.dev import redis as redis_server
+from nerv.dev.folder import MeshFolder
+from nerv.dev.guard import guard, mark
+from nerv.dev.plan import ServicePlan, Wanted, mesh_environment
+from nerv.dev.ports import Ports
+from nerv.dev.processes import Process, stop_together
+from nerv.dev.services import Service, wait_ready
+from nerv.dev.starting import Server
+from nerv.dev.threads import threaded
+from nerv.kafka.admin import Admin
+from nerv.kafka.settings import KafkaSettings
+from nerv.topics import of_mesh
+from tests.faults.temporal.proxy import Proxy, toxiproxy
+
+ROOT = Path(__file__).parent.parent.parent.parent
+APPS = ROOT / "tests" / "apps"
+PARTITIONS = 4
+STOP_SECONDS = 10.0
+REPLICA = (sys.executable, "-m", "tests.faults.temporal.replica")
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSpec:
+    """A mesh to start: what its second replica's clock is off by, and whether both own everything."""
+
+    name: str
+    skew_seconds: float = 0.0
+    convinced: bool = False
+
+
+class Replica:
+    """One process of temporal and its way to Kafka."""
+
+    def __init__(self, service: Service, proxy: Proxy, index: Path) -> None:
+        self.service, self.proxy, self.index = service, proxy, index
+        self.client = Client({"temporal": service.plan.url})
+
+    @property
+    def name(self) -> str:
+        """`temporal-2`."""
+        return self.service.name
+
+    async def start(self) -> None:
+        """Start the process and wait until it is ready."""
+        self.service.start()
+        await wait_ready([self.service])
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        if self.service.process is not None:
+            await asyncio.to_thread(self.service.process.kill)
+
+    async def terminate(self) -> None:
+        """SIGTERM; answers when it has ended."""
+        if self.service.process is not None:
+            await asyncio.to_thread(stop_together, [self.service.process], STOP_SECONDS)
+
+    async def freeze(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after a while."""
+        process = self.service.process
+        if process is None:
+            return
+        process.send(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            process.send(signal.SIGCONT)
+
+    async def lose_index(self) -> None:
+        """Killed, its index deleted, started again."""
+        await self.kill()
+        await asyncio.to_thread(shutil.rmtree, self.index)
+        await self.start()
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Two replicas that share their topics and a group."""
+
+    spec: MeshSpec
+    name: str
+    replicas: tuple[Replica, Replica]
+    kafka: KafkaSettings
+
+    @property
+    def history(self) -> str:
+        """The topic of history."""
+        return f"{self.name}.history.v1"
+
+    async def ready(self) -> None:
+        """Wait until both replicas are ready."""
+        await wait_ready([replica.service for replica in self.replicas])
+
+
+@dataclass
+class Rig:
+    """The servers of a run; `start` makes meshes on them."""
+
+    folder: Path
+    meshes: list[Mesh] = field(default_factory=list)
+    broker_kills: int = 0
+
+    def __post_init__(self) -> None:
+        self._paths = MeshFolder(self.folder, uuid.uuid4().hex[:12], persist=False)
+        self._environment = mark({**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{APPS}"}, self._paths.token)
+        self._ports = Ports(self.folder)
+        self._listeners: dict[int, Proxy] = {}
+        self._stack = AsyncExitStack()
+
+    @property
+    def redis_url(self) -> str:
+        """The address of Redis."""
+        return self._redis.address
+
+    async def start(self, specs: Sequence[MeshSpec]) -> None:
+        """Start everything; nothing runs after an error."""
+        await self._stack.enter_async_context(threaded(guard(self._paths.token, remove=self._paths.passing)))
+        log = self._paths.logs / "toxiproxy.log"
+        self._toxiproxy = await self._stack.enter_async_context(toxiproxy(self._environment, log, self._ports.take()))
+        ways = [f"{spec.name}-{number}" for spec in specs for number in (1, 2)]
+        proxies = {way: await self._way(way) for way in ("clients", *ways)}
+        self._kafka = await self._start_kafka()
+        self._stack.push_async_callback(self._stop_kafka)
+        self._redis = await asyncio.to_thread(self._start_redis)
+        self._stack.callback(lambda: stop_together(self._processes(self._redis), STOP_SECONDS))
+        self._clients = KafkaSettings(bootstrap_servers=proxies["clients"].address)
+        for spec in specs:
+            self.meshes.append(await self._start_mesh(spec, [proxies[f"{spec.name}-{n}"] for n in (1, 2)]))
+
+    async def close(self) -> None:
+        """End everything."""
+        for mesh in self.meshes:
+            await asyncio.gather(*(replica.kill() for replica in mesh.replicas))
+        await self._stack.aclose()
+
+    async def kill_kafka(self) -> None:
+        """SIGKILL to Kafka, and a new one on the same data."""
+        for process in self._processes(self._kafka):
+            await asyncio.to_thread(process.kill)
+        self.broker_kills += 1
+        self._kafka = await self._start_kafka()
+
+    async def _way(self, name: str) -> Proxy:
+        own, listen = self._ports.take(), self._ports.take()
+        self._listeners[own] = proxy = await self._toxiproxy.add(name, listen, own)
+        return proxy
+
+    async def _start_kafka(self) -> Server:
+        proxies = {own: proxy.listen for own, proxy in self._listeners.items()}
+        return await asyncio.to_thread(
+            lambda: kafka_server.start(
+                self._paths.data / "kafka",
+                self._environment,
+                log=self._paths.logs / "kafka.log",
+                ports=self._ports,
+                proxies=proxies,
+            )
+        )
+
+    async def _stop_kafka(self) -> None:
+        await asyncio.to_thread(stop_together, self._processes(self._kafka), STOP_SECONDS)
+
+    def _start_redis(self) -> Server:
+        log = self._paths.logs / "redis.log"
+        return redis_server.start(self._paths.data / "redis", self._environment, log=log, ports=self._ports)
+
+    @staticmethod
+    def _processes(server: Server) -> list[Process]:
+        return [server.process] if server.process is not None else []
+
+    async def _start_mesh(self, spec: MeshSpec, ways: Sequence[Proxy]) -> Mesh:
+        name = f"f{spec.name}{uuid.uuid4().hex[:6]}"
+        admin = Admin(self._clients, "faults")
+        await asyncio.to_thread(admin.create, of_mesh(name, partitions=PARTITIONS))
+        replicas = [self._replica(spec, name, number, way) for number, way in enumerate(ways, start=1)]
+        for replica in replicas:
+            replica.service.start()
+            await self._stack.enter_async_context(replica.client)
+        await wait_ready([replica.service for replica in replicas])
+        return Mesh(spec, name, (replicas[0], replicas[1]), self._clients)
+
+    def _replica(self, spec: MeshSpec, mesh: str, number: int, way: Proxy) -> Replica:
+        plan = ServicePlan(f"{spec.name}-{number}", "temporal", REPLICA, self._ports.take(), self._ports.take())
+        extra = {"FAULTS_CLOCK_SKEW": str(spec.skew_seconds if number == 2 else 0.0)}
+        if spec.convinced:
+            extra["FAULTS_OWNS_ALL"] = "1"
+        shared = mesh_environment(
+            Wanted(mesh, "ledger:app"), [], self._environment | extra, kafka=way.address, redis=self.redis_url
+        )
+        return Replica(Service(plan, self._paths, shared), way, self._paths.data / plan.name / "index")
+
+
+@asynccontextmanager
+async def rig(folder: Path, specs: Sequence[MeshSpec]) -> AsyncIterator[Rig]:
+    """Everything that a run needs, running."""
+    made = Rig(folder)
+    try:
+        await made.start(specs)
+        yield made
+    finally:
+        await made.close()
