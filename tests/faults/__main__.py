@@ -10,11 +10,11 @@ from rich.console import Console
 
 from bench.harness import scale
 from nerv.errors import NervError
-from tests.faults import temporal_kill
 from tests.faults.core import suite as core
+from tests.faults.temporal import suite as temporal
 from tests.faults.verdict import Invariant
 
-SUITES = {"temporal-kill": temporal_kill.run, "core": core.run}
+SUITES = {"temporal": temporal.run, "core": core.run}
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from urllib.parse import quote
 
 from nerv.api.event.v1 import event_pb2
@@ -14,6 +15,7 @@ from nerv.client import Client, Commands
 from nerv.client.streams import PROTOBUF
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NervError, NotFound, Refused, Unavailable, VersionConflict
+from nerv.kafka import partition_of
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.types import Event, format_instant, new_event_id, utc_now
@@ -25,6 +27,7 @@ STREAMS = 12  # written at a time
 LONGEST = 150  # events of a stream, then another one begins: a read is of a whole stream
 APPEND_SECONDS = 20.0
 READ_SECONDS = 20.0
+PROBE_SECONDS = 60.0
 PAUSE = 0.02  # s between two messages of a lane: both cores are the servers' as well
 
 Send = Callable[[Sequence[AppendRequest]], Awaitable[list[AppendOutcome]]]
@@ -43,7 +46,9 @@ class Stream:
 class Load:
     """The clients of one mesh."""
 
-    def __init__(self, clients: Sequence[Client], commands: Commands, seen: Seen, seed: int) -> None:
+    def __init__(
+        self, clients: Sequence[Client], commands: Commands, seen: Seen, *, partitions: int, seed: int
+    ) -> None:
         self.in_flight = 0
         self.acknowledged = 0
         self.seen = seen
@@ -51,6 +56,7 @@ class Load:
         self._clients = clients
         self._commands = commands
         self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._probes = _one_in_each_partition(partitions)
         self._streams = [self._fresh() for _ in range(STREAMS)]
         self._least: dict[tuple[int, str], int] = defaultdict(int)  # of each client, for a token is a client's own
 
@@ -66,6 +72,19 @@ class Load:
         async with asyncio.timeout(seconds):
             while self.acknowledged < goal and not self.stop.is_set():  # noqa: ASYNC110 - the lanes are plain loops
                 await asyncio.sleep(0.01)
+
+    async def writable(self, client: Client) -> float:
+        """When every partition has taken an append that was sent after the call: an instant of `time.monotonic`."""
+        probes = [self._probe(client, stream) for stream in self._probes]
+        return max(await asyncio.gather(*probes))
+
+    async def _probe(self, client: Client, name: str) -> float:
+        stream = Stream(name)
+        request = AppendRequest(name, [_event()])
+        invoked = time.monotonic()
+        [outcome] = await client.streams.append([request], seconds=PROBE_SECONDS)
+        self._note(stream, request, outcome, invoked, time.monotonic())
+        return time.monotonic()
 
     def _fresh(self) -> Stream:
         return Stream(f"account-{new_event_id()}")
@@ -171,6 +190,16 @@ def ended(outcome: AppendOutcome) -> tuple[End, int, bool]:
         return End.CONFLICT, int(outcome.errors[0]["version"]), False
     # What is not surely refused, or surely not done, is unknown.
     return End.REFUSED if isinstance(outcome, Refused | Unavailable) else End.UNKNOWN, 0, False
+
+
+def _one_in_each_partition(partitions: int) -> list[str]:
+    found: dict[int, str] = {}
+    for number in count():
+        name = f"account-probe{number}"
+        found.setdefault(partition_of(name, partitions), name)
+        if len(found) == partitions:
+            return list(found.values())
+    raise AssertionError
 
 
 def _event() -> Event[bytes]:

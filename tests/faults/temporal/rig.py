@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 APPS = ROOT / "tests" / "apps"
 PARTITIONS = 4
 STOP_SECONDS = 10.0
+WATCH_SECONDS = 0.2
 REPLICA = (sys.executable, "-m", "tests.faults.temporal.replica")
 
 
@@ -56,18 +57,27 @@ class Replica:
         """`temporal-2`."""
         return self.service.name
 
+    def died(self) -> str | None:
+        """What is to be said when the process has ended though nobody asked it to; told once."""
+        complaint = self.service.has_died() if self.service.watched else None
+        self.service.watched = self.service.watched and complaint is None
+        return complaint
+
     async def start(self) -> None:
         """Start the process and wait until it is ready."""
         self.service.start()
+        self.service.watched = True
         await wait_ready([self.service])
 
     async def kill(self) -> None:
         """SIGKILL."""
+        self.service.watched = False
         if self.service.process is not None:
             await asyncio.to_thread(self.service.process.kill)
 
     async def terminate(self) -> None:
         """SIGTERM; answers when it has ended."""
+        self.service.watched = False
         if self.service.process is not None:
             await asyncio.to_thread(stop_together, [self.service.process], STOP_SECONDS)
 
@@ -114,10 +124,10 @@ class Rig:
 
     folder: Path
     meshes: list[Mesh] = field(default_factory=list)
-    broker_kills: int = 0
+    deaths: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._paths = MeshFolder(self.folder, uuid.uuid4().hex[:12], persist=False)
+        self._paths = MeshFolder(self.folder.absolute(), uuid.uuid4().hex[:12], persist=False)
         self._environment = mark({**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{APPS}"}, self._paths.token)
         self._ports = Ports(self.folder)
         self._listeners: dict[int, Proxy] = {}
@@ -130,6 +140,7 @@ class Rig:
 
     async def start(self, specs: Sequence[MeshSpec]) -> None:
         """Start everything; nothing runs after an error."""
+        self._paths.clear_logs()
         await self._stack.enter_async_context(threaded(guard(self._paths.token, remove=self._paths.passing)))
         log = self._paths.logs / "toxiproxy.log"
         self._toxiproxy = await self._stack.enter_async_context(toxiproxy(self._environment, log, self._ports.take()))
@@ -142,6 +153,8 @@ class Rig:
         self._clients = KafkaSettings(bootstrap_servers=proxies["clients"].address)
         for spec in specs:
             self.meshes.append(await self._start_mesh(spec, [proxies[f"{spec.name}-{n}"] for n in (1, 2)]))
+        watching = asyncio.create_task(self._watch())
+        self._stack.callback(watching.cancel)
 
     async def close(self) -> None:
         """End everything."""
@@ -149,11 +162,20 @@ class Rig:
             await asyncio.gather(*(replica.kill() for replica in mesh.replicas))
         await self._stack.aclose()
 
+    async def _watch(self) -> None:
+        """A process that ends by itself is noted, and started again as any supervisor would."""
+        while True:
+            for replica in (replica for mesh in self.meshes for replica in mesh.replicas):
+                if (complaint := replica.died()) is not None:
+                    self.deaths.append(complaint)
+                    replica.service.start()
+                    replica.service.watched = True
+            await asyncio.sleep(WATCH_SECONDS)
+
     async def kill_kafka(self) -> None:
         """SIGKILL to Kafka, and a new one on the same data."""
         for process in self._processes(self._kafka):
             await asyncio.to_thread(process.kill)
-        self.broker_kills += 1
         self._kafka = await self._start_kafka()
 
     async def _way(self, name: str) -> Proxy:
@@ -190,9 +212,8 @@ class Rig:
         await asyncio.to_thread(admin.create, of_mesh(name, partitions=PARTITIONS))
         replicas = [self._replica(spec, name, number, way) for number, way in enumerate(ways, start=1)]
         for replica in replicas:
-            replica.service.start()
             await self._stack.enter_async_context(replica.client)
-        await wait_ready([replica.service for replica in replicas])
+        await asyncio.gather(*(replica.start() for replica in replicas))
         return Mesh(spec, name, (replicas[0], replicas[1]), self._clients)
 
     def _replica(self, spec: MeshSpec, mesh: str, number: int, way: Proxy) -> Replica:

@@ -180,5 +180,6 @@ class FencedWriter:
 def _native(call: Callable[[], None], what: str) -> None:
     try:
         call()
-    except (KafkaException, BufferError, RuntimeError) as error:
+    except (KafkaException, BufferError, RuntimeError, SystemError) as error:
+        # SystemError: what `flush` of confluent-kafka 2.16.1 makes of the delivery reports of a fenced producer.
         raise CommitFailed(f"could not {what}: {error}", retry_after=1.0) from error
