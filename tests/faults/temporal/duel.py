@@ -119,7 +119,7 @@ class Side:
         self._owners: list[DuelOwner] = []
 
     async def __aenter__(self) -> Self:
-        topic = await asyncio.to_thread(Admin(self.settings.kafka, "duel").describe, self.settings.history)
+        topic = await asyncio.to_thread(Admin(self.settings.kafka, "duel").state_of, self.settings.history)
         self.index = self._index_class(self._folder, topic.id)
         self.tail = GatedTail(self.settings.kafka, self.settings.instance, self.settings.history, 1, self.index)
         self.tail.gate = asyncio.Event()

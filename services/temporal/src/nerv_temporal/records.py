@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the topic of history: events, fences of new owners, closings of recorded time. All are CloudEvents."""
+"""What stands in the topic of history: events, fences of new owners, closings of recorded time, and how far commands are
+answered. All are CloudEvents.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +33,14 @@ class Closing:
     known_at_us: int
 
 
-Record = Event[bytes] | Fence | Closing
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The commands of the partition are answered up to, but without, this offset."""
+
+    next_command: int
+
+
+Record = Event[bytes] | Fence | Closing | Answered
 
 
 def event_record(topic: str, partition: int, event: Event[bytes]) -> Outgoing:
@@ -53,6 +62,12 @@ def closing_record(topic: str, partition: int, known_at_us: int, now: datetime) 
     return _internal(topic, partition, f"closing-{partition}-{known_at_us}", EventType.CLOSING, value, now)
 
 
+def answered_record(topic: str, partition: int, next_command: int, now: datetime) -> Outgoing:
+    """The record of how far commands are answered."""
+    value = history_pb2.Answered(next_command=next_command).SerializeToString()
+    return _internal(topic, partition, f"answered-{partition}-{next_command}", EventType.ANSWERED, value, now)
+
+
 def barrier_record(topic: str, partition: int, now: datetime) -> Outgoing:
     """A record that only an owner can commit. Never an empty transaction: a fenced producer commits that "successfully"."""
     return _internal(topic, partition, f"barrier-{partition}-{to_us(now)}", "nerv.history.barrier.v1", b"", now)
@@ -72,4 +87,6 @@ def parse(record: Received) -> Record:
         return Fence(fence.owner, fence.address, fence.token, fence.producer)
     if event.type == EventType.CLOSING:
         return Closing(history_pb2.Closing.FromString(event.data).known_at_us)
+    if event.type == EventType.ANSWERED:
+        return Answered(history_pb2.Answered.FromString(event.data).next_command)
     return event

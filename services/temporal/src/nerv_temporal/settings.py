@@ -61,13 +61,6 @@ class TemporalSettings(ServiceSettings):
         return topics.name(self.mesh, "deadletters.v1")
 
     @property
-    def commands_group(self) -> str:
-        """The group whose offsets say how far commands are answered. It assigns nothing: who owns a partition of history
-        owns that of the commands.
-        """
-        return f"{self.mesh}.temporal.commands"
-
-    @property
     def index_dir(self) -> Path:
         """The folder of the index; it can be deleted at any time while the service is down."""
         return (self.data_dir or Path(".nerv") / "data" / f"temporal-{self.mesh}") / "index"

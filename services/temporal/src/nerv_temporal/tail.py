@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +17,7 @@ from nerv.history import content_digest
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
 from nerv_temporal.index import Index, PartitionState
 from nerv_temporal.model import Stored
-from nerv_temporal.records import Closing, Fence, Record, parse
+from nerv_temporal.records import Answered, Closing, Fence, Record, parse
 
 log = structlog.get_logger(__name__)
 
@@ -123,12 +122,14 @@ class Tail:
         self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Record]], next_offset: int
     ) -> None:
         events: list[tuple[int, Stored]] = []
-        recorded, address = covered.recorded_us, covered.address
+        recorded, address, next_command = covered.recorded_us, covered.address, covered.next_command
         for offset, record in numbered:
             if offset < covered.next_offset:
                 continue
             if isinstance(record, Fence):
                 address = record.address
+            elif isinstance(record, Answered):
+                next_command = record.next_command
             elif isinstance(record, Closing):
                 recorded = max(recorded, record.known_at_us)
                 self._closed[partition] = max(self._closed[partition], record.known_at_us)
@@ -136,7 +137,7 @@ class Tail:
                 events.append((offset, Stored(record, content_digest(record))))
                 if record.recorded_time is not None:
                     recorded = max(recorded, to_us(record.recorded_time))
-        state = replace(covered, next_offset=next_offset, recorded_us=recorded, address=address)
+        state = PartitionState(next_offset, recorded, address, next_command)
         self.index.apply(partition, events, state)
         self._moved[partition].set()
         for watcher in self._watchers[partition]:

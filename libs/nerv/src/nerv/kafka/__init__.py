@@ -2,7 +2,7 @@
 """The only room that imports confluent-kafka: produce, consume, own a partition, describe and make topics."""
 
 from nerv.kafka.consumer import BatchConsumer, Rebalance
-from nerv.kafka.fenced import CommitFailed, Consumed, FencedWriter
+from nerv.kafka.fenced import CommitFailed, FencedWriter
 from nerv.kafka.membership import Membership
 from nerv.kafka.partitioner import partition_of
 from nerv.kafka.producer import Producer
@@ -13,7 +13,6 @@ from nerv.kafka.transactional import TransactionalProducer
 __all__ = [
     "BatchConsumer",
     "CommitFailed",
-    "Consumed",
     "Delivery",
     "FencedWriter",
     "KafkaSettings",

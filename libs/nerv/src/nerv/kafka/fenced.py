@@ -8,12 +8,12 @@ can write (re-making only one lost 21 versions in a fight of three owners, a fen
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as NativeProducer
 
 from nerv.errors import Retry, Unavailable
@@ -35,21 +35,6 @@ class CommitFailed(Unavailable):
 
     title = "Commit failed"
     retry = Retry.SAME_ID
-
-
-@dataclass(frozen=True, slots=True)
-class Consumed:
-    """How far a transaction has consumed: `offsets` are the next to read. `group` is a consumer's `group_metadata()`.
-
-    No group assigns these partitions, so the fence of the writer alone keeps others from committing.
-    """
-
-    group: object
-    offsets: Mapping[tuple[str, int], int]
-
-    def positions(self) -> list[TopicPartition]:
-        """As confluent-kafka names them."""
-        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in self.offsets.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +63,21 @@ class FencedWriter:
         # Commits block in native code, without the interpreter's lock; each partition waits in a thread of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{topic}/{partition}")
 
-    async def take_over(self, fence: MakeFence, begin: Callable[[], Awaitable[Consumed]] | None = None) -> TakeOver:
-        """Shut out every earlier owner; `fence(token, "a" or "b")` makes the two fence records. Raises CommitFailed.
-
-        `begin` is asked once nobody else can commit: where to go on consuming. The first fence commits that with it, so
-        that a partition with a fence has an offset. What it raises goes on.
-        """
+    async def take_over(self, fence: MakeFence) -> TakeOver:
+        """Shut out every earlier owner; `fence(token, "a" or "b")` makes the two fence records. Raises CommitFailed."""
         token = uuid.uuid4().hex
         await self._run(self._shut_out)
-        consumed = await begin() if begin is not None else None
-        await self._run(self._commit, [fence(token, "a")], None, consumed)
+        await self._run(self._commit, [fence(token, "a")])
         return TakeOver(token, await self._run(self._commit, [fence(token, "b")]))
 
-    async def commit(
-        self, records: Sequence[Outgoing], *, reply: Reply | None = None, consumed: Consumed | None = None
-    ) -> int:
+    async def commit(self, records: Sequence[Outgoing], *, reply: Reply | None = None) -> int:
         """Commit `records` as one transaction; answers the offset of the last of them in this writer's partition.
 
         Those of the partition stand one after the other, for nobody else writes in between; -1 if there are none.
-        `reply`, called with that offset in the writer's own thread, makes further records of the same transaction;
-        `consumed` moves the offsets of a group with it. Raises CommitFailed when all that is not surely committed.
+        `reply`, called with that offset in the writer's own thread, makes further records of the same transaction.
+        Raises CommitFailed when all that is not surely committed.
         """
-        return await self._run(self._commit, records, reply, consumed)
+        return await self._run(self._commit, records, reply)
 
     async def close(self) -> None:
         """Let the producers go. A transaction that is open stays open until the next owner ends it."""
@@ -140,12 +118,12 @@ class FencedWriter:
         self._turn = 0
         self._take_overs += 1
 
-    def _commit(self, records: Sequence[Outgoing], reply: Reply | None = None, consumed: Consumed | None = None) -> int:
+    def _commit(self, records: Sequence[Outgoing], reply: Reply | None = None) -> int:
         if len(self._producers) != 2:
             raise CommitFailed("this writer owns nothing; take over first")
         producer = self._producers[self._turn]
         self._last_offset = -1
-        _native(lambda: self._transaction(producer, records, reply, consumed), "commit")
+        _native(lambda: self._transaction(producer, records, reply), "commit")
         # The next transaction begins on the other producer: one begun on this one, before the markers of this
         # commit are written, makes librdkafka wait 20 ms.
         self._turn ^= 1
@@ -153,9 +131,7 @@ class FencedWriter:
         self._records += len(records)
         return self._last_offset
 
-    def _transaction(
-        self, producer: NativeProducer, records: Sequence[Outgoing], reply: Reply | None, consumed: Consumed | None
-    ) -> None:
+    def _transaction(self, producer: NativeProducer, records: Sequence[Outgoing], reply: Reply | None) -> None:
         producer.begin_transaction()
         last = max((i for i, r in enumerate(records) if r.topic == self._topic), default=-1)
         for i, (topic, value, key, headers, partition) in enumerate(records):
@@ -167,8 +143,6 @@ class FencedWriter:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             for topic, value, key, headers, partition in reply(self._last_offset):
                 producer.produce(topic, value, key, partition, None, None, 0, list(headers))
-        if consumed is not None:
-            producer.send_offsets_to_transaction(consumed.positions(), consumed.group, COMMIT_SECONDS)
         producer.commit_transaction(COMMIT_SECONDS)
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:

@@ -11,6 +11,7 @@ class EventType(StrEnum):
     STATE_CHANGED = "nerv.state.changed.v1"
     FENCE = "nerv.history.fence.v1"
     CLOSING = "nerv.history.closing.v1"
+    ANSWERED = "nerv.history.answered.v1"
     STREAM_DELETED = "nerv.stream.deleted.v1"
     STREAM_REOPENED = "nerv.stream.reopened.v1"
     STREAM_TOMBSTONED = "nerv.stream.tombstoned.v1"

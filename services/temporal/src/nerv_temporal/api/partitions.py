@@ -29,6 +29,7 @@ async def partitions(request: Request[Deps]) -> Response:
                 "here": owner is not None,
                 "take_overs": owner.take_overs if owner else 0,
                 "next_offset": covered.next_offset,
+                "next_command": covered.next_command,
             }
         )
     return respond({"partitions": rows})

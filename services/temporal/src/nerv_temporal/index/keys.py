@@ -4,7 +4,7 @@
     e <stream> 00 <version: 8>     the event (nerv.api.event.v1.Event)
     i <stream> 00 <event id>       its version (8) and content digest (16), for ever
     l <partition: 4> <offset: 8>   a place of the log: recorded instant in microseconds (8), version (8), <stream> 00 <type>
-    p <partition: 4>               next offset (8), last recorded instant in microseconds (8), owner's address
+    p <partition: 4>               next offset (8), last recorded instant in microseconds (8), next command (8), owner's address
     m                              topic id, and the format of the keys
 and, in rooms of their own, s, t and d (`streams`), n and v (`snapshots`).
 Numbers are big-endian and unsigned, so that keys sort as numbers do.
@@ -16,10 +16,10 @@ from typing import NamedTuple
 from nerv.history import Known
 
 META = b"m"
-FORMAT = 4  # an index of another format is built anew from Kafka
+FORMAT = 5  # an index of another format is built anew from Kafka
 
 _VERSION = struct.Struct(">Q")
-_PARTITION = struct.Struct(">QQ")
+_PARTITION = struct.Struct(">QQQ")
 _PLACE_KEY = struct.Struct(">IQ")
 _PLACE = struct.Struct(">QQ")
 
@@ -83,12 +83,12 @@ def unpack_known(data: bytes) -> Known:
     return Known(_VERSION.unpack(data[:8])[0], data[8:])
 
 
-def pack_partition(next_offset: int, recorded_us: int, address: str) -> bytes:
+def pack_partition(next_offset: int, recorded_us: int, next_command: int, address: str) -> bytes:
     """What is covered of a partition."""
-    return _PARTITION.pack(next_offset, recorded_us) + address.encode()
+    return _PARTITION.pack(next_offset, recorded_us, next_command) + address.encode()
 
 
-def unpack_partition(data: bytes) -> tuple[int, int, str]:
-    """Next offset, last recorded instant, owner's address."""
-    next_offset, recorded_us = _PARTITION.unpack(data[:16])
-    return next_offset, recorded_us, data[16:].decode()
+def unpack_partition(data: bytes) -> tuple[int, int, str, int]:
+    """Next offset, last recorded instant, owner's address, next command."""
+    next_offset, recorded_us, next_command = _PARTITION.unpack_from(data)
+    return next_offset, recorded_us, data[_PARTITION.size :].decode(), next_command

@@ -43,6 +43,7 @@ class PartitionState:
     next_offset: int = 0
     recorded_us: int = 0
     address: str = ""
+    next_command: int = 0  # of the topic of commands: those before it are answered
 
 
 class Index:
@@ -134,7 +135,7 @@ class Index:
             batch.put(stream_key(name), pack_stream(found))
         batch.put(
             keys.partition_key(partition),
-            keys.pack_partition(state.next_offset, state.recorded_us, state.address),
+            keys.pack_partition(state.next_offset, state.recorded_us, state.next_command, state.address),
         )
         self.database.write(batch)
         self._partitions[partition] = state

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Append requests that come over Kafka: read by the owner of their partition, from where the last owner has committed."""
+"""Append requests that come over Kafka: read by the owner of their partition, from where the last answer stands."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,10 +9,11 @@ import structlog
 from nerv.api.history.v1 import history_pb2
 from nerv.app import App
 from nerv.errors import Invalid, NervError
-from nerv.kafka import BatchConsumer, Consumed, Received, partition_of
+from nerv.kafka import BatchConsumer, Received, partition_of
 from nerv.kafka.deadletters import dead_letter, where
 from nerv.protocols import AppendOutcome
 from nerv.types import check_id
+from nerv_temporal.index import Index
 from nerv_temporal.owner.waiting import Command, Queue, Waiting
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.wire import read_append
@@ -21,101 +22,50 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.2  # s, doubled with each failure
 LONGEST_PAUSE = 5.0
-LOOK_SECONDS = 0.005  # how long a question about offsets waits for the consumer's thread, while nobody can write
-WAIT_SECONDS = 0.05
-RENEW_SECONDS = 24 * 3600.0  # Kafka forgets an offset that has not been committed for 7 days
 
 
 class Commands:
-    """The commands of one partition, for as long as one take-over holds: `begin`, then `run` in a task.
+    """The commands of one partition, for as long as one take-over holds.
 
-    A command is answered by the transaction that also moves the group's offset past it, so that it is answered once. Kafka
-    forgets offsets after 7 days without a commit. A partition that had an owner and has no offset must not be read from its
-    beginning: what was refused then could be done now. Such commands are passed over; their senders, who have no answer,
-    repeat them.
+    How far they are answered stands in history, written by the transaction that answers them: a take-over that has read the
+    log up to its own fence knows it, and every command is answered once. Group offsets would be a second truth, which Kafka
+    forgets after 7 idle days, and whose commit can hang (docs/adr/0006).
     """
 
-    def __init__(
-        self, settings: TemporalSettings, app: App, partition: int, queue: Queue, *, first_owner: bool
-    ) -> None:
+    def __init__(self, settings: TemporalSettings, app: App, partition: int, queue: Queue) -> None:
         self._settings = settings
         self._app = app
         self._partition = partition
         self._queue = queue
-        self._first_owner = first_owner
         self._at = (settings.commands, partition)
-        self._next = 0
-        self._group: object = None
 
-    async def begin(self) -> Consumed:
-        """Where to go on reading; asked behind `init_transactions`, when no earlier owner can commit any more.
-
-        Raises Unavailable.
-        """
-        async with self._consumer(wait=LOOK_SECONDS) as consumer:
-            low, end = await consumer.bounds(self._at)
-            found = (await consumer.committed([self._at])).get(self._at)
-            self._group = consumer.group_metadata()
-        if found is None and not self._first_owner:
-            log.warning("commands.offset_lost", partition=self._partition, passed_over=end - low)
-            found = end
-        self._next = max(found or 0, low)
-        return self.consumed(self._next)
-
-    def consumed(self, next_command: int) -> Consumed:
-        """What a transaction consumes that takes the commands before this offset."""
-        return Consumed(self._group, {self._at: next_command})
-
-    async def run(self) -> None:
-        """Read until cancelled; what fails is tried again from where it was."""
+    async def run(self, index: Index) -> None:
+        """Read until cancelled, from what `index` knows to be answered; what fails is tried again."""
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._read()
+                await self._read(index.partition(self._partition).next_command)
             except NervError as error:
                 log.warning("commands.failed", partition=self._partition, error=str(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _consumer(
-        self, *, assign: Mapping[tuple[str, int], int] | None = None, wait: float = WAIT_SECONDS
-    ) -> BatchConsumer:
-        settings = self._settings
-        return BatchConsumer(
-            settings.kafka,
-            f"temporal-{settings.instance}-commands-{self._partition}",
-            settings.commands_group,
-            assign=assign,
-            batch=settings.temporal.tick_events,
-            wait=wait,
-            eager=True,
-        )
+    async def _read(self, answered: int) -> None:
+        async with self._consumer() as looking:
+            low, end = await looking.bounds(self._at)
+        # Beyond the end: the topic was made anew, and nothing in it is answered.
+        start = low if answered > end else max(answered, low)
+        async with self._consumer({self._at: start}) as consumer:
+            async for batch in consumer.batches():
+                items = [self._item(record) for record in batch]
+                self._queue.put_commands(items)
+                await asyncio.wait([item.future for item in items])
 
-    async def _read(self) -> None:
-        async with self._consumer(assign={self._at: self._next}) as consumer:
-            renewing = asyncio.create_task(self._renew())
-            try:
-                async for batch in consumer.batches():
-                    items = [self._item(record) for record in batch]
-                    self._next = batch[-1].offset() + 1
-                    self._queue.put_commands(items)
-                    await asyncio.wait([item.future for item in items])
-            finally:
-                renewing.cancel()
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            self._queue.put_commands([Waiting(_future(), command=Command(self._next - 1))])
-
-    async def _start(self, consumer: BatchConsumer) -> int:
-        at = (self._settings.commands, self._partition)
-        low, end = await consumer.bounds(at)
-        found = (await consumer.committed([at])).get(at)
-        if found is None and not self._first_owner:
-            log.warning("commands.offset_lost", partition=self._partition, passed_over=end - low)
-            return end
-        return max(found or 0, low)
+    def _consumer(self, assign: Mapping[tuple[str, int], int] | None = None) -> BatchConsumer:
+        name = f"temporal-{self._settings.instance}-commands-{self._partition}"
+        ticks = self._settings.temporal
+        # The group only has a name: it assigns nothing, and no offset is committed in it.
+        return BatchConsumer(self._settings.kafka, name, name, assign=assign, batch=ticks.tick_events, eager=True)
 
     def _item(self, record: Received) -> Waiting:
         value, key = record.value() or b"", record.key() or b""

@@ -21,7 +21,17 @@ from nerv_temporal.model import recorded_instant
 from nerv_temporal.owner.commands import Commands
 from nerv_temporal.owner.tick import Tick
 from nerv_temporal.owner.waiting import Queue, Waiting, verdicts
-from nerv_temporal.records import Closing, Fence, Record, barrier_record, closing_record, event_record, fence_record
+from nerv_temporal.records import (
+    Answered,
+    Closing,
+    Fence,
+    Record,
+    answered_record,
+    barrier_record,
+    closing_record,
+    event_record,
+    fence_record,
+)
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.tail import Tail
 
@@ -54,7 +64,6 @@ class PartitionOwner:
         self._tail = tail
         self._clock = clock
         self._queue = Queue(settings.temporal.waiting)
-        self._commands = Commands(settings, app, partition, self._queue, first_owner=True)
         self._leaving = asyncio.Event()
         self._task = asyncio.create_task(self._own(), name=f"owner-{partition}")
 
@@ -129,10 +138,7 @@ class PartitionOwner:
             record = Fence(self._me.name, self._me.address, token, producer)
             return fence_record(self._settings.history, self.partition, record, self._clock.now())
 
-        # The topic itself says whether it had an owner: this replica has read all that was committed when it joined.
-        first = not self._tail.index.partition(self.partition).address
-        self._commands = Commands(self._settings, self._app, self.partition, self._queue, first_owner=first)
-        taken = await writer.take_over(fence, self._commands.begin)
+        taken = await writer.take_over(fence)
         # Whoever wrote before is shut out now; what they committed stands before our second fence.
         await self._tail.reached(self.partition, taken.offset, CATCH_UP_SECONDS)
         self.serving = True
@@ -142,7 +148,8 @@ class PartitionOwner:
 
     async def _serve(self, writer: FencedWriter) -> None:
         # Commands are read as long as this take-over holds, no longer.
-        reading = asyncio.create_task(self._commands.run(), name=f"commands-{self.partition}")
+        commands = Commands(self._settings, self._app, self.partition, self._queue)
+        reading = asyncio.create_task(commands.run(self._tail.index), name=f"commands-{self.partition}")
         try:
             while not self._leaving.is_set():
                 await self._queue.arrived()
@@ -177,15 +184,14 @@ class PartitionOwner:
     async def _commit(self, writer: FencedWriter, tick: Tick) -> int:
         records = tick.records
         contexts = contexts_of(Carrier(r.traceparent, r.tracestate) for r in records if isinstance(r, Event))
-        replies = None if tick.next_command is None else lambda last: list(tick.replies(self._settings, last))
+        replies = (lambda last: list(tick.replies(self._settings, last))) if tick.has_commands else None
         with span(
             f"commit {self._settings.history}",
             links=[context for context, _ in contexts],
             parent=contexts[0][0] if contexts else Carrier(),
             attributes={n.SYSTEM: n.KAFKA, n.PARTITION: str(self.partition), n.BATCH_COUNT: len(records)},
         ):
-            consumed = None if tick.next_command is None else self._commands.consumed(tick.next_command)
-            return await writer.commit(self._outgoing(records), reply=replies, consumed=consumed)
+            return await writer.commit(self._outgoing(records), reply=replies)
 
     def _outgoing(self, records: list[Record]) -> list[Outgoing]:
         topic, partition, now = self._settings.history, self.partition, self._clock.now()
@@ -193,6 +199,8 @@ class PartitionOwner:
         for record in records:
             if isinstance(record, Closing):
                 made.append(closing_record(topic, partition, record.known_at_us, now))
+            elif isinstance(record, Answered):
+                made.append(answered_record(topic, partition, record.next_command, now))
             elif isinstance(record, Event):
                 made.append(event_record(topic, partition, record))
         return made or [barrier_record(self._settings.barriers, partition, now)]

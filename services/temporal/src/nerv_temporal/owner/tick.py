@@ -12,7 +12,7 @@ from nerv.protocols import Appended, AppendOutcome
 from nerv_temporal.index import Index
 from nerv_temporal.model import Accepted, Verdict, plan_tick
 from nerv_temporal.owner.waiting import Waiting
-from nerv_temporal.records import Closing, Record
+from nerv_temporal.records import Answered, Closing, Record
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.wire import reply_to
 
@@ -38,15 +38,18 @@ class Tick:
 
     @property
     def records(self) -> list[Record]:
-        """What is written to history: a closing of recorded time, then the events."""
-        closing_us = max(item.closing_us for item in self.taken) if self.taken else 0
-        events: list[Record] = [stored.event for stored in self._plan.events]
-        return [Closing(closing_us), *events] if closing_us else events
+        """What is written to history: a closing of recorded time, how far commands are answered, then the events."""
+        records: list[Record] = []
+        if closing_us := max(item.closing_us for item in self.taken):
+            records.append(Closing(closing_us))
+        if commands := [item.command for item in self.taken if item.command is not None]:
+            records.append(Answered(commands[-1].offset + 1))
+        return [*records, *(stored.event for stored in self._plan.events)]
 
     @property
-    def next_command(self) -> int | None:
-        """The offset after the last command of the tick; None without commands."""
-        return max((item.command.offset + 1 for item in self.taken if item.command is not None), default=None)
+    def has_commands(self) -> bool:
+        """Whether someone waits for a reply over Kafka."""
+        return any(item.command is not None for item in self.taken)
 
     def outcomes(self, last: int) -> list[AppendOutcome]:
         """What each request is told, when the last record of history stands at offset `last` (-1: there is none)."""
@@ -85,7 +88,7 @@ class Tick:
         """What goes to the senders of commands, and to the dead letters: written by the same transaction."""
         for item, outcome in zip(self.taken, self.outcomes(last), strict=True):
             command = item.command
-            if command is None or command.renews:
+            if command is None:
                 continue
             if command.letter is not None:
                 yield command.letter

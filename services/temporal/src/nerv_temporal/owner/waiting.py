@@ -15,8 +15,7 @@ from nerv.protocols import AppendOutcome, AppendRequest
 class Command:
     """Where a request stands that came over Kafka, and who waits for the reply.
 
-    One that is malformed has a `refusal`; one that does not even say who sent it becomes a dead `letter`. With neither and
-    without a sender it is none: the offset is committed again, for Kafka forgets those that are not.
+    One that is malformed has a `refusal`; one that does not even say who sent it becomes a dead `letter`.
     """
 
     offset: int
@@ -25,11 +24,6 @@ class Command:
     key: bytes = b""
     refusal: NervError | None = None
     letter: Outgoing | None = None
-
-    @property
-    def renews(self) -> bool:
-        """Whether only the offset is to be committed again."""
-        return self.letter is None and not self.sender
 
 
 @dataclass(eq=False, slots=True)

@@ -315,6 +315,28 @@ class Fence(_message.Message):
 Global___Fence: _TypeAlias = Fence  # noqa: Y015
 
 @_typing.final
+class Answered(_message.Message):
+    """Says how far the commands of a partition are answered; stands in the transaction that answers them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEXT_COMMAND_FIELD_NUMBER: _builtins.int
+    next_command: _builtins.int
+    """Offset in the topic of commands."""
+    def __init__(
+        self,
+        *,
+        next_command: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_command", b"next_command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Answered: _TypeAlias = Answered  # noqa: Y015
+
+@_typing.final
 class Closing(_message.Message):
     """Closes recorded time at an instant: no later record of the partition gets an earlier or equal one."""
 
