@@ -13,6 +13,7 @@ from tests.faults.temporal.load import Load
 from tests.faults.temporal.rig import Mesh, Replica, Rig
 
 UNDISTURBED = (0.2, 1.0)  # s of work before each fault
+LEAST_IN_FLIGHT = 2
 PROGRESS = 30  # appends that must be acknowledged between two faults
 FROZEN = (5.0, 30.0)
 CUT_SECONDS = 12.0  # longer than the group's patience: the partitions have moved when the way is free again
@@ -52,6 +53,7 @@ class Disturber:
         for _ in range(times):
             await self._load.progressed(PROGRESS)
             await asyncio.sleep(self._random.uniform(*UNDISTURBED))
+            await self._load.busy(LEAST_IN_FLIGHT)
             await fault()
             advance()
 

@@ -21,9 +21,9 @@ from nerv.protocols.history import Expect
 from nerv.types import Event, format_instant, new_event_id, utc_now
 from tests.faults.temporal.operations import NEVER, Append, End, Forgery, Kind, Read, Seen, digest
 
-LANES = 8  # of each mesh; one in four goes over Kafka
+LANES = 12  # of each mesh, as many for each partition: those of a partition that has no owner do not keep the others
 REQUESTS = 6  # in a message, each for another stream
-STREAMS = 12  # written at a time
+STREAMS = 8  # written at a time in a partition
 LONGEST = 150  # events of a stream, then another one begins: a read is of a whole stream
 APPEND_SECONDS = 20.0
 READ_SECONDS = 20.0
@@ -57,7 +57,8 @@ class Load:
         self._commands = commands
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._probes = _one_in_each_partition(partitions)
-        self._streams = [self._fresh() for _ in range(STREAMS)]
+        self._partitions = partitions
+        self._streams = [[self._fresh(partition) for _ in range(STREAMS)] for partition in range(partitions)]
         self._least: dict[tuple[int, str], int] = defaultdict(int)  # of each client, for a token is a client's own
 
     async def run(self) -> None:
@@ -73,6 +74,12 @@ class Load:
             while self.acknowledged < goal and not self.stop.is_set():  # noqa: ASYNC110 - the lanes are plain loops
                 await asyncio.sleep(0.01)
 
+    async def busy(self, least: int, seconds: float = 2.0) -> None:
+        """Until so many appends are in flight, or time is up: a fault that hits none shows nothing."""
+        deadline = time.monotonic() + seconds
+        while self.in_flight < least and time.monotonic() < deadline:  # noqa: ASYNC110 - the lanes are plain loops
+            await asyncio.sleep(0.001)
+
     async def writable(self, client: Client) -> float:
         """When every partition has taken an append that was sent after the call: an instant of `time.monotonic`."""
         probes = [self._probe(client, stream) for stream in self._probes]
@@ -86,19 +93,24 @@ class Load:
         self._note(stream, request, outcome, invoked, time.monotonic())
         return time.monotonic()
 
-    def _fresh(self) -> Stream:
-        return Stream(f"account-{new_event_id()}")
+    def _fresh(self, partition: int) -> Stream:
+        while True:
+            name = f"account-{new_event_id()}"
+            if partition_of(name, self._partitions) == partition:
+                return Stream(name)
 
     async def _lane(self, number: int) -> None:
-        over_kafka = number % 4 == 3
-        who = 0 if over_kafka else number % len(self._clients)
+        partition, way = number % self._partitions, number // self._partitions
+        over_kafka = way == len(self._clients)  # the other lanes of a partition each ask another replica
+        who = 0 if over_kafka else way
         while not self.stop.is_set():
-            await self._write(who, over_kafka)
-            await self._read(self._random.randrange(len(self._clients)))
+            await self._write(who, over_kafka, self._streams[partition])
+            reader = self._random.randrange(len(self._clients)) if over_kafka else who
+            await self._read(reader, self._streams[partition])
             await asyncio.sleep(PAUSE)
 
-    async def _write(self, who: int, over_kafka: bool) -> None:
-        streams = self._random.sample(self._streams, REQUESTS)
+    async def _write(self, who: int, over_kafka: bool, active: list[Stream]) -> None:
+        streams = self._random.sample(active, REQUESTS)
         requests = [self._request(stream) for stream in streams]
         invoked = time.monotonic()
         self.in_flight += len(requests)
@@ -116,6 +128,8 @@ class Load:
             if isinstance(outcome, Appended):
                 self._least[who, stream.name] = max(self._least[who, stream.name], outcome.last_version)
             self._note(stream, request, outcome, invoked, completed)
+            if stream.version >= LONGEST and stream in active:
+                active[active.index(stream)] = self._fresh(partition_of(stream.name, self._partitions))
 
     def _request(self, stream: Stream) -> AppendRequest:
         kind = self._random.random()
@@ -150,12 +164,10 @@ class Load:
         self.seen.appends.append(
             Append(request.stream, ids, request.expected, invoked, completed, end, version, duplicate)
         )
-        if stream.version >= LONGEST and stream in self._streams:
-            self._streams[self._streams.index(stream)] = self._fresh()
 
-    async def _read(self, who: int) -> None:
+    async def _read(self, who: int, active: list[Stream]) -> None:
         client = self._clients[who]
-        stream = self._random.choice(self._streams).name
+        stream = self._random.choice(active).name
         kind = self._random.choice([Kind.DEFAULT, Kind.DEFAULT, Kind.STRONG, Kind.KNOWN])
         known = utc_now()
         query: dict[str, str | int | None] = {"limit": 1000}

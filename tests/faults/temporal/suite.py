@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nerv.kafka import KafkaSettings
 from tests.faults.temporal.checker import RULES, check
-from tests.faults.temporal.disturbances import Disturber, Told
+from tests.faults.temporal.disturbances import LEAST_IN_FLIGHT, Disturber, Told
 from tests.faults.temporal.load import Load
 from tests.faults.temporal.log import final_log
 from tests.faults.temporal.operations import End, Log, Seen
@@ -44,7 +44,6 @@ BROKER_KILLS = 6
 CONVINCED_SECONDS = 120.0
 OPERATIONS = 500_000
 WRITABLE_AFTER_KILL, WRITABLE_AFTER_TERM = 12.0, 3.0  # s, for 95 of 100
-LEAST_IN_FLIGHT = 2
 MOST_UNKNOWN = 0.05
 LEAST_DONE = 0.3  # conflicts are wanted, but a run of nothing else shows little
 FINISH_SECONDS = 900.0  # for operations that are missing when all faults have been made
