@@ -93,7 +93,7 @@ bench: setup ## figures beside a peer's; SUITE=produce SCALE=0.1
 	@SCALE=$(SCALE) $(BIN)/python -m bench $(SUITE)
 
 .PHONY: faults
-faults: setup ## processes killed under load, and invariants that hold; SUITE=temporal-kill SCALE=0.1
+faults: setup ## processes killed under load, and invariants that hold; SUITE=temporal SCALE=0.1
 	@SCALE=$(SCALE) $(BIN)/python -m tests.faults $(SUITE)
 
 # --- housekeeping ----------------------------------------------------------------------------------------------------

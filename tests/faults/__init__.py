@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fault runs: real processes killed under load, and invariants that must hold. `make faults SUITE=temporal-kill`."""
+"""Fault runs: real processes killed under load, and invariants that must hold. `make faults SUITE=temporal`."""

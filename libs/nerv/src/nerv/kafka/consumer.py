@@ -31,6 +31,7 @@ PATIENCE_SECONDS = 1.0  # how long the loop may be behind before partitions are 
 BUSY_SECONDS = 0.05  # how often the thread then serves the group
 REVOKE_SECONDS = 30.0  # how long a revoke may wait for the batch in hand
 REQUEST_SECONDS = 10.0
+ASK_AGAIN_SECONDS = 0.1
 ANSWER_SECONDS = 0.005  # how often a thread that waits for the loop looks for what the loop asks of it
 AHEAD = 2  # batches that may wait for the loop
 
@@ -160,11 +161,22 @@ class BatchConsumer:
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     async def bounds(self, partition: Partition) -> tuple[int, int]:
-        """First offset and the one after the last that is committed. Raises Unavailable."""
-        low, high = await self._ask(
-            lambda: self._consumer.get_watermark_offsets(TopicPartition(*partition), REQUEST_SECONDS)
-        )
-        return low, high
+        """First offset and the one after the last that is committed. Raises Unavailable.
+
+        Asked again for some seconds: the leader of a new topic may not know yet that it is.
+        """
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            try:
+                low, high = await self._ask(
+                    lambda: self._consumer.get_watermark_offsets(TopicPartition(*partition), REQUEST_SECONDS)
+                )
+            except Unavailable:
+                if self._ended.is_set() or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+            else:
+                return low, high
 
     async def offsets_at(self, instant_ms: int, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The first offset at or after an instant (milliseconds, of the record's time stamp); the end where there is none."""

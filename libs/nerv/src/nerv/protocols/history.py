@@ -30,7 +30,7 @@ class Expected:
     @classmethod
     def parse(cls, text: str) -> "Expected":
         """`any`, `none`, `exists` or a whole number. Raises Invalid."""
-        if text.isdigit() and len(text) <= 19 and int(text) < 2**63:
+        if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < 2**63:
             return cls(Expect.EXACT, int(text))
         if text in (Expect.ANY, Expect.NONE, Expect.EXISTS):
             return cls(Expect(text))

@@ -14,6 +14,7 @@ EventId = NewType("EventId", str)
 ResourceId = NewType("ResourceId", str)
 VersionId = NewType("VersionId", int)
 
+UNDECODABLE = "\ufffd"  # what decoders put for bytes that are not UTF-8: different names would become the same
 ID_LIMIT = 256  # characters (rule 14)
 
 
@@ -61,4 +62,6 @@ def check_id(value: object, what: str) -> str:
         raise TooLarge(f"{what} has {len(value)} characters; the limit is {ID_LIMIT}")
     if not value.isprintable():  # CR, LF and NUL could split a header that an id is copied into (rule 23)
         raise Invalid(f"{what} contains a control character or another one that cannot be printed")
+    if UNDECODABLE in value:
+        raise Invalid(f"{what} is not UTF-8: a character of it was lost on the way")
     return value

@@ -8,15 +8,20 @@ from nerv.client.streams import PROTOBUF
 from nerv.cloudevents.http_binding import from_http
 from nerv.errors import Invalid, NervError
 from nerv.protocols import Appended, AppendRequest, Expected
+from nerv.protocols.history import Expect
 from nerv.service import Request, respond
+from nerv.service.query import refuse_unknown
 from nerv.types import check_id, format_instant
 from nerv_temporal.api.deps import Deps, passed_on
 from nerv_temporal.wire import check_append, read_batch, reply_to
+
+OF_APPEND = frozenset({"expected_version"})
 
 
 async def append_batch(request: Request[Deps]) -> Response:
     """POST /v1/streams: many append requests (protobuf), each with an outcome of its own."""
     deps = request.deps
+    refuse_unknown(request, frozenset())
     if (request.header("content-type") or "").partition(";")[0] != PROTOBUF:
         raise Invalid(f"send a nerv.api.history.v1.AppendBatch as {PROTOBUF}, or POST to /v1/streams/<stream>/events")
     read = read_batch(request.body, deps.app, deps.settings.limits)
@@ -30,9 +35,10 @@ async def append_batch(request: Request[Deps]) -> Response:
 async def append(request: Request[Deps]) -> Response:
     """POST /v1/streams/{stream}/events: append CloudEvents (structured, batch, binary) to one stream, all or none."""
     deps = request.deps
+    refuse_unknown(request, OF_APPEND)
     headers = {name.lower(): value for name, value in request.http.headers.items()}
     events = from_http(headers, request.body, deps.settings.limits, require_time=True)
-    expected = Expected.parse(request.query("expected_version") or _if_match(request) or "any")
+    expected = _expected(request)
     one = AppendRequest(check_id(request.path("stream"), "stream"), events, expected)
     check_append(one, deps.app, deps.settings.limits)
     [outcome] = await deps.router.append([one], passed_on(request))
@@ -49,6 +55,16 @@ async def append(request: Request[Deps]) -> Response:
     return respond(document, 200 if outcome.duplicate else 201, {"etag": f'"{outcome.last_version}"'})
 
 
-def _if_match(request: Request[Deps]) -> str | None:
-    value = request.header("if-match")
-    return None if value is None else value.strip('"')
+def _expected(request: Request[Deps]) -> Expected:
+    """By `expected_version`, or by If-Match: an entity tag of an earlier answer, or `*` for a stream that exists."""
+    word, tag = request.query("expected_version"), request.header("if-match")
+    if tag is None:
+        return Expected.parse("any" if word is None else word)
+    if word is not None:
+        raise Invalid("give expected_version or If-Match, not both")
+    if tag == "*":
+        return Expected(Expect.EXISTS)
+    version = Expected.parse(tag[1:-1]) if len(tag) > 2 and tag[0] == tag[-1] == '"' else None
+    if version is None or version.kind is not Expect.EXACT:
+        raise Invalid(f'If-Match must be the ETag of an earlier answer, such as "3", or *, not {tag[:40]!r}')
+    return version
