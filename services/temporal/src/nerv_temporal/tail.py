@@ -15,6 +15,7 @@ from nerv.cloudevents.proto_format import to_us
 from nerv.errors import Unavailable
 from nerv.history import content_digest
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv.types import Event
 from nerv_temporal.index import Index, PartitionState
 from nerv_temporal.model import Stored
 from nerv_temporal.records import Answered, Closing, Fence, Record, parse
@@ -94,7 +95,8 @@ class Tail:
     def complete_until(self, partition: int) -> int:
         """The instant (microseconds) by which all that was recorded is in the index, whatever comes.
 
-        Recorded time grows with the offset, but the events of a tick share theirs and may come in parts.
+        Recorded time grows with the offset, but the events of a tick share theirs, and those of another owner may come in
+        parts.
         """
         return max(self._closed[partition], self.index.partition(partition).recorded_us - 1)
 
@@ -111,12 +113,18 @@ class Tail:
                 await asyncio.wait_for(event.wait(), left)
 
     def advance(self, partition: int, first_offset: int, records: Sequence[Record], next_offset: int) -> None:
-        """Apply records that stand one after the other from `first_offset`; what is covered is passed over."""
+        """Apply the records of a whole transaction, from `first_offset` on; what is covered is passed over."""
         covered = self.index.partition(partition)
-        if next_offset <= covered.next_offset:
-            return
-        numbered = [(first_offset + i, record) for i, record in enumerate(records)]
-        self._apply(partition, covered, numbered, next_offset)
+        if next_offset > covered.next_offset:
+            numbered = [(first_offset + i, record) for i, record in enumerate(records)]
+            self._apply(partition, covered, numbered, next_offset)
+        for record in records:
+            if isinstance(record, Event) and record.recorded_time is not None:
+                self._close(partition, to_us(record.recorded_time))
+                break  # the events of a transaction share their instant
+
+    def _close(self, partition: int, instant_us: int) -> None:
+        self._closed[partition] = max(self._closed[partition], instant_us)
 
     def _apply(
         self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Record]], next_offset: int
@@ -128,11 +136,12 @@ class Tail:
                 continue
             if isinstance(record, Fence):
                 address = record.address
+                self._close(partition, recorded)  # transactions do not overlap: all that stands before a fence is whole
             elif isinstance(record, Answered):
                 next_command = record.next_command
             elif isinstance(record, Closing):
                 recorded = max(recorded, record.known_at_us)
-                self._closed[partition] = max(self._closed[partition], record.known_at_us)
+                self._close(partition, record.known_at_us)
             else:
                 events.append((offset, Stored(record, content_digest(record))))
                 if record.recorded_time is not None:

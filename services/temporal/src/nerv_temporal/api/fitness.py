@@ -106,9 +106,8 @@ async def _prove(deps: Deps, partition: int, asked: Freshness) -> dict[int, Poin
         await owner.close_at(to_us(asked.known_at))
     elif asked.consistency is Consistency.STRONG:
         await owner.barrier()
-    covered = deps.tail.index.partition(partition)
-    # An owner's index has whole ticks, so that all that was recorded by its last instant is in it.
-    return {partition: Point(covered.next_offset, asked.known_at or from_us(covered.recorded_us))}
+    known_at = asked.known_at or from_us(deps.tail.complete_until(partition))
+    return {partition: Point(deps.tail.index.partition(partition).next_offset, known_at)}
 
 
 async def _ask_owner(request: Request[Deps], partitions: Sequence[int], asked: Freshness) -> dict[int, Point]:

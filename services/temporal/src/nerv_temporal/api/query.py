@@ -93,11 +93,14 @@ def _whole(request: Request[Any], asked: Asked, resumed: bool) -> Asked:
     from_end = request.query("from") == END and not resumed  # who comes back has a place to go on from
     if from_end and not follow:
         raise Invalid("nothing stands after the end: from=end goes with follow=true")
+    fresh = asked.freshness
+    if follow and not from_end:  # what is not here yet comes later, so nobody need be asked: it works without an owner
+        fresh = replace(fresh, consistency=Consistency.LOCAL)
     if follow and not shape.streamed:
         shape = Format.NDJSON
     most, ordinary = (LAST, LAST) if shape.streamed else (PAGE, ORDINARY_PAGE)
     limit = request.number("limit", ordinary, low=1, high=most)
-    return replace(asked, format=shape, follow=follow, from_end=from_end, limit=limit)
+    return replace(asked, format=shape, freshness=fresh, follow=follow, from_end=from_end, limit=limit)
 
 
 def _query(request: Request[Any]) -> ReadQuery:
