@@ -90,7 +90,8 @@ class ReadQuery:
 class History(Protocol):
     """Append-only streams of events, each with versions 1, 2, 3, ... without a gap.
 
-    Linearizable for one stream. Implemented by the memory store of `nerv.testing` and by the client of *temporal*.
+    Linearizable for one stream. Implemented by the histories in memory and in SQLite of `nerv.history`, and by the client of
+    *temporal*.
     """
 
     async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
