@@ -299,8 +299,8 @@ async def test_the_sources_and_the_service_describe_themselves(client: Client) -
         "source": "unused",
         "category": "unused",
         "key": "tailnum",
-        "kind": "csv",
-        "path": "unused.csv",
+        "kind": "CsvSource",
+        "reads": ["unused.csv"],
         "latest": None,
     }
     assert (await client.about("sync"))["service"] == "sync"

@@ -49,7 +49,7 @@ async def list_sources(request: Request[Deps]) -> Response:
     rows = []
     for name in deps.sources.names():
         latest = await deps.journal.runs(name, 1)
-        rows.append({**deps.sources.describe(name), "latest": latest[0] if latest else None})
+        rows.append({**deps.sources.row(name), "latest": latest[0] if latest else None})
     return respond({"syncs": rows})
 
 

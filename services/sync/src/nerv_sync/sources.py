@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from nerv.app import App, SourceSpec
 from nerv.errors import Misconfigured, NotFound
@@ -55,7 +56,14 @@ class Sources:
             raise Misconfigured(f"source {name} lacks {', '.join(lacks) or 'load'}; derive it from nerv.sync.CsvSource")
         return source
 
-    def describe(self, name: str) -> dict[str, str]:
+    def row(self, name: str) -> dict[str, Any]:
         """What people should know of a source."""
         source = self.make(name)
-        return {"source": name, "category": source.category, "key": source.key, **source.describe()}
+        told = source.describe()
+        return {
+            "source": name,
+            "category": source.category,
+            "key": source.key,
+            "kind": told.kind,
+            "reads": list(told.inputs),
+        }

@@ -126,7 +126,9 @@ def _workflow(app: App, spec: WorkflowSpec) -> dict[str, Any]:
 
 
 def _source(spec: SourceSpec) -> dict[str, Any]:
-    return {"name": spec.name, "class": spec.factory.__name__, "doc": _doc(spec.factory)}
+    category = getattr(spec.factory, "category", None)
+    streams = f"{category}-*" if isinstance(category, str) else None  # else only one that is made could tell
+    return {"name": spec.name, "class": spec.factory.__name__, "streams": streams, "doc": _doc(spec.factory)}
 
 
 def _key(rule: Any) -> Any:

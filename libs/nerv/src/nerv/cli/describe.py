@@ -149,6 +149,6 @@ LINES: Mapping[str, Callable[[Document], list[Text]]] = {
     "projections": _projection,
     "tasks": _task,
     "workflows": _workflow,
-    "sources": lambda row: [_head(row["name"], row["class"])],
+    "sources": lambda row: [_head(row["name"], row["class"]), *_facts(streams=row["streams"])],
     "components": _component,
 }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from nerv.types import Description
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -40,8 +42,8 @@ class Source(Protocol):
         """The column whose value is the key."""
         ...
 
-    def describe(self) -> dict[str, str]:
-        """What people should know of it, without secrets."""
+    def describe(self) -> Description:
+        """What it reads (inputs) and which streams it speaks for (outputs), without secrets. Nothing is loaded."""
         ...
 
     def load(self) -> Iterator[Row | Complete]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TextIO
 from nerv.errors import Misconfigured
 from nerv.sync.errors import LoadRefused
 from nerv.sync.rows import RowsSource
-from nerv.types import utc_now
+from nerv.types import Description, utc_now
 
 MAX_LINE = 1024 * 1024  # characters; a file without line breaks must not fill the memory
 
@@ -38,9 +38,9 @@ class CsvSource(RowsSource):
         """The file's modification time, not later than now."""
         return min(self._instant or utc_now(), utc_now())
 
-    def describe(self) -> dict[str, str]:
-        """Kind and path."""
-        return {"kind": "csv", "path": self.path}
+    def describe(self) -> Description:
+        """The source as data: it reads the file of its path."""
+        return Description("CsvSource", type(self).__name__, inputs=(self.path,), outputs=(f"{self.category}-*",))
 
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The lines by their columns, until the end of a file that did not change meanwhile."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from nerv.protocols.source import Complete, Row
 from nerv.sync.canonical import canonical
 from nerv.sync.errors import LoadRefused
-from nerv.types import utc_now
+from nerv.types import Description, utc_now
 
 MAX_ROW_BYTES = 128 * 1024  # an event that holds a row, with its key, stays below the limit of 256 KiB
 MAX_FAULTS = 20  # that one refusal names
@@ -36,9 +36,9 @@ class RowsSource(ABC):
         """When the source was as it was loaded (UTC); asked after the last row. The time of the changes found."""
         return utc_now()
 
-    def describe(self) -> dict[str, str]:
-        """What people should know of it, without secrets."""
-        return {"kind": type(self).__name__}
+    def describe(self) -> Description:
+        """The source as data."""
+        return Description("RowsSource", type(self).__name__, outputs=(f"{self.category}-*",))
 
     def load(self) -> Iterator[Row | Complete]:
         """The rows, checked, and the mark of completeness (see `nerv.protocols.source.Source`)."""

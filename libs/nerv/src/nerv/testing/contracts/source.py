@@ -74,4 +74,6 @@ class SourceContract:
         """Its category, its key and its kind are known without a load."""
         source = make(PLANES)
         assert (source.category, source.key) == ("plane", "tailnum")
-        assert source.describe()["kind"]
+        told = source.describe()
+        assert told.kind
+        assert told.outputs == ("plane-*",)
