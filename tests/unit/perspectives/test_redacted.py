@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import AfterValidator, TypeAdapter, computed_field
 
 from nerv.errors import Forbidden, Misconfigured, SchemaMismatch
@@ -101,6 +103,21 @@ def test_a_reader_sees_what_the_scopes_allow(viewer: Principal | None, wanted: d
     assert ("price" in Aircraft.json_schema(viewer=viewer)["properties"]) == ("price" in wanted)
 
 
+def test_what_may_be_left_out_is_not_required_by_the_schema() -> None:
+    """A computed field whose input is hidden in a nested view, of a perspective that hides nothing itself."""
+
+    class Crew(Perspective):
+        pilots: tuple[Pilot, ...]
+
+        @computed
+        def licences(self) -> list[str]:
+            return [pilot.licence for pilot in self.pilots]
+
+    assert Crew.dump(STATE) == {"pilots": [{"name": "ann"}]}
+    assert Crew.json_schema()["required"] == ["pilots"]
+    assert Crew.json_schema(viewer=reader("crew:read"))["required"] == ["pilots", "licences"]
+
+
 def test_hidden_fields_are_not_even_read() -> None:
     """A state in which they are wrong, or missing, is shown to those who do not see them."""
     shown = {**PUBLIC, "pilots": [], "captain": None, "licensed": True}  # all of none
@@ -159,6 +176,28 @@ def test_what_leaves_the_process_holds_no_hidden_field() -> None:
     pilot = Pilot(name="ann", licence=HIJACKED)
     assert pilot.model_dump() == {"name": "ann"}
     assert HIJACKED not in TypeAdapter(list[Pilot]).dump_json([pilot]).decode()
+
+
+SCOPES = st.sets(st.sampled_from(["crew:read", "accounts:read", "crew:write"]))
+FIELDS = st.none() | st.lists(st.sampled_from([*WHOLE, "pilots.name", "pilots.licence", "captain.licence"]), min_size=1)
+
+
+@given(SCOPES, FIELDS)
+def test_no_question_shows_a_secret_to_who_may_not_see_it(scopes: set[str], fields: list[str] | None) -> None:
+    """Whatever is asked for; and who may see all sees of it what was asked for."""
+    viewer = reader(*scopes)
+    shown = Aircraft.dump(STATE, fields=fields, viewer=viewer)
+    whole = Aircraft.dump(STATE, viewer=viewer)
+    view = Aircraft.view(STATE, fields=fields, viewer=viewer)
+    assert view.model_dump(mode="json") == shown
+    assert shown.keys() <= whole.keys()
+    if "crew:read" not in scopes:
+        assert HIJACKED not in f"{shown} {view.model_dump()} {view.model_dump_json()} {pickle.dumps(view)!r}"
+    if "accounts:read" not in scopes:
+        assert not shown.keys() & {"price", "worth", "lowest"}
+    if {"crew:read", "accounts:read"} <= scopes:
+        assert shown.keys() == set(WHOLE if fields is None else {field.partition(".")[0] for field in fields})
+    jsonschema.validate(shown, Aircraft.json_schema(fields=fields, viewer=viewer))
 
 
 def test_a_row_to_compare_holds_everything() -> None:
