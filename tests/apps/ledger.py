@@ -54,3 +54,15 @@ def account(state: Balance | None, event: Deposited) -> Balance:
     """The balance of an account."""
     before = state or Balance(0, 0)
     return Balance(before.balance + event.amount, before.deposits + 1)
+
+
+@app.perspective("account", "owner")
+class ForOwner(nerv.Perspective):
+    """What its owner sees of an account."""
+
+    balance: int
+
+    @nerv.perspectives.computed
+    def overdrawn(self) -> bool:
+        """Whether more went out than came in."""
+        return self.balance < 0

@@ -176,6 +176,8 @@ async def test_publish_consume_and_view(mesh: LocalMesh, prefix: str) -> None:
         while (found := await nerv(mesh, "view", "account", "bob", "--json")).code or found.json["version"] < 11:
             assert found.code in (0, 1)
     assert found.json["state"] == {"balance": 100, "deposits": 11}
+    some = await nerv(mesh, "view", "account", "bob", "-p", "owner", "--fields", "balance", "--json")
+    assert some.json["state"] == {"balance": 100}
     table = await nerv(mesh, "view", "account")
     assert "bob" in table.out
     assert "100" in table.out
