@@ -2,6 +2,7 @@
 """Answers that come as they are read: whole, or without an end. No faster than their reader, whatever its pace."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from nerv.errors import NervError, Overloaded
@@ -40,14 +41,9 @@ class Feeds:
                 yield formats.position(shape, reader.position)
                 while True:
                     moved.clear()
-                    while left > 0 and not reader.done and not self._closing().is_set():
-                        slice_ = list(reader.each(left))
-                        left -= len(slice_)
-                        if slice_:
-                            yield formats.events(shape, slice_)
-                        await asyncio.sleep(
-                            0
-                        )  # an answer that is taken as fast as it comes must not keep others waiting
+                    async for piece, count in self._read(shape, reader, left):
+                        left -= count
+                        yield piece
                     if self._closing().is_set():
                         return  # without an end: the reader goes on at another replica
                     if left == 0 or not asked.follow:
@@ -60,6 +56,22 @@ class Feeds:
             yield formats.error(shape, error)
         finally:
             self._open -= 1
+
+    async def _read(self, shape: formats.Format, reader: Reader, left: int) -> AsyncIterator[tuple[bytes, int]]:
+        """What there is, in pieces with how many events each has; a heartbeat where a long search finds nothing."""
+        said = time.monotonic()
+        while left > 0 and not reader.done and not self._closing().is_set():
+            found = list(reader.each(left))
+            left -= len(found)
+            if found:
+                yield formats.events(shape, found), len(found)
+            elif time.monotonic() - said >= self._settings.heartbeat_seconds:
+                yield formats.position(shape, reader.position), 0
+            else:
+                await asyncio.sleep(0)
+                continue
+            said = time.monotonic()
+            await asyncio.sleep(0)  # an answer that is taken as fast as it comes must not keep others waiting
 
     async def _wait(self, moved: asyncio.Event) -> bool:
         """Until there may be more, True; False when a heartbeat is due, or the service closes."""
