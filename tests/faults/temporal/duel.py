@@ -132,6 +132,8 @@ class Side:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.tail.gate.set()
+        if self.tail.crashed is not None and self.tail.crashed.done():
+            self.tail.crashed.exception()  # an owner that died on purpose
         await asyncio.gather(*(owner.leave() for owner in self._owners))
         await self.tail.__aexit__(kind, error, trace)
         self.index.close()

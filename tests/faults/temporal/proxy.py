@@ -90,7 +90,7 @@ class Proxy:
 async def toxiproxy(environment: Mapping[str, str], log: Path, port: int) -> AsyncIterator[Toxiproxy]:
     """The program, running. Raises Misconfigured or Unavailable."""
     arguments = [await asyncio.to_thread(program), "-host", HOST, "-port", str(port)]
-    process = Process(Command("toxiproxy", arguments, log, environment))
+    process = Process(Command("toxiproxy", arguments, log, {**environment, "LOG_LEVEL": "error"}))
     try:
         await asyncio.to_thread(wait_ready, process, port, lambda seconds: None, START_SECONDS)
         async with aiohttp.ClientSession(f"http://{HOST}:{port}") as http:

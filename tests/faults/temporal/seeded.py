@@ -189,4 +189,4 @@ async def _run(scenario: Scenario, parts: Parts, kafka: KafkaSettings) -> tuple[
             for side in (old, new):
                 await stack.enter_async_context(side)
             await scenario(old, new, parts)
-    return seen.count, check(seen, await final_log(kafka, f"{mesh}.history.v1", 1))
+    return seen.count, check(seen, (await final_log(kafka, f"{mesh}.history.v1", 1)).log)
