@@ -14,7 +14,7 @@ from nerv.api.history.v1 import history_pb2
 from nerv.client.positions import Positions
 from nerv.client.streams import append_message, outcome_of
 from nerv.client.transport import DEADLINE_SECONDS
-from nerv.errors import NotFound, Unavailable, UnknownOutcome
+from nerv.errors import NotFound, Overloaded, Unavailable, UnknownOutcome
 from nerv.kafka import BatchConsumer, Delivery, KafkaSettings, Outgoing, Position, Producer, Received, partition_of
 from nerv.protocols.history import AppendOutcome, AppendRequest
 from nerv.telemetry import carrier
@@ -95,6 +95,8 @@ class Commands:
             waiting = [future for future, delivery in zip(futures, sent, strict=True) if _may_be_answered(delivery)]
             if waiting:
                 await asyncio.wait(waiting, timeout=max(deadline - time.monotonic(), 0.0))
+        except Overloaded as error:
+            return [error] * len(requests)
         finally:
             for one in ids:
                 del self._waiting[one]

@@ -8,7 +8,7 @@ import structlog
 
 from nerv.api.history.v1 import history_pb2
 from nerv.app import App
-from nerv.errors import Invalid, NervError
+from nerv.errors import Invalid, NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, partition_of
 from nerv.kafka.deadletters import dead_letter, where
 from nerv.protocols import AppendOutcome
@@ -53,9 +53,14 @@ class Commands:
     async def _read(self, answered: int) -> None:
         async with self._consumer() as looking:
             low, end = await looking.bounds(self._at)
-        # Beyond the end: the topic was made anew, and nothing in it is answered.
-        start = low if answered > end else max(answered, low)
-        async with self._consumer({self._at: start}) as consumer:
+        if answered > end:
+            # A broker that has just come back may not know its end yet. To begin anew would judge old refusals again.
+            raise Unavailable(
+                f"{self._at[0]}/{self._partition} ends at {end}, and is answered up to {answered}; if the topic was made "
+                "anew, commands below that offset are not answered: send them over HTTP",
+                retry_after=LONGEST_PAUSE,
+            )
+        async with self._consumer({self._at: max(answered, low)}) as consumer:
             async for batch in consumer.batches():
                 items = [self._item(record) for record in batch]
                 self._queue.put_commands(items)
