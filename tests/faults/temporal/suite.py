@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import structlog
@@ -94,6 +95,8 @@ async def _disturbed(made: Rig, scale: float, console: Console) -> list[Ran]:
     async with AsyncExitStack() as stack:
         *ordinary, both = [await stack.enter_async_context(_loaded(mesh, n)) for n, mesh in enumerate(made.meshes)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        telling = asyncio.create_task(_tell([*ordinary, both], console))
+        stack.callback(telling.cancel)
         with Progress(*columns, console=console, refresh_per_second=2) as bar:
             async with asyncio.TaskGroup() as group:
                 for number, one in enumerate(ordinary):
@@ -102,6 +105,14 @@ async def _disturbed(made: Rig, scale: float, console: Console) -> list[Ran]:
             await _kill_kafka(made, ordinary, max(1, round(BROKER_KILLS * scale)), bar)
             await _finish(ordinary, round(OPERATIONS * scale), bar)
     return [*ordinary, both]
+
+
+async def _tell(everything: Sequence[Ran], console: Console) -> None:
+    """A line a minute: where standard error is no terminal, bars are not seen before the end."""
+    for minutes in count(1):
+        await asyncio.sleep(60.0)
+        operations, faults = sum(one.seen.count for one in everything), sum(one.told.faults for one in everything)
+        console.print(f"{minutes} min: {operations:,} operations, {faults} faults", highlight=False)
 
 
 @asynccontextmanager

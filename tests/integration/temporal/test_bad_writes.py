@@ -22,9 +22,10 @@ from nerv.errors import NotFound
 from nerv.kafka import KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic, of_mesh
+from tests.integration.temporal.ledger import ledger_mesh
 
 APPS = Path(__file__).parent.parent.parent / "apps"
-STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+STRUCTURED = "application/cloudevents+json"
 PROTOBUF = "application/x-protobuf"
 DEEP = 10_000
 LONG = "x" * 257
@@ -33,15 +34,7 @@ LONG = "x" * 257
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
     """One replica of temporal."""
-    async with LocalMesh(
-        app="ledger:app",
-        services=["temporal"],
-        folder=tmp_path_factory.mktemp("bad") / ".nerv",
-        mesh=f"t{uuid.uuid4().hex[:8]}",
-        kafka=kafka,
-        redis=redis_url,
-        env={"PYTHONPATH": str(APPS)},
-    ) as running:
+    async with ledger_mesh(tmp_path_factory.mktemp("bad"), kafka, redis_url) as running:
         yield running
 
 

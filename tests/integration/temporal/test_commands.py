@@ -7,7 +7,6 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -22,10 +21,10 @@ from nerv.kafka.deadletters import CAUSE, ORIGIN
 from nerv.protocols import Appended, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.types import Event, new_event_id
+from tests.integration.temporal.ledger import ledger_mesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-APPS = Path(__file__).parent.parent.parent / "apps"
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 PARTITIONS = 4
 
@@ -33,16 +32,7 @@ PARTITIONS = 4
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
     """Two replicas of temporal."""
-    async with LocalMesh(
-        app="ledger:app",
-        services=["temporal"],
-        replicas={"temporal": 2},
-        folder=tmp_path_factory.mktemp("commands") / ".nerv",
-        mesh=f"t{uuid.uuid4().hex[:8]}",
-        kafka=kafka,
-        redis=redis_url,
-        env={"PYTHONPATH": str(APPS)},
-    ) as running:
+    async with ledger_mesh(tmp_path_factory.mktemp("commands"), kafka, redis_url, replicas=2) as running:
         yield running
 
 

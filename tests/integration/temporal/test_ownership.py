@@ -2,7 +2,6 @@
 """Three replicas: each owns its share, and all of them can be restarted, one after the other, without anybody noticing."""
 
 import asyncio
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,8 +14,8 @@ from nerv.dev.mesh import LocalMesh
 from nerv.protocols import Appended, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.types import Event, new_event_id
+from tests.integration.temporal.ledger import ledger_mesh
 
-APPS = Path(__file__).parent.parent.parent / "apps"
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 REPLICAS = ("temporal", "temporal-2", "temporal-3")
 PARTITIONS = 4
@@ -25,16 +24,7 @@ PARTITIONS = 4
 @pytest_asyncio.fixture
 async def mesh(kafka: str, redis_url: str, tmp_path: Path) -> AsyncIterator[LocalMesh]:
     """Three replicas of temporal."""
-    async with LocalMesh(
-        app="ledger:app",
-        services=["temporal"],
-        replicas={"temporal": len(REPLICAS)},
-        folder=tmp_path / ".nerv",
-        mesh=f"t{uuid.uuid4().hex[:8]}",
-        kafka=kafka,
-        redis=redis_url,
-        env={"PYTHONPATH": str(APPS)},
-    ) as running:
+    async with ledger_mesh(tmp_path, kafka, redis_url, replicas=len(REPLICAS)) as running:
         yield running
 
 

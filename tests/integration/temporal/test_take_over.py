@@ -4,7 +4,6 @@
 import asyncio
 import json
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -19,25 +18,15 @@ from nerv.dev.mesh import LocalMesh
 from nerv.errors import NervError
 from nerv.protocols import Appended, AppendRequest
 from nerv.types import Event, new_event_id
+from tests.integration.temporal.ledger import ledger_mesh
 
-APPS = Path(__file__).parent.parent.parent / "apps"
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 
 
 @pytest_asyncio.fixture
 async def mesh(kafka: str, redis_url: str, tmp_path: Path) -> AsyncIterator[LocalMesh]:
     """Two replicas of temporal."""
-    async with LocalMesh(
-        app="ledger:app",
-        services=["temporal"],
-        replicas={"temporal": 2},
-        folder=tmp_path / ".nerv",
-        mesh=f"t{uuid.uuid4().hex[:8]}",
-        kafka=kafka,
-        redis=redis_url,
-        env={"PYTHONPATH": str(APPS)},
-        persist=True,
-    ) as running:
+    async with ledger_mesh(tmp_path, kafka, redis_url, replicas=2, persist=True) as running:
         yield running
 
 

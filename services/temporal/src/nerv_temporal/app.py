@@ -44,7 +44,7 @@ class Wiring(containers.DeclarativeContainer):
         settings.provided.partitions,
         index,
     )
-    owners = providers.Singleton(Owners, settings, app, tail, clock)
+    owners = providers.Singleton(Owners, settings, app, tail, clock, health.provided.closing)
     router = providers.Singleton(Router, settings, owners, tail)
     feeds = providers.Singleton(Feeds, settings.provided.reads, tail, health.provided.closing)
     deps = providers.Singleton(

@@ -3,6 +3,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Self
@@ -22,13 +23,21 @@ log = structlog.get_logger(__name__)
 
 
 class Owners:
-    """Enters the group once the index has caught up, so that every take-over reads only the tail. Use as `async with`."""
+    """Enters the group once the index has caught up, so that every take-over reads only the tail. Use as `async with`.
 
-    def __init__(self, settings: TemporalSettings, app: App, tail: Tail, clock: Clock) -> None:
+    When the service begins to close it leaves the group at once: others take over while requests still drain, and those
+    are forwarded to them.
+    """
+
+    def __init__(
+        self, settings: TemporalSettings, app: App, tail: Tail, clock: Clock, closing: Callable[[], asyncio.Event]
+    ) -> None:
         self._settings = settings
         self._app = app
         self._tail = tail
         self._clock = clock
+        self._closing = closing
+        self._leaving: asyncio.Task[None] | None = None
         self._owners: dict[int, PartitionOwner] = {}
         self._membership: Membership | None = None
         self._assigned = False
@@ -45,13 +54,26 @@ class Owners:
             lost=self._lost,
         )
         await self._membership.__aenter__()
+        self._leaving = asyncio.create_task(self._leave_when_closing())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._membership is not None:
-            await self._membership.__aexit__(kind, error, trace)
+        if self._leaving is not None and not self._closing().is_set():
+            self._leaving.cancel()
+        if self._leaving is not None:
+            await asyncio.wait({self._leaving})
+        await self._leave()
+
+    async def _leave_when_closing(self) -> None:
+        await self._closing().wait()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        membership, self._membership = self._membership, None
+        if membership is not None:
+            await membership.__aexit__(None, None, None)
         await self._lost(set(self._owners))
 
     def serving(self, partition: int) -> PartitionOwner | None:
