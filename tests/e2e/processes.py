@@ -2,6 +2,7 @@
 """Programs as people start them: in an environment of their own, marked, so that what they leave behind is found."""
 
 import os
+import signal
 from contextlib import suppress
 
 import psutil
@@ -23,3 +24,8 @@ def marked(mark: str) -> list[str]:
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline())[:200])
     return found
+
+
+def heed_ctrl_c() -> None:
+    """In the child, before the command: a test run in the background of a shell ignores SIGINT, and passes that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processes import environment, marked
+from tests.e2e.processes import environment, heed_ctrl_c, marked
 
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 480.0  # for all of it, so that a slow registry fails no test; what it took is printed
+SECONDS = 600.0  # for all of it, so that a slow registry fails no test; what it took is printed
 # Where this machine says which registries it uses; the fresh home has that, and nothing else.
 REGISTRIES = (".config/pip/pip.conf", ".pip/pip.conf", ".config/jgo.conf", ".jgorc")
 ORDER = {"order": "o1", "customer": "ann", "item": "tea", "cups": 2, "cents": 700}
@@ -65,11 +65,6 @@ class Newcomer:
     def lap(self, name: str) -> None:
         """Note how long it took up to here."""
         self.laps[name] = round(time.monotonic() - self.began, 1)
-
-
-def heed_ctrl_c() -> None:
-    """In the child, before the command: a test run in the background of a shell ignores SIGINT, and passes that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_new_app_runs_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,6 +232,10 @@ async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: s
     told = (await nerv(mesh, "describe", "broker", "--json")).json
     assert (told["kind"], told["name"], told["health"]) == ("Service", "broker", "ok")
     assert {"Health", "Producer", "Client", "Door"} <= {part["kind"] for part in told["parts"]}
+    [owners] = [
+        part for part in (await nerv(mesh, "describe", "temporal", "--json")).json["parts"] if part["kind"] == "Owners"
+    ]
+    assert len(owners["outputs"]) == len(owners["counters"]) == len(owners["parts"][0]["outputs"]) > 0
     tree = await nerv(mesh, "describe", "broker")
     assert "Producer, ok" in tree.out
 

@@ -16,14 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.processes import heed_ctrl_c
+
 APPS = Path(__file__).parent.parent.parent / "apps"
 NERV = Path(sys.executable).with_name("nerv")
 DEADLINE = 90.0
-
-
-def heed_ctrl_c() -> None:
-    """In the child, before the command: a test run in the background of a shell ignores SIGINT, and passes that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Dev:

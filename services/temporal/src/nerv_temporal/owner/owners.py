@@ -13,6 +13,7 @@ import structlog
 from nerv.app import App
 from nerv.kafka import Membership
 from nerv.protocols import Clock
+from nerv.types import Description, Health
 from nerv_temporal.owner.partition import PartitionOwner
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.tail import Tail
@@ -103,6 +104,18 @@ class Owners:
             return f"taking over partitions {sorted(p for p, o in self._owners.items() if not o.serving)}"
         late = sorted(p for p, o in self._owners.items() if not o.serving and now - o.since > TAKE_OVER_SECONDS)
         return f"no take-over of partitions {late} has succeeded for {TAKE_OVER_SECONDS:g} s" if late else None
+
+    def describe(self) -> Description:
+        """The owners as data: which partitions this replica serves, and how often each was taken over."""
+        serving = sorted(partition for partition, owner in self._owners.items() if owner.serving)
+        return Description(
+            "Owners",
+            self._settings.history,
+            outputs=tuple(f"{self._settings.history}/{partition}" for partition in serving),
+            counters={f"take_overs/{p}": owner.take_overs for p, owner in sorted(self._owners.items())},
+            health=Health.OK if self.fault() is None else Health.DEGRADED,
+            parts=() if self._membership is None else (self._membership.describe(),),
+        )
 
     async def _gained(self, partitions: AbstractSet[int]) -> None:
         self._assigned = True
