@@ -23,6 +23,7 @@ APART = ("nerv.api.", "nerv.cli.", "nerv.dev.", "nerv.testing.", "nerv.starter.t
 # Classes that are no components, and why.
 NO_COMPONENTS = {
     "nerv.clock.SystemClock": "holds nothing",
+    "nerv.clock.HybridClock": "holds one stamp, which every object that it has stamped shows",
     "nerv.di.scope.Scope": "lives for one request",
     "nerv.effects.codec.EffectCodec": "translates, holds nothing",
     "nerv.workflows.drawing.Drawing": "lives for one call of a workflow's function",
@@ -42,7 +43,8 @@ INSIDE = """
     nerv.partition.processes.ProcessHands nerv.partition.schedule.Schedule nerv.partition.tasks.TaskCrew
     nerv.partition.tuning.Kind nerv.partition.worker.Worker
     nerv.perspectives.markers.Once nerv.perspectives.plan.Plan nerv.perspectives.reading.Reading
-    nerv.sync.adapters.HistoryAdapter nerv.sync.adapters.SourceAdapter nerv.sync.current.CurrentState
+    nerv.sync.adapters.Compared nerv.sync.adapters.SideAdapter nerv.sync.current.CurrentState
+    nerv.sync.planning.Planner nerv.sync.schema.Digester nerv.sync.tally.Tally
 """
 LISTED = {*NO_COMPONENTS, *INSIDE.split(), *(f"nerv.client.{name}" for name in APIS.split())}
 

@@ -18,8 +18,9 @@ from nerv.dev.mesh import LocalMesh
 from nerv.errors import IdConflict, NervError, NotFound
 from nerv.protocols import AppendRequest
 from nerv.sync import DeletesUnconfirmed, LoadRefused, RunUnderWay
+from nerv.sync.tally import Tally
 from nerv.types import Event, new_event_id, utc_now
-from nerv_sync.model import Order, Tally
+from nerv_sync.model import Order
 from nerv_sync.runner import Runner
 from nerv_sync.settings import RunSettings
 from nerv_sync.sources import Sources
@@ -254,7 +255,7 @@ async def test_another_writer_between_plan_and_apply_is_a_conflict(
     await client.streams.append([AppendRequest("few-N00123", [event])])
     await runner.apply(plan, tally)
     assert tally.counts() == {"done": 599, "refused": 1, "unknown": 0, "untried": 0}
-    assert [p["stream"] for p in tally.document()["problems"]] == ["few-N00123"]
+    assert [p["key"] for p in tally.to_dict()["problems"]] == ["N00123"]
     again = await client.syncs.run("few")
     assert [(c["action"], c["stream"]) for c in again["changes"]] == [("create", "few-N00123")]
     assert [e for e in await events(client, "few") if e[0] == "few-N00123"] == [

@@ -16,9 +16,10 @@ from nerv.errors import IdConflict, Misconfigured, NotFound, SchemaMismatch, Una
 from nerv.history.memory import MemoryHistory
 from nerv.protocols import AppendOutcome, AppendRequest, History, ReadQuery
 from nerv.sync import DeletesUnconfirmed, LoadRefused, RowsSource, RunUnderWay
+from nerv.sync.tally import Tally
 from nerv.types import Event, EventType, new_event_id, utc_now
 from nerv_sync.journal import Claim, Journal
-from nerv_sync.model import Order, Tally, applied_document
+from nerv_sync.model import Order, applied_document
 from nerv_sync.runner import Runner
 from nerv_sync.runs import Runs
 from nerv_sync.settings import RunSettings
@@ -55,17 +56,19 @@ class Bench:
         """What the outside system holds from now on."""
         self.source.planes = planes
 
-    def journal(self) -> Journal:
+    def journal(self, settings: RunSettings = SETTINGS) -> Journal:
         """The journal of a replica of its own."""
-        return Journal(self.history, SystemClock(), SETTINGS)
+        return Journal(self.history, SystemClock(), settings)
 
     def runner(self, history: History | None = None) -> Runner:
         """What makes and applies plans."""
         return Runner(self.app, self.sources, history or self.history, Threads(1), SETTINGS)
 
-    def replica(self, history: History | None = None) -> AbstractAsyncContextManager[Runs]:
+    def replica(
+        self, history: History | None = None, settings: RunSettings = SETTINGS
+    ) -> AbstractAsyncContextManager[Runs]:
         """A replica."""
-        return Runs(self.runner(history), self.journal(), SETTINGS, asyncio.Event())
+        return Runs(self.runner(history), self.journal(settings), settings, asyncio.Event())
 
     async def write(self, stream: str, kind: str = "plane.painted.v1") -> None:
         """Another writer appends an event."""
@@ -122,11 +125,11 @@ async def test_another_writer_between_plan_and_apply_is_a_conflict_of_that_entit
     """Two of five streams have moved on: these are refused and reported, the others changed, and nothing tried again."""
     bench.load(fleet(5))
     runner, tally = bench.runner(), Tally()
-    plan = await runner.plan(Order("planes", "r"))
+    prepared = await runner.plan(Order("planes", "r"))
     for stream in ("plane-N0001", "plane-N0003"):
         await bench.write(stream)
-    await runner.apply(plan, tally)
-    document = applied_document(Order("planes", "r"), plan, tally, 0.2)
+    await runner.apply(prepared, tally)
+    document = applied_document(Order("planes", "r"), "plane", prepared.plan, tally, 0.2)
     assert (document["status"], document["outcomes"]["done"], document["outcomes"]["refused"]) == ("conflicts", 3, 2)
     assert {p["stream"]: p["problem"] for p in document["problems"]} == {
         "plane-N0001": "VersionConflict",
@@ -134,7 +137,7 @@ async def test_another_writer_between_plan_and_apply_is_a_conflict_of_that_entit
     }
     assert await bench.versions() == dict.fromkeys([f"plane-N{n:04d}" for n in range(5)], 1)
     # The next run sees what the other writer did, and what is missing still.
-    assert (await runner.plan(Order("planes", "s"))).summary()["create"] == 2
+    assert (await runner.plan(Order("planes", "s"))).plan.summary()["create"] == 2
 
 
 async def test_a_plan_applied_twice_changes_once(bench: Bench) -> None:
@@ -154,7 +157,10 @@ async def test_two_runs_that_made_the_same_plan_change_once(bench: Bench) -> Non
     bench.load(fleet(10))
     runner = bench.runner()
     plans = [await runner.plan(Order("planes", run)) for run in ("r", "s")]
-    assert plans[0].steps[0].request.events[0].time < plans[1].steps[0].request.events[0].time
+    first, second = (found.plan.steps[0].stamp for found in plans)
+    assert first is not None
+    assert second is not None
+    assert first < second
     for plan in plans:
         tally = Tally()
         await runner.apply(plan, tally)
@@ -207,7 +213,8 @@ async def test_a_replica_that_goes_down_leaves_its_run_to_others_at_once(bench: 
         await reached.wait()
     with pytest.raises(Unavailable, match="going down"):
         await ordered
-    async with bench.replica() as runs, asyncio.timeout(SETTINGS.silence_seconds):
+    patient = RunSettings(heartbeat_seconds=0.05, silence_seconds=600)
+    async with bench.replica(settings=patient) as runs, asyncio.timeout(60):
         document = await runs.order(Order("planes", "other"))
     assert document["outcomes"]["done"] == 800
     assert [r["status"] for r in await bench.journal().runs("planes")] == ["done", "interrupted"]

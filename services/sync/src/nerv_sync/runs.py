@@ -8,14 +8,13 @@ from typing import Self
 import structlog
 
 from nerv.errors import IdConflict, NervError, Overloaded, Refused, Unavailable, from_problem
+from nerv.sync.tally import Tally
 from nerv.telemetry import names as n
 from nerv.telemetry import span
 from nerv_sync.journal import Claim, Document, Journal
 from nerv_sync.model import (
     Order,
-    Tally,
     applied_document,
-    check_deletes,
     planned_document,
     refused_document,
     running_document,
@@ -117,12 +116,12 @@ class Runs:
 
     async def _execute(self, order: Order, tally: Tally) -> Document:
         guard = self._settings.delete_guard
-        plan = await self._runner.plan(order)
+        prepared = await self._runner.plan(order)
+        category = prepared.streams.name
         if order.dry_run:
-            return planned_document(order, plan, guard)
-        check_deletes(plan, guard, order.confirm_deletes)
-        await self._runner.apply(plan, tally)
-        return applied_document(order, plan, tally, guard)
+            return planned_document(order, category, prepared.plan, guard)
+        await self._runner.apply(prepared, tally, confirm_deletes=order.confirm_deletes)
+        return applied_document(order, category, prepared.plan, tally, guard)
 
 
 def _answer(order: Order, document: Document) -> Document:

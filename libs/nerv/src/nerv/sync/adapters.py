@@ -2,78 +2,98 @@
 """The diff, by diffsync. The one module that imports it: apps declare sources without paying for it.
 
 Only the diff is diffsync's. Its sync reports success without touching a back end, so changes are applied by our own means.
-An entity has one identifier (several would be joined with `__` and could collide) and one attribute, the whole row: of
-several attributes only those would be compared that both sides have, and a new column would go unseen.
+An object has one identifier (diffsync joins several with `__`, and they could collide) and one attribute, its row, which is
+equal to another when the schema says so: of several attributes only those would be compared that both sides have.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Self
 
 from diffsync import Adapter, DiffSyncModel
+from diffsync.enum import DiffSyncFlags
+from diffsync.helpers import DiffSyncDiffer
 
-from nerv.protocols.source import Row
-from nerv.sync.change import Action, Change
-from nerv.sync.current import Current
-from nerv.sync.loading import Check, go_on
+from nerv.protocols.side import Action, Entity, Row
+from nerv.sync.schema import Schema
 
 
-class Entity(DiffSyncModel):
-    """An entity as diffsync compares it."""
+class Compared:
+    """A row that is equal to another when its schema says so."""
 
-    _modelname = "entity"
+    __hash__ = None  # type: ignore[assignment]  # equality within a tolerance has no hash
+    __slots__ = ("row", "schema")
+
+    def __init__(self, row: Row, schema: Schema) -> None:
+        self.row = row
+        self.schema = schema
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Compared):
+            return NotImplemented
+        return self.schema.equal(self.row, other.row)
+
+
+class Object(DiffSyncModel):
+    """An object as diffsync compares it."""
+
+    _modelname = "object"
     _identifiers = ("key",)
-    _attributes = ("content",)
+    _attributes = ("row",)
 
     key: str
-    content: bytes
+    row: Any
 
 
-class SourceAdapter(Adapter):
-    """What a source holds."""
+class SideAdapter(Adapter):
+    """Some objects of one side."""
 
-    entity = Entity
-    top_level: ClassVar[list[str]] = ["entity"]
+    object = Object
+    top_level: ClassVar[list[str]] = ["object"]
 
-    def __init__(self, rows: Mapping[str, Row]) -> None:
-        super().__init__(name="source")
-        self._rows = rows
-
-    def load(self) -> None:
-        """Take over the rows of a complete load."""
-        for row in self._rows.values():
-            self.add(Entity(key=row.key, content=row.content))
-
-
-class HistoryAdapter(Adapter):
-    """What the streams of a category hold."""
-
-    entity = Entity
-    top_level: ClassVar[list[str]] = ["entity"]
-
-    def __init__(self, entities: Mapping[str, Current]) -> None:
-        super().__init__(name="history")
+    def __init__(self, name: str, entities: Iterable[Entity], schema: Schema) -> None:
+        super().__init__(name=name)
         self._entities = entities
+        self._schema = schema
 
     def load(self) -> None:
-        """Take over the entities that are not removed."""
-        for key, current in self._entities.items():
-            if current.content is not None:
-                self.add(Entity(key=key, content=current.content))
+        """Take over the objects that have a row."""
+        for entity in self._entities:
+            if entity.row is not None:
+                self.add(Object(key=entity.key, row=Compared(entity.row, self._schema)))
 
 
-def difference(rows: Mapping[str, Row], entities: Mapping[str, Current], check: Check = go_on) -> list[Change]:
-    """What must change so that the streams hold what the source holds, in order of keys. O(N), blocks."""
-    source, target = SourceAdapter(rows), HistoryAdapter(entities)
-    source.load()
-    check()
-    target.load()
-    return sorted(_changes(source, target, check), key=lambda change: change.key)
+class _Silent:
+    """A logger that says nothing: diffsync would print every object wherever structlog is not set up otherwise."""
+
+    def bind(self, **values: object) -> Self:
+        """Itself."""
+        return self
+
+    def debug(self, event: str, **values: object) -> None:
+        """Nothing."""
+
+    info = debug
 
 
-def _changes(source: SourceAdapter, target: HistoryAdapter, check: Check) -> Iterator[Change]:
-    for element in target.diff_from(source, callback=lambda *progress: check()).get_children():
-        if element.action is None:
-            continue
-        before = element.dest_attrs["content"] if element.dest_attrs is not None else None
-        after = element.source_attrs["content"] if element.source_attrs is not None else None
-        yield Change(Action(element.action), element.keys["key"], before, after)
+_SILENT = _Silent()
+
+
+class _Differ(DiffSyncDiffer):
+    """diffsync's comparison without its logger, which it makes for itself."""
+
+    logger = property(lambda self: _SILENT, lambda self, given: None)
+
+
+def difference(source: Iterable[Entity], target: Iterable[Entity], schema: Schema) -> dict[str, Action]:
+    """What must become of the objects of the target so that they equal those of the source, by key. O(N), blocks."""
+    one, other = SideAdapter("source", source, schema), SideAdapter("target", target, schema)
+    one.load()
+    other.load()
+    found = _Differ(one, other, DiffSyncFlags.NONE).calculate_diffs()
+    return dict(_actions(found.get_children()))
+
+
+def _actions(elements: Iterable[Any]) -> Iterator[tuple[str, Action]]:
+    for element in elements:
+        if element.action is not None:
+            yield element.keys["key"], Action(element.action)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from nerv.protocols.side import Action
 from nerv.sync.canonical import recanonical
-from nerv.sync.change import Action
 from nerv.types import Event, entity_of
 
 _WORDS = {Action.CREATE: "created", Action.UPDATE: "updated", Action.DELETE: "removed"}

@@ -21,6 +21,7 @@ from nerv.types.instants import format_instant, parse_instant, utc_now
 from nerv.types.kinds import EffectType, EventType, LifecycleState
 from nerv.types.principal import ANYONE, Principal
 from nerv.types.resource import Resource
+from nerv.types.stamp import Stamp
 from nerv.types.streams import category_of, entity_of
 from nerv.types.variables import E, K, P, R, S, T, V
 from nerv.types.versioned import VersionedState
@@ -44,6 +45,7 @@ __all__ = [
     "Resource",
     "ResourceId",
     "S",
+    "Stamp",
     "T",
     "V",
     "VersionId",

@@ -24,6 +24,11 @@ class EventType(StrEnum):
     SYNC_STARTED = "nerv.sync.started.v1"
     SYNC_APPLIED = "nerv.sync.applied.v1"
     SYNC_FINISHED = "nerv.sync.finished.v1"
+    CONFLICT_ASKED = "nerv.conflict.asked.v1"
+    CONFLICT_DECIDED = "nerv.conflict.decided.v1"
+    CONFLICT_CLOSED = "nerv.conflict.closed.v1"
+    UPDATE_LOST = "nerv.conflict.update-lost.v1"
+    UPDATE_SPARED = "nerv.conflict.update-spared.v1"
 
 
 class EffectType(StrEnum):

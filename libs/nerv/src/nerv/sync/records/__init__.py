@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where digests and agreements are kept: in memory, or in a RocksDB folder that outlives the process."""
+
+from nerv.sync.records.memory import MemoryRecords
+
+__all__ = ["MemoryRecords"]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A change feed in memory, for sides whose changes somebody tells: an event bus, a projector, the side itself."""
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import takewhile
+
+from nerv.protocols.side import Changes, Position
+from nerv.types import Description
+
+KEPT = 1_000_000  # keys; whoever is further behind compares everything anew
+
+
+class ChangeLog:
+    """Which keys changed since when. A new process begins a new epoch, for it was told nothing while there was none."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._epoch = uuid.uuid4().hex
+        self._sequence = 0
+        self._cut = 0  # the sequence of the latest change that is not told any more
+        self._latest: OrderedDict[str, int] = OrderedDict()  # each key at its latest change, in order of these
+
+    def note(self, keys: Iterable[str]) -> None:
+        """These have changed: tell it after the change, and before somebody may rely on it."""
+        for key in keys:
+            self._sequence += 1
+            self._latest[key] = self._sequence
+            self._latest.move_to_end(key)
+        while len(self._latest) > self._kept:
+            _, self._cut = self._latest.popitem(last=False)
+
+    def missed(self) -> None:
+        """Something changed, and nobody knows what: a new epoch."""
+        self._epoch = uuid.uuid4().hex
+        self._latest.clear()
+        self._cut = self._sequence
+
+    def describe(self) -> Description:
+        """The feed as data."""
+        return Description("ChangeLog", "changes", counters={"told": self._sequence})
+
+    def since(self, after: Position | None) -> Changes | None:
+        """The changes after a position (see `Side.changes`)."""
+        now = Position(self._epoch, self._sequence)
+        if after is None:
+            return Changes((), now)
+        if after.epoch != self._epoch or not self._cut <= after.sequence <= self._sequence:
+            return None
+        newer = takewhile(lambda item: item[1] > after.sequence, reversed(self._latest.items()))
+        return Changes([key for key, _ in newer], now)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The streams of a category of a history as a side: an object is a stream, its row is whole in each of its events."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+
+import orjson
+
+from nerv.errors import IdConflict, NervError, NotFound, TooLarge
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History
+from nerv.protocols.history import Expect
+from nerv.protocols.side import Changes, Entity, Position, Step, WriteOutcome, Written
+from nerv.protocols.source import Complete
+from nerv.sync.current import Current, CurrentState, event_type
+from nerv.sync.sides.feed import ChangeLog
+from nerv.telemetry import carrier
+from nerv.types import Description, Event, Stamp, utc_now
+
+BATCH = 1000  # objects that `load` gives at a time
+READS = 16  # streams that are read at once
+STREAMS = 1_000_000  # of a category, unless another bound is given
+
+
+class HistorySide:
+    """`<category>-<key>` for each object; `<category>.created.v1`, `.updated.v1` and `.removed.v1` make its row.
+
+    Its version is the stream's, so that every write is an append at the exact version that was seen. With a `feed` (which
+    somebody must tell of each foreign append) it is read stream by stream; without, the whole category each time.
+    """
+
+    writable = True
+
+    def __init__(
+        self, history: History, category: str, *, writer: str, feed: ChangeLog | None = None, limit: int = STREAMS
+    ) -> None:
+        self.name = category
+        self._history = history
+        self._writer = writer
+        self._feed = feed
+        self._limit = limit
+        self._loaded: dict[str, Current] | None = None
+        self._given: set[str] = set()
+        self._appended = 0
+
+    async def load(self) -> AsyncIterator[Sequence[Entity] | Complete]:
+        """Every object that is not removed (see `Side.load`). Raises TooLarge beyond the bound."""
+        state = CurrentState(self.name)
+        async for event in self._history.read_category(self.name):
+            state.add(event)
+            if len(state.entities) > self._limit:
+                raise TooLarge(
+                    f"category {self.name} has more than {self._limit} streams; raise NERV_SYNC__ROWS if that is right"
+                )
+        # Kept for the fetch that follows, unless a feed keeps digests warm: then few are fetched, and as they are by then.
+        self._loaded, self._given = (dict(state.entities) if self._feed is None else None), set()
+        present = [item for item in state.entities.items() if item[1].content is not None]
+        pending = iter(present)
+        while chunk := list(islice(pending, BATCH)):
+            yield [_entity(key, current) for key, current in chunk]
+        yield Complete(len(present), utc_now())
+
+    async def fetch(self, keys: Sequence[str]) -> list[Entity]:
+        """As a load has read them, each once; what is asked for again, or was not loaded, is read from its stream."""
+        known: dict[str, Entity] = {}
+        if self._loaded is not None:
+            known = {key: _entity(key, self._loaded.get(key)) for key in keys if key not in self._given}
+            self._given.update(known)
+        pending = iter([key for key in keys if key not in known])
+        while chunk := list(islice(pending, READS)):
+            known.update(zip(chunk, await asyncio.gather(*map(self._read, chunk)), strict=True))
+        return [known[key] for key in keys]
+
+    async def changes(self, after: Position | None) -> Changes | None:
+        """What the feed was told (see `Side.changes`); None without one."""
+        return None if self._feed is None else self._feed.since(after)
+
+    async def write(self, steps: Sequence[Step]) -> list[WriteOutcome]:
+        """Append each change at its exact version. One that is there already, by whatever run, is done."""
+        requests = [_traced(self.request(step)) for step in steps]
+        try:
+            outcomes = [_outcome(found) for found in await self._history.append(requests)]
+        except NervError as error:
+            # Refused, not done or unknown as a whole: so is each.
+            outcomes = [error] * len(steps)
+        self._appended += sum(1 for outcome in outcomes if isinstance(outcome, Written))
+        if self._feed is not None:
+            self._feed.note([step.key for step in steps])
+        return outcomes
+
+    def request(self, step: Step) -> AppendRequest:
+        """The append that makes a change. Its id is a hash of writer, stream, seen version, type and content, so that a plan
+        that is made and applied again repeats the ids of what it had not yet seen done, and so changes nothing twice.
+        """
+        stream, kind = f"{self.name}-{step.key}", event_type(self.name, step.action)
+        version = step.version if isinstance(step.version, int) else 0
+        data = _data(step)
+        time = step.stamp.instant if step.stamp is not None else utc_now()
+        event = Event(event_id(self._writer, stream, version, kind, data), self._writer, kind, time, data)
+        return AppendRequest(stream, [event], Expected(Expect.EXACT, version))
+
+    def describe(self) -> Description:
+        """The side as data."""
+        stream = f"{self.name}-*"
+        return Description("HistorySide", self.name, (stream,), (stream,), counters={"appended": self._appended})
+
+    async def _read(self, key: str) -> Entity:
+        state = CurrentState(self.name)
+        with suppress(NotFound):
+            async for event in self._history.read(f"{self.name}-{key}"):
+                state.add(event)
+        return _entity(key, state.entities.get(key))
+
+
+def _entity(key: str, current: Current | None) -> Entity:
+    if current is None:
+        return Entity(key, None, 0)
+    # What another writer has appended and is no JSON object is a row without a value.
+    row = None if current.content is None else orjson.loads(current.content) or {}
+    return Entity(key, row, current.version, Stamp.of(current.time))
+
+
+def _data(step: Step) -> bytes:
+    """The whole row after; of a removed object its key and the row before."""
+    if step.after is not None:
+        return step.after
+    return orjson.dumps({"before": orjson.Fragment(step.before or b"null"), "key": step.key})
+
+
+def event_id(writer: str, stream: str, version: int, kind: str, data: bytes) -> str:
+    """The identity of a change, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (writer.encode(), stream.encode(), str(version).encode(), kind.encode(), data):
+        # Each part is preceded by its length, so that no two lists of parts make the same bytes.
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _traced(request: AppendRequest) -> AppendRequest:
+    """The request, its events marked with the trace of this run."""
+    context = carrier()
+    if context.traceparent is None:
+        return request
+    events = [replace(e, traceparent=context.traceparent, tracestate=context.tracestate) for e in request.events]
+    return replace(request, events=events)
+
+
+def _outcome(found: AppendOutcome) -> WriteOutcome:
+    if isinstance(found, Appended):
+        return Written(found.last_version)
+    # The id stands for writer, stream, version, type and data. If it is there, so is the change: a run that went on
+    # elsewhere made it, and gave it another time.
+    if isinstance(found, IdConflict):
+        return Written(None)
+    return found
