@@ -10,9 +10,10 @@ from rich.console import Console
 from bench.broker import consume, produce
 from bench.core import suite as core
 from bench.harness import Figure, scale
+from bench.sync import suite as sync
 from nerv.errors import NervError
 
-SUITES = {"produce": produce.run, "consume": consume.run, "core": core.run}
+SUITES = {"produce": produce.run, "consume": consume.run, "core": core.run, "sync": sync.run}
 
 
 def main() -> int:
