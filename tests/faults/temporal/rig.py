@@ -33,6 +33,7 @@ APPS = ROOT / "tests" / "apps"
 PARTITIONS = 4
 STOP_SECONDS = 10.0
 WATCH_SECONDS = 0.2
+READY_SECONDS = 600.0
 REPLICA = (sys.executable, "-m", "tests.faults.temporal.replica")
 
 
@@ -64,10 +65,10 @@ class Replica:
         return complaint
 
     async def start(self) -> None:
-        """Start the process and wait until it is ready."""
+        """Start the process and wait until it is ready, however long it takes to build its index anew."""
         self.service.start()
         self.service.watched = True
-        await wait_ready([self.service])
+        await wait_ready([self.service], READY_SECONDS)
 
     async def kill(self) -> None:
         """SIGKILL."""
@@ -115,7 +116,7 @@ class Mesh:
 
     async def ready(self) -> None:
         """Wait until both replicas are ready."""
-        await wait_ready([replica.service for replica in self.replicas])
+        await wait_ready([replica.service for replica in self.replicas], READY_SECONDS)
 
 
 @dataclass

@@ -18,6 +18,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from nerv.errors import NervError
 from nerv.kafka import KafkaSettings
 from tests.faults.temporal.checker import RULES, check
 from tests.faults.temporal.disturbances import LEAST_IN_FLIGHT, Disturber, Told
@@ -70,9 +71,9 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
     async with rig(FOLDER, [*MESHES, CONVINCED]) as made:
         console.print(f"logs are in {FOLDER / 'logs'}", highlight=False)
         shown = await _seeded(made.meshes[0].kafka, console)
-        everything = await _disturbed(made, scale, console)
+        everything, broken_off = await _disturbed(made, scale, console)
         verdicts = [await _verdict(one, console) for one in everything]
-    alive = Invariant("temporal.alive", sum(one.seen.count for one in everything), 0, made.deaths)
+    alive = Invariant("temporal.alive", sum(one.seen.count for one in everything), 0, [*made.deaths, *broken_off])
     return [*_seeded_verdict(shown), alive, *_verdicts(everything, verdicts, scale), *_times(everything, console)]
 
 
@@ -91,20 +92,25 @@ def _seeded_verdict(shown: Sequence[Shown]) -> list[Invariant]:
     return [Invariant("temporal.seeded", sum(one.operations for one in shown), len(shown), faults)]
 
 
-async def _disturbed(made: Rig, scale: float, console: Console) -> list[Ran]:
+async def _disturbed(made: Rig, scale: float, console: Console) -> tuple[list[Ran], list[str]]:
+    """All meshes after their faults, and why the faults were broken off: what was seen until then is judged all the same."""
+    broken_off: list[str] = []
     async with AsyncExitStack() as stack:
         *ordinary, both = [await stack.enter_async_context(_loaded(mesh, n)) for n, mesh in enumerate(made.meshes)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         telling = asyncio.create_task(_tell([*ordinary, both], console))
         stack.callback(telling.cancel)
         with Progress(*columns, console=console, refresh_per_second=2) as bar:
-            async with asyncio.TaskGroup() as group:
-                for number, one in enumerate(ordinary):
-                    group.create_task(_all_faults(made, one, number, len(ordinary), scale, bar))
-                group.create_task(_fight(both, max(10.0, CONVINCED_SECONDS * scale), bar))
-            await _kill_kafka(made, ordinary, max(1, round(BROKER_KILLS * scale)), bar)
-            await _finish(ordinary, round(OPERATIONS * scale), bar)
-    return [*ordinary, both]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for number, one in enumerate(ordinary):
+                        group.create_task(_all_faults(made, one, number, len(ordinary), scale, bar))
+                    group.create_task(_fight(both, max(10.0, CONVINCED_SECONDS * scale), bar))
+                await _kill_kafka(made, ordinary, max(1, round(BROKER_KILLS * scale)), bar)
+                await _finish(ordinary, round(OPERATIONS * scale), bar)
+            except* (NervError, TimeoutError) as errors:
+                broken_off += [f"the faults were broken off: {error!r}" for error in errors.exceptions]
+    return [*ordinary, both], broken_off
 
 
 async def _tell(everything: Sequence[Ran], console: Console) -> None:
