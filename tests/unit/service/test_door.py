@@ -24,6 +24,7 @@ from nerv.limits import Limits
 from nerv.service import Request, Route, respond
 from nerv.service.auth import Authenticator
 from nerv.service.http import application
+from nerv.service.params import text
 from nerv.service.settings import AuthSettings
 from nerv.types import Description
 
@@ -37,6 +38,9 @@ async def echo(request: Request[None]) -> Response:
     )
 
 
+HOW = text("how", "How to fail.")
+
+
 async def fail(request: Request[None]) -> Response:
     """Fails as the query says."""
     errors: dict[str, Exception] = {
@@ -44,10 +48,10 @@ async def fail(request: Request[None]) -> Response:
         "unknown": UnknownOutcome("who knows"),
         "bug": RuntimeError("secret=hunter2"),
     }
-    raise errors[request.query("how") or ""]
+    raise errors[request.get(HOW) or ""]
 
 
-ROUTES = (Route("POST", "/v1/echo", echo, "things:write"), Route("GET", "/v1/fail", fail, "things:read"))
+ROUTES = (Route("POST", "/v1/echo", echo, "things:write"), Route("GET", "/v1/fail", fail, "things:read", (HOW,)))
 
 
 @dataclass
@@ -269,3 +273,18 @@ def test_every_error_of_the_tree_has_its_own_status_and_type() -> None:
         again = from_problem(error.problem("/v1/x"), kind.status)
         assert type(again) is kind, name
         assert (again.detail, again.errors) == ("why", [{"a": 1}])
+
+
+async def test_a_word_that_the_route_does_not_take_is_refused(tokens: AuthSettings) -> None:
+    """It would be passed over in silence otherwise; the answer names those that there are."""
+    answer = await ask(app_with(tokens), "GET", "/v1/fail", bearer("reader-token"), query="hw=bug")
+    assert answer.status == 400
+    assert "'hw'" in answer.json["detail"]
+    assert "how" in answer.json["detail"]
+
+
+async def test_the_document_of_the_routes_is_served(tokens: AuthSettings) -> None:
+    """To those who may look at the mesh."""
+    answer = await ask(app_with(tokens), "GET", "/openapi.json", bearer("mesh-token"))
+    assert set(answer.json["paths"]) >= {"/v1/echo", "/v1/fail"}
+    assert (await ask(app_with(tokens), "GET", "/openapi.json")).status == 401

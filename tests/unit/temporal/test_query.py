@@ -26,7 +26,7 @@ def request(query: str, **headers: str) -> Request[None]:
     return Request(None, Principal("test", "test", frozenset()), b"", StarletteRequest(scope))
 
 
-NAMES = st.sampled_from([*sorted(OF_MANY), "nonsense", ""])
+NAMES = st.sampled_from([*(param.name for param in OF_MANY), "nonsense", ""])
 NUMBERS = st.integers(-(2**70), 2**70).map(str)
 INSTANTS = st.datetimes().map(lambda t: t.isoformat() + "Z") | st.sampled_from(
     ["2013-01-01", "9999-12-31T23:59:59-23:59"]

@@ -14,6 +14,7 @@ from nerv.errors import Forbidden, NervError, NotFound, UnknownOutcome
 from nerv.kafka import Delivery, Outgoing, Position, Producer
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
+from nerv.service.params import CLOUDEVENTS
 from nerv.telemetry import carrier, span
 from nerv.telemetry import names as n
 from nerv.types import Event, check_id
@@ -23,6 +24,7 @@ from nerv_broker.schemas import Registry
 from nerv_broker.schemas import handlers as schemas
 from nerv_broker.settings import BrokerSettings
 from nerv_broker.subscriptions import Subscriptions, asked
+from nerv_broker.subscriptions.asked import WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,7 @@ def _outcome(event: Event[bytes], delivery: Delivery) -> dict[str, object]:
 
 
 async def subscribe(request: Request[Deps]) -> Response:
-    """GET /v1/topics/{topic}/events: the events of a topic as server-sent events, from there on or up to there.
-
-    `from`, `to`, `types`, `subjects`, `where` (JMESPath over the data), `rate` (events a second), `speed` (times real time).
-    """
+    """GET /v1/topics/{topic}/events: the events of a topic as server-sent events, from there on or up to there."""
     deps = request.deps
     topic = await _topic(request)
     partitions = await deps.catalog.partitions(topic)
@@ -144,15 +143,12 @@ async def well_known(request: Request[Deps]) -> Response:
 
 
 ROUTES = (
-    Route("POST", "/v1/topics/{topic}/events", publish, "topics:publish"),
-    Route("GET", "/v1/topics/{topic}/events", subscribe, "topics:read"),
+    Route("POST", "/v1/topics/{topic}/events", publish, "topics:publish", body=CLOUDEVENTS),
+    Route("GET", "/v1/topics/{topic}/events", subscribe, "topics:read", WORDS, gives=("text/event-stream",)),
     Route("GET", "/v1/topics/{topic}", topic, "topics:read"),
     Route("GET", "/v1/topics", topics, "topics:read"),
     Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),
-    Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read"),
-    Route("GET", "/v1/schemas", schemas.subjects, "schemas:read"),
-    Route("GET", "/v1/schemas/{subject}", schemas.subject, "schemas:read"),
-    Route("POST", "/v1/schemas/{subject}", schemas.register, "schemas:write"),
-    Route("GET", "/v1/schemas/{subject}/{version}", schemas.version, "schemas:read"),
+    Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read", gives=("text/html",)),
+    *schemas.ROUTES,
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

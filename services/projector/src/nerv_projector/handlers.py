@@ -17,7 +17,8 @@ from nerv.projections import Projection
 from nerv.protocols.views import View
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
-from nerv.types import check_id, format_instant, parse_instant
+from nerv.service.params import instant, number, text
+from nerv.types import check_id, format_instant
 from nerv_projector.hub import Hub
 from nerv_projector.lag import standing
 from nerv_projector.runner import Runner
@@ -27,6 +28,15 @@ from nerv_projector.watermarks import Watermarks
 
 PAGE_LIMIT = 1000
 NOTHING = b"null"
+
+
+PERSPECTIVE = text("perspective", "The view through the eyes of this kind of reader.")
+FIELDS = text("fields", "Only these fields of the perspective, with commas between.", {"type": "string"})
+AS_OF = instant("as_of", "Valid time: as it was at this instant.")
+KNOWN_AT = instant("known_at", "Recorded time: as it was known at this instant.")
+LIMIT = number("limit", 100, "Views at most.", low=1, high=PAGE_LIMIT)
+CURSOR = text("cursor", "Where the next page begins: the `next` of the one before.", {"type": "string"})
+VIEW = (PERSPECTIVE, FIELDS, AS_OF, KNOWN_AT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +85,12 @@ def _asked(request: Request[Deps]) -> Asked:
     runner = request.deps.hub.runners.get(name)
     if runner is None:
         raise NotFound(f"app {app.name} has no projection {name[:100]!r}; it has {_names(app.projections)}")
-    perspective, dump = request.query("perspective"), _dumper(request, name)
-    as_of, known_at = request.query("as_of"), request.query("known_at")
-    instant = Instant(
-        None if as_of is None else parse_instant(as_of, "as_of"),
-        None if known_at is None else parse_instant(known_at, "known_at"),
-    )
-    return Asked(runner, perspective, dump, instant)
+    dump = _dumper(request, name)
+    return Asked(runner, request.get(PERSPECTIVE), dump, Instant(request.get(AS_OF), request.get(KNOWN_AT)))
 
 
 def _dumper(request: Request[Deps], projection: str) -> Callable[[Any], dict[str, Any]] | None:
-    perspective, fields = request.query("perspective"), request.query("fields")
+    perspective, fields = request.get(PERSPECTIVE), request.get(FIELDS)
     known = request.deps.app.perspectives_of(projection)
     if perspective is None:
         if fields is not None:
@@ -135,8 +140,8 @@ async def get_view(request: Request[Deps]) -> Response:
 async def list_views(request: Request[Deps]) -> Response:
     """GET /v1/views/{projection}: a page of views in order of their keys."""
     asked = _asked(request)
-    limit = request.number("limit", 100, low=1, high=PAGE_LIMIT)
-    after = _decode(request.query("cursor"))
+    limit = request.get(LIMIT)
+    after = _decode(request.get(CURSOR))
     if asked.travels:
         every = await request.deps.travel.views(asked.projection, asked.instant)
         low = b"" if after is None else after.encode()
@@ -217,8 +222,8 @@ def _decode(token: str | None) -> str | None:
 
 
 ROUTES = (
-    Route("GET", "/v1/views/{projection}", list_views, "views:read"),
-    Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read"),
+    Route("GET", "/v1/views/{projection}", list_views, "views:read", (*VIEW, LIMIT, CURSOR)),
+    Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", VIEW),
     Route("GET", "/v1/projections", projections, "views:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

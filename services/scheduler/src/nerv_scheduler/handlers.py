@@ -15,8 +15,9 @@ from nerv.cloudevents.json_format import parse_json
 from nerv.errors import Invalid, NotFound
 from nerv.limits import check_json_depth
 from nerv.protocols.queue import NodeState, Queue, RunState, RunStatus
-from nerv.service import Request, Route, respond
+from nerv.service import JSON, Request, Route, respond
 from nerv.service.describe import describe
+from nerv.service.params import IDEMPOTENCY_KEY, Body, number
 from nerv.types import check_id, format_instant, new_event_id
 from nerv_scheduler.model import state_of
 from nerv_scheduler.recorder import Recorder
@@ -29,6 +30,16 @@ WAIT_LIMIT = 30  # seconds of a long poll
 LOOK_SECONDS = 0.1
 SHOWN_RESULT = 4096  # bytes of a task's result that are shown; the run's own result is shown whole
 
+WAIT = number("wait", 0, "Seconds to wait for the end of the run.", high=WAIT_LIMIT)
+LIMIT = number("limit", 20, "Runs at most.", low=1, high=RUNS_LIMIT)
+SUBMISSION = {
+    "type": "object",
+    "properties": {
+        "input": {"type": ["object", "null"]},
+        "run": {"type": "string", "minLength": 1, "maxLength": RUN_ID_LIMIT},
+    },
+    "additionalProperties": False,
+}
 
 _GOING_ON = (RunStatus.RUNNING, RunStatus.FAILING)
 
@@ -74,7 +85,7 @@ def _submission(request: Request[Deps]) -> tuple[str, dict[str, Any]]:
     unknown = sorted(set(document) - {"input", "run"})
     if unknown:
         raise Invalid(f"the body has {', '.join(unknown)}; it may have input and run")
-    named = [name for name in (document.get("run"), request.header("idempotency-key")) if name is not None]
+    named = [name for name in (document.get("run"), request.get(IDEMPOTENCY_KEY)) if name is not None]
     if len(set(map(str, named))) > 1:
         raise Invalid("run and Idempotency-Key differ; both are the run's id, so send one")
     run = check_id(named[0], "run") if named else new_event_id()
@@ -84,10 +95,10 @@ def _submission(request: Request[Deps]) -> tuple[str, dict[str, Any]]:
 
 
 async def show_run(request: Request[Deps]) -> Response:
-    """GET /v1/runs/{run}?wait=S: a run and its tasks; with `wait` answered when it has ended, or after S seconds."""
+    """GET /v1/runs/{run}: a run and its tasks; with `wait` answered when it has ended, or after S seconds."""
     deps = request.deps
     run = check_id(request.path("run"), "run")
-    deadline = time.monotonic() + request.number("wait", 0, low=0, high=WAIT_LIMIT)
+    deadline = time.monotonic() + request.get(WAIT)
     while time.monotonic() < deadline and await deps.queue.status(run) in _GOING_ON:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_SECONDS)  # another replica may end it, and tells nobody
     return respond(document_of(await _state(deps, run)))
@@ -100,7 +111,7 @@ async def list_runs(request: Request[Deps]) -> Response:
     if workflow not in deps.app.workflows:
         raise NotFound(f"there is no workflow {workflow!r}; see /v1/workflows")
     rows = []
-    for run, _ in await deps.queue.runs(workflow, request.number("limit", 20, low=1, high=RUNS_LIMIT)):
+    for run, _ in await deps.queue.runs(workflow, request.get(LIMIT)):
         document = document_of(await _state(deps, run))
         del document["nodes"], document["result"]
         rows.append(document)
@@ -161,8 +172,16 @@ def _instant(ms: int) -> str | None:
 
 ROUTES = (
     Route("GET", "/v1/workflows", list_workflows, "workflows:read"),
-    Route("POST", "/v1/workflows/{workflow}/runs", start_run, "workflows:run"),
-    Route("GET", "/v1/workflows/{workflow}/runs", list_runs, "workflows:read"),
-    Route("GET", "/v1/runs/{run}", show_run, "workflows:read"),
+    Route(
+        "POST",
+        "/v1/workflows/{workflow}/runs",
+        start_run,
+        "workflows:run",
+        (IDEMPOTENCY_KEY,),
+        Body({JSON: SUBMISSION}, "The input of the workflow, and the id of the run.", required=False),
+        statuses=(202,),
+    ),
+    Route("GET", "/v1/workflows/{workflow}/runs", list_runs, "workflows:read", (LIMIT,)),
+    Route("GET", "/v1/runs/{run}", show_run, "workflows:read", (WAIT,)),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

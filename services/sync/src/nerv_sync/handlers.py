@@ -11,8 +11,9 @@ from starlette.responses import Response
 from nerv.app import App
 from nerv.errors import Invalid
 from nerv.limits import check_json_depth
-from nerv.service import Request, Route, respond
+from nerv.service import JSON, Request, Route, respond
 from nerv.service.describe import describe
+from nerv.service.params import IDEMPOTENCY_KEY, Body
 from nerv.types import new_event_id
 from nerv_sync.journal import Journal, run_stream, source_stream
 from nerv_sync.model import Order
@@ -58,7 +59,7 @@ async def order_run(request: Request[Deps]) -> Response:
     deps, name = request.deps, request.path("source")
     deps.sources.make(name)
     options = _options(request)
-    key = request.header("idempotency-key")
+    key = request.get(IDEMPOTENCY_KEY)
     order = Order(name, new_event_id() if key is None else _run(key), options.dry_run, options.confirm_deletes)
     document = await deps.runs.order(order)
     location = {"location": f"/v1/syncs/{name}/runs/{order.run}"}
@@ -111,7 +112,15 @@ def _run(text: str) -> str:
 
 ROUTES = (
     Route("GET", "/v1/syncs", list_sources, "syncs:read"),
-    Route("POST", "/v1/syncs/{source}/runs", order_run, "syncs:run"),
+    Route(
+        "POST",
+        "/v1/syncs/{source}/runs",
+        order_run,
+        "syncs:run",
+        (IDEMPOTENCY_KEY,),
+        Body({JSON: Options.model_json_schema()}, "How to run.", required=False),
+        statuses=(200, 202),
+    ),
     Route("GET", "/v1/syncs/{source}/runs", list_runs, "syncs:read"),
     Route("GET", "/v1/syncs/{source}/runs/{run}", show_run, "syncs:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),

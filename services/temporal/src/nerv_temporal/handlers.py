@@ -3,13 +3,17 @@
 
 from starlette.responses import Response
 
+from nerv.client.streams import PROTOBUF
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
-from nerv_temporal.api.appending import append, append_batch
+from nerv.service.params import CLOUDEVENTS
+from nerv_temporal.api.appending import APPENDS, EXPECTED, IF_MATCH, append, append_batch
 from nerv_temporal.api.deps import Deps
-from nerv_temporal.api.partitions import partitions, positions
+from nerv_temporal.api.formats import FORMS
+from nerv_temporal.api.partitions import PARTITIONS, partitions, positions
+from nerv_temporal.api.query import CONSISTENCY, KNOWN_AT, OF_MANY, OF_STREAM
 from nerv_temporal.api.reading import read_many, read_stream
-from nerv_temporal.api.states import diff, state, states
+from nerv_temporal.api.states import OF_DIFF, OF_STATE, OF_STATES, diff, state, states
 
 
 async def well_known(request: Request[Deps]) -> Response:
@@ -28,14 +32,22 @@ async def well_known(request: Request[Deps]) -> Response:
 
 
 ROUTES = (
-    Route("POST", "/v1/streams", append_batch, "streams:append"),
-    Route("GET", "/v1/streams", read_many, "streams:read"),
-    Route("POST", "/v1/streams/{stream:path}/events", append, "streams:append"),
-    Route("GET", "/v1/streams/{stream:path}/events", read_stream, "streams:read"),
-    Route("GET", "/v1/streams/{stream:path}/state", state, "streams:read"),
-    Route("GET", "/v1/streams/{stream:path}/diff", diff, "streams:read"),
-    Route("GET", "/v1/streams/states", states, "streams:read"),
+    Route("POST", "/v1/streams", append_batch, "streams:append", body=APPENDS, gives=(PROTOBUF,)),
+    Route("GET", "/v1/streams", read_many, "streams:read", OF_MANY, gives=FORMS),
+    Route(
+        "POST",
+        "/v1/streams/{stream:path}/events",
+        append,
+        "streams:append",
+        (EXPECTED, IF_MATCH),
+        CLOUDEVENTS,
+        statuses=(200, 201),
+    ),
+    Route("GET", "/v1/streams/{stream:path}/events", read_stream, "streams:read", OF_STREAM, gives=FORMS),
+    Route("GET", "/v1/streams/{stream:path}/state", state, "streams:read", OF_STATE),
+    Route("GET", "/v1/streams/{stream:path}/diff", diff, "streams:read", OF_DIFF),
+    Route("GET", "/v1/streams/states", states, "streams:read", OF_STATES),
     Route("GET", "/v1/partitions", partitions, "streams:read"),
-    Route("POST", "/v1/partitions/positions", positions, "streams:read"),
+    Route("POST", "/v1/partitions/positions", positions, "streams:read", (PARTITIONS, CONSISTENCY, KNOWN_AT)),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

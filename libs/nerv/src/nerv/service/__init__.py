@@ -3,8 +3,8 @@
 
 from nerv.service.auth import Authenticator
 from nerv.service.health import Health
-from nerv.service.http import Request, Route, respond
+from nerv.service.routes import JSON, Request, Route, respond
 from nerv.service.run import Service, run
 from nerv.service.settings import ServiceSettings
 
-__all__ = ["Authenticator", "Health", "Request", "Route", "Service", "ServiceSettings", "respond", "run"]
+__all__ = ["JSON", "Authenticator", "Health", "Request", "Route", "Service", "ServiceSettings", "respond", "run"]

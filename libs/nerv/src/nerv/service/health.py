@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from nerv import types
-from nerv.service.http import respond
+from nerv.service.routes import respond
 from nerv.types import Description
 
 Check = Callable[[], str | None]

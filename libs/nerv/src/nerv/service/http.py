@@ -4,9 +4,9 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import orjson
 import structlog
@@ -22,71 +22,17 @@ from nerv.boundary import cross
 from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
 from nerv.limits import Limits
 from nerv.service.auth import Authenticator
+from nerv.service.openapi import PROBLEM, openapi
+from nerv.service.params import SHOWN
+from nerv.service.routes import Request, Route, respond
 from nerv.telemetry import Carrier, span
 from nerv.telemetry import names as n
-from nerv.types import Description, Principal
+from nerv.types import Description
 
 log = structlog.get_logger(__name__)
 
-D = TypeVar("D")
-
-PROBLEM = "application/problem+json"
 COMPONENTS = "/.well-known/nerv/components"
-
-
-@dataclass(frozen=True, slots=True)
-class Request(Generic[D]):
-    """A request that has passed the door. `deps` is what the service's wiring gives its handlers."""
-
-    deps: D
-    principal: Principal
-    body: bytes
-    http: StarletteRequest
-
-    def path(self, name: str) -> str:
-        """A parameter of the path."""
-        value: str = self.http.path_params[name]
-        return value
-
-    def query(self, name: str) -> str | None:
-        """A parameter of the query, or None. One that is given twice is refused."""
-        values = self.http.query_params.getlist(name)
-        if len(values) > 1:
-            raise Invalid(f"query parameter {name} is given {len(values)} times; give it once")
-        return values[0] if values else None
-
-    def number(self, name: str, default: int, *, low: int, high: int) -> int:
-        """A whole number of the query within bounds. Raises Invalid."""
-        text = self.query(name)
-        if text is None:
-            return default
-        if not text.isascii() or not text.isdigit() or len(text) > 19 or not low <= int(text) <= high:
-            raise Invalid(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
-        return int(text)
-
-    def header(self, name: str) -> str | None:
-        """A header by its name, or None."""
-        value: str | None = self.http.headers.get(name)
-        return value
-
-
-Handler = Callable[[Request[Any]], Awaitable[Response]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One row of a service's table of routes: what is asked, who may, and who answers."""
-
-    method: str
-    path: str
-    handler: Handler
-    scope: str
-
-
-def respond(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer."""
-    body = orjson.dumps(document, option=orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status, headers, "application/json")
+OPENAPI = "/openapi.json"
 
 
 def problem(error: NervError, instance: str) -> Response:
@@ -108,14 +54,24 @@ def application(
 ) -> Starlette:
     """The ASGI app of a service's API. There is no other way to a handler than through the door made here.
 
-    Beside the service's own routes it has COMPONENTS, which answers what `describe` says, with every door for a part.
+    Beside the service's own routes it has COMPONENTS, which answers what `describe` says, with every door for a part, and
+    OPENAPI, the document of them all.
     """
 
     async def components(request: Request[Any]) -> Response:
+        """GET /.well-known/nerv/components: what the parts of this replica say of themselves."""
         told = describe()
         return respond(replace(told, parts=(*told.parts, *(door.describe() for door in doors.values()))).to_dict())
 
-    table = (*routes, Route("GET", COMPONENTS, components, "mesh:read"))
+    async def document(request: Request[Any]) -> Response:
+        """GET /openapi.json: this document."""
+        return respond(openapi(describe().name, table))
+
+    table = (
+        *routes,
+        Route("GET", COMPONENTS, components, "mesh:read"),
+        Route("GET", OPENAPI, document, "mesh:read"),
+    )
     doors = {route: Door(route, deps, authenticator, limits) for route in table}
     made = [StarletteRoute(route.path, door.answer, methods=[route.method]) for route, door in doors.items()]
     return Starlette(routes=made, exception_handlers={HTTPException: _not_routed})
@@ -143,6 +99,7 @@ class Door:
     def __init__(self, route: Route, deps: Any, authenticator: Authenticator, limits: Limits) -> None:
         self.name = f"{route.method} {route.path}"
         self._route, self._deps, self._authenticator, self._limits = route, deps, authenticator, limits
+        self._words = {param.name for param in route.takes if param.place == "query"}
         self._counters: Counter[str] = Counter()
 
     async def answer(self, request: StarletteRequest) -> Response:
@@ -162,7 +119,15 @@ class Door:
         """The request with who sent it and its bounded body. Raises Unauthenticated, Forbidden, TooLarge or Invalid."""
         principal = await self._authenticator.principal(raw.headers.get("authorization"))
         principal.require(self._route.scope)
+        self._refuse_unknown(raw)
         return Request(self._deps, principal, await _body(raw, self._limits.body), raw)
+
+    def _refuse_unknown(self, raw: StarletteRequest) -> None:
+        # A word that is not known would be passed over in silence, and the answer be another one than was asked for.
+        unknown = sorted(raw.query_params.keys() - self._words)
+        if unknown:
+            known = ", ".join(sorted(self._words)) or "none"
+            raise Invalid(f"there is no parameter {unknown[0][:SHOWN]!r} here; there are: {known}")
 
     async def process(self, valid: Request[Any]) -> Response:
         """What the route's handler answers."""

@@ -22,7 +22,8 @@ from nerv import types
 from nerv.errors import Misconfigured, NervError
 from nerv.service.auth import Authenticator
 from nerv.service.health import Health
-from nerv.service.http import Route, application
+from nerv.service.http import application
+from nerv.service.routes import Route
 from nerv.service.settings import ServiceSettings
 from nerv.telemetry import configure_logs, telemetry
 from nerv.types import Description

@@ -8,9 +8,13 @@ from starlette.responses import Response
 
 from nerv.errors import Invalid, NotFound
 from nerv.schemas import Format, Version, schema_of
-from nerv.service import Request, respond
+from nerv.service import JSON, Request, Route, respond
+from nerv.service.params import Body, choice, flag
 from nerv.types import check_id, format_instant
 from nerv_broker.schemas.registry import Registry
+
+FORMAT = choice("format", Format.JSON, "JSON Schema, or the descriptors of a protobuf message as JSON.")
+DRY_RUN = flag("dry_run", "Only check it.")
 
 
 class HasSchemas(Protocol):
@@ -47,16 +51,10 @@ async def version(request: Request[HasSchemas]) -> Response:
 
 
 async def register(request: Request[HasSchemas]) -> Response:
-    """POST /v1/schemas/{subject}?format=json&dry_run=true: register the schema that is the body, or only check it."""
-    form = request.query("format") or Format.JSON
-    if form not in list(Format):
-        raise Invalid(f"format must be {' or '.join(Format)}, not {form[:40]!r}")
-    schema = schema_of(_subject(request), Format(form), request.body)
+    """POST /v1/schemas/{subject}: register the schema that is the body, or only check it."""
+    schema = schema_of(_subject(request), request.get(FORMAT), request.body)
     registry = request.deps.schemas
-    dry_run = request.query("dry_run") or "false"
-    if dry_run not in ("true", "false"):
-        raise Invalid(f"dry_run must be true or false, not {dry_run[:40]!r}")
-    if dry_run == "true":
+    if request.get(DRY_RUN):
         number, known = registry.check(schema)
         return respond(
             {"subject": schema.subject, "version": number, "id": schema.id, "registered": known, "dry_run": True}
@@ -94,3 +92,19 @@ def _short(one: Version) -> dict[str, Any]:
 def _answer(one: Version) -> Response:
     document = _short(one) | {"schema": orjson.Fragment(one.schema.text)}
     return respond(document, headers={"etag": f'"{one.schema.id}"'})
+
+
+ROUTES = (
+    Route("GET", "/v1/schemas", subjects, "schemas:read"),
+    Route("GET", "/v1/schemas/{subject}", subject, "schemas:read"),
+    Route(
+        "POST",
+        "/v1/schemas/{subject}",
+        register,
+        "schemas:write",
+        (FORMAT, DRY_RUN),
+        Body({JSON: {"type": "object"}}, "The schema."),
+        statuses=(200, 201),
+    ),
+    Route("GET", "/v1/schemas/{subject}/{version}", version, "schemas:read"),
+)

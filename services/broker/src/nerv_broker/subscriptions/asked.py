@@ -5,13 +5,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nerv.service import Request
-from nerv.service.query import patterns, positive, refuse_unknown
-from nerv_broker.subscriptions.choosing import Wanted
+from nerv.service.params import LAST_EVENT_ID, patterns, positive, text
+from nerv_broker.subscriptions.choosing import LONGEST, Wanted
 from nerv_broker.subscriptions.pacing import Pace
 from nerv_broker.subscriptions.positions import Edge, Place, parse_place
 
 FASTEST = 1_000_000.0  # events a second, or times as fast as they happened
-WORDS = frozenset({"from", "to", "types", "subjects", "where", "rate", "speed"})
+PLACE = {"type": "string", "examples": ["earliest", "latest", "0:42,1:17", "2013-01-15T12:00:00Z"]}
+
+FROM = text("from", "earliest, latest (where it is left out), positions, or an instant.", PLACE)
+TO = text(
+    "to", "Where to end, said as `from` is: latest is the end as it is now. Without it the stream has no end.", PLACE
+)
+TYPES = patterns("types", "Only events of these types.")
+SUBJECTS = patterns("subjects", "Only events about these.")
+WHERE = text(
+    "where", "Only events whose data this JMESPath expression finds true.", {"type": "string", "maxLength": LONGEST}
+)
+RATE = positive("rate", "At most so many events a second.", high=FASTEST)
+SPEED = positive("speed", "So many times as fast as the events happened.", high=FASTEST)
+WORDS = (FROM, TO, TYPES, SUBJECTS, WHERE, RATE, SPEED, LAST_EVENT_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +39,10 @@ class Asked:
 
 def asked(request: Request[Any], partitions: int) -> Asked:
     """What the request asks for. Raises Invalid or TooLarge."""
-    refuse_unknown(request, WORDS)
-    again = request.header("last-event-id")
-    until = request.query("to")
+    again, until = request.get(LAST_EVENT_ID), request.get(TO)
     return Asked(
-        parse_place(again or request.query("from") or Edge.LATEST, partitions, "from"),
+        parse_place(again or request.get(FROM) or Edge.LATEST, partitions, "from"),
         None if until is None else parse_place(until, partitions, "to"),
-        Wanted(patterns(request, "types"), patterns(request, "subjects"), request.query("where")),
-        Pace(positive(request, "rate", FASTEST), positive(request, "speed", FASTEST)),
+        Wanted(request.get(TYPES), request.get(SUBJECTS), request.get(WHERE)),
+        Pace(request.get(RATE), request.get(SPEED)),
     )

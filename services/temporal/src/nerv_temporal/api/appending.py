@@ -10,18 +10,21 @@ from nerv.errors import Invalid, NervError
 from nerv.protocols import Appended, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.service import Request, respond
-from nerv.service.query import refuse_unknown
+from nerv.service.params import Body, header, text
 from nerv.types import check_id, format_instant
 from nerv_temporal.api.deps import Deps, passed_on
 from nerv_temporal.wire import check_append, read_batch, reply_to
 
-OF_APPEND = frozenset({"expected_version"})
+EXPECTED = text(
+    "expected_version", "any (where it is left out), none, exists, or the version that the stream must be at."
+)
+APPENDS = Body({PROTOBUF: {"type": "string", "format": "binary"}}, "A nerv.api.history.v1.AppendBatch.")
+IF_MATCH = header("if-match", "The expected version, as an entity tag.")
 
 
 async def append_batch(request: Request[Deps]) -> Response:
     """POST /v1/streams: many append requests (protobuf), each with an outcome of its own."""
     deps = request.deps
-    refuse_unknown(request, frozenset())
     if (request.header("content-type") or "").partition(";")[0] != PROTOBUF:
         raise Invalid(f"send a nerv.api.history.v1.AppendBatch as {PROTOBUF}, or POST to /v1/streams/<stream>/events")
     read = read_batch(request.body, deps.app, deps.settings.limits)
@@ -35,7 +38,6 @@ async def append_batch(request: Request[Deps]) -> Response:
 async def append(request: Request[Deps]) -> Response:
     """POST /v1/streams/{stream}/events: append CloudEvents (structured, batch, binary) to one stream, all or none."""
     deps = request.deps
-    refuse_unknown(request, OF_APPEND)
     headers = {name.lower(): value for name, value in request.http.headers.items()}
     events = from_http(headers, request.body, deps.settings.limits, require_time=True)
     expected = _expected(request)
@@ -57,7 +59,7 @@ async def append(request: Request[Deps]) -> Response:
 
 def _expected(request: Request[Deps]) -> Expected:
     """By `expected_version`, or by If-Match: an entity tag of an earlier answer, or `*` for a stream that exists."""
-    word, tag = request.query("expected_version"), request.header("if-match")
+    word, tag = request.get(EXPECTED), request.get(IF_MATCH)
     if tag is None:
         return Expected.parse("any" if word is None else word)
     if word is not None:

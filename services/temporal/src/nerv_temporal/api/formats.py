@@ -28,6 +28,9 @@ class Format(Enum):
         return self in (Format.NDJSON, Format.SSE)
 
 
+FORMS = tuple(form.value for form in Format)
+
+
 def format_of(request: Request[Any]) -> Format:
     """The first form of `Accept` that there is; JSON where none is named."""
     for part in (request.header("accept") or "").split(","):

@@ -5,19 +5,18 @@ from starlette.responses import Response
 
 from nerv.errors import Invalid
 from nerv.service import Request, respond
-from nerv.service.query import refuse_unknown, whole_number
+from nerv.service.params import text, whole_number
 from nerv.types import format_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.fitness import Point, fit
 from nerv_temporal.api.query import freshness
 
-OF_POSITIONS = frozenset({"partitions", "consistency", "known_at"})
+PARTITIONS = text("partitions", "Numbers of partitions, with commas between.", {"type": "string"})
 
 
 async def partitions(request: Request[Deps]) -> Response:
     """GET /v1/partitions: who owns what, and how far this replica's index has come."""
     deps = request.deps
-    refuse_unknown(request, frozenset())
     rows = []
     for number in range(deps.settings.partitions):
         covered = deps.tail.index.partition(number)
@@ -36,10 +35,9 @@ async def partitions(request: Request[Deps]) -> Response:
 
 
 async def positions(request: Request[Deps]) -> Response:
-    """POST /v1/partitions/positions?partitions=0,2: how far the log reaches, as asked by another replica."""
+    """POST /v1/partitions/positions: how far the log reaches, as asked by another replica."""
     deps = request.deps
-    refuse_unknown(request, OF_POSITIONS)
-    names = (request.query("partitions") or "").split(",", deps.settings.partitions)
+    names = (request.get(PARTITIONS) or "").split(",", deps.settings.partitions)
     wanted = [whole_number(name, "partitions", 0, deps.settings.partitions - 1) for name in names]
     asked = freshness(request, deps.settings.partitions)
     if asked.min_position:

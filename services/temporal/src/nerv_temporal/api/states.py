@@ -14,31 +14,41 @@ from starlette.responses import Response
 from nerv.cloudevents.proto_format import from_us
 from nerv.errors import Gone, Invalid
 from nerv.service import Request, respond
-from nerv.service.query import flag, instant, optional_number, refuse_unknown, whole_number
+from nerv.service.params import number, optional_number, text, whole_number
 from nerv.state import MISSING, Change, between, thaw
 from nerv.types import check_id, format_instant, parse_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.fitness import fit
-from nerv_temporal.api.query import OF_STATE, Freshness, freshness
+from nerv_temporal.api.query import AS_OF, CATEGORY, DELETED, FRESH, Freshness, freshness
 from nerv_temporal.api.reading import holds_at
 from nerv_temporal.states import StateQuery, projection_for, state_of
 
 PAGE = 500  # the largest page of states
 ORDINARY_PAGE = 100
 PAGE_SECONDS = 5.0  # a page of long streams ends early
-OF_STATES = frozenset({"category", "projection", "as_of", "known_at", "after", "limit", "consistency", "min_position"})
-OF_DIFF = frozenset({"projection", "by", "from", "to", "as_of", "known_at", "consistency", "min_position", "deleted"})
+
+PROJECTION = text(
+    "projection", "The projection that folds the state; where it is left out, the only one of the category."
+)
+VERSION = optional_number("version", "The state as of this version.")
+AFTER = text("after", "The `next` of the page before; goes with the known_at of the first page.")
+LIMIT = number("limit", ORDINARY_PAGE, "States at most.", low=1, high=PAGE)
+FROM = text("from", "A version or an instant.")
+TO = text("to", "A version or an instant.")
+BY = text("by", "version, as_of or known_at; where it is left out, what `from` looks like.", {"type": "string"})
+OF_STATE = (PROJECTION, VERSION, AS_OF, DELETED, *FRESH)
+OF_STATES = (CATEGORY, PROJECTION, AS_OF, AFTER, LIMIT, DELETED, *FRESH)
+OF_DIFF = (PROJECTION, BY, FROM, TO, AS_OF, DELETED, *FRESH)
 
 
 async def state(request: Request[Deps]) -> Response:
     """GET /v1/streams/{stream}/state: what a projection folds of a stream, as of a version or an instant."""
     deps = request.deps
-    refuse_unknown(request, OF_STATE)
     stream = check_id(request.path("stream"), "stream")
     fresh = freshness(request, deps.settings.partitions)
-    version, as_of = optional_number(request, "version"), instant(request, "as_of")
+    version, as_of = request.get(VERSION), request.get(AS_OF)
     known_at = await _known(request, stream, fresh)
-    query = StateQuery(request.query("projection"), version, as_of, known_at, flag(request, "deleted"))
+    query = StateQuery(request.get(PROJECTION), version, as_of, known_at, request.get(DELETED))
     found = await state_of(deps.tail.index, deps.app, stream, query)
     return respond(to_jsonable_python(found), headers={"etag": f'"{found["version"]}"'} | holds_at(known_at))
 
@@ -49,21 +59,20 @@ async def _known(request: Request[Deps], stream: str, fresh: Freshness) -> datet
 
 
 async def states(request: Request[Deps]) -> Response:
-    """GET /v1/streams/states?category=...: the state of each stream of a category, all as of one recorded instant.
+    """GET /v1/streams/states: the state of each stream of a category, all as of one recorded instant.
 
     Without `known_at` the instant is now; the pages that follow are asked for with the `known_at` of the first.
     """
     deps = request.deps
-    refuse_unknown(request, OF_STATES)
-    category, after = check_id(request.query("category"), "category"), request.query("after")
-    limit = request.number("limit", ORDINARY_PAGE, low=1, high=PAGE)
+    category, after = check_id(request.get(CATEGORY), "category"), request.get(AFTER)
+    limit = request.get(LIMIT)
     fresh = freshness(request, deps.settings.partitions)
     if fresh.known_at is None and after is not None:
         raise Invalid("after=<stream> goes with the known_at of the first page: all pages hold for one instant")
     known_at = fresh.known_at or await _present(request, fresh)
     await fit(request, range(deps.settings.partitions), replace(fresh, known_at=known_at))
-    projection = projection_for(deps.app, category, request.query("projection"))
-    as_of, deleted = instant(request, "as_of"), flag(request, "deleted")
+    projection = projection_for(deps.app, category, request.get(PROJECTION))
+    as_of, deleted = request.get(AS_OF), request.get(DELETED)
     query = StateQuery(projection.name, as_of=as_of, known_at=known_at, deleted=deleted)
     names = [name for name, _ in islice(deps.tail.index.streams(category, after or ""), limit)]
     found, late = list[dict[str, Any] | None](), time.monotonic() + PAGE_SECONDS
@@ -114,9 +123,8 @@ class _Ends:
 
 
 async def diff(request: Request[Deps]) -> Response:
-    """GET /v1/streams/{stream}/diff?from=A&to=B: what changed in a state between two versions or instants."""
+    """GET /v1/streams/{stream}/diff: what changed in a state between two versions or instants."""
     deps = request.deps
-    refuse_unknown(request, OF_DIFF)
     stream, ends = check_id(request.path("stream"), "stream"), _ends(request)
     fresh = freshness(request, deps.settings.partitions)
     if ends.axis is Axis.KNOWN_AT:
@@ -124,8 +132,8 @@ async def diff(request: Request[Deps]) -> Response:
     known_at = await _known(
         request, stream, fresh
     )  # both states are of one state of knowledge, if that is not the axis
-    as_of, deleted = instant(request, "as_of"), flag(request, "deleted")
-    base = StateQuery(request.query("projection"), as_of=as_of, known_at=known_at, deleted=deleted)
+    as_of, deleted = request.get(AS_OF), request.get(DELETED)
+    base = StateQuery(request.get(PROJECTION), as_of=as_of, known_at=known_at, deleted=deleted)
     index, app = deps.tail.index, deps.app
     one = await state_of(index, app, stream, replace(base, **{ends.axis.value: ends.first}))
     two = await state_of(index, app, stream, replace(base, **{ends.axis.value: ends.second}))
@@ -133,8 +141,8 @@ async def diff(request: Request[Deps]) -> Response:
         "stream": stream,
         "projection": one["projection"],
         "by": ends.axis,
-        "from": {"at": request.query("from"), "version": one["version"]},
-        "to": {"at": request.query("to"), "version": two["version"]},
+        "from": {"at": request.get(FROM), "version": one["version"]},
+        "to": {"at": request.get(TO), "version": two["version"]},
         "as_of": base.as_of and format_instant(base.as_of),
         "known_at": known_at and format_instant(known_at),
         "changes": [_row(change) for change in between(_plain(one["state"]), _plain(two["state"])).changes],
@@ -143,7 +151,7 @@ async def diff(request: Request[Deps]) -> Response:
 
 
 def _ends(request: Request[Deps]) -> _Ends:
-    first, second, by = request.query("from"), request.query("to"), request.query("by")
+    first, second, by = request.get(FROM), request.get(TO), request.get(BY)
     if first is None or second is None:
         raise Invalid("say between what: from=<version or instant>&to=<version or instant>")
     if by is not None and by not in list(Axis):
