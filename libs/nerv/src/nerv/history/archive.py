@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import orjson
 import zstandard
@@ -58,9 +58,14 @@ class CutShort(Invalid):
 
     title = "Archive cut short"
 
-    def __init__(self, detail: str, checked: Checked | None) -> None:
-        super().__init__(detail)
-        self.checked = checked
+    checked: Checked | None = None
+
+    @classmethod
+    def behind(cls, checked: Checked | None, detail: str) -> Self:
+        """The error for a file that is whole up to there."""
+        error = cls(detail)
+        error.checked = checked
+        return error
 
 
 class ArchiveWriter:
@@ -139,9 +144,9 @@ def check(path: Path) -> Checked:
             else:
                 checked = _checked(path, checked, lines, end, digest)
     except (zstandard.ZstdError, EOFError, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise CutShort(_said(path, checked, str(error)), checked) from None
+        raise CutShort.behind(checked, _said(path, checked, str(error))) from None
     if checked is None or not checked.ended:
-        raise CutShort(_said(path, checked, "it does not end"), checked)
+        raise CutShort.behind(checked, _said(path, checked, "it does not end"))
     return checked
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from nerv.errors import (
     Conflict,
     Forbidden,
+    Gone,
     Invalid,
     NervError,
     NotFound,
@@ -30,7 +31,7 @@ SPECIFICATION = "3.1.1"
 PROBLEM = "application/problem+json"
 # What every route may answer beside what was asked for. A 500 is a fault of ours, and so in no document.
 ERRORS: tuple[type[NervError], ...] = (
-    Invalid, Unauthenticated, Forbidden, NotFound, Conflict, TooLarge, SchemaMismatch, Overloaded, Unavailable,
+    Invalid, Unauthenticated, Forbidden, NotFound, Conflict, Gone, TooLarge, SchemaMismatch, Overloaded, Unavailable,
     UnknownOutcome,
 )  # fmt: skip
 _PROBLEM = {
