@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The incremental diff equals diffsync's own full diff: over random edits, after cut feeds, with tolerances, in any records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nerv.perspectives import DiffSchema
 from nerv.protocols.records import Records
+from nerv.protocols.side import Entity
 from nerv.sync.records import MemoryRecords
 from nerv.sync.records.rocks import RocksRecords
 from nerv.sync.schema import Schema, WholeRow
@@ -240,6 +241,27 @@ async def test_what_is_alike_within_a_tolerance_is_not_compared_twice() -> None:
         assert differs is (miles in (1.9, 2.0))
         counts.append(sync.describe().counters["compared"])
     assert counts[1] == counts[0]
+
+
+async def test_only_what_the_digests_were_made_of_is_remembered_as_alike() -> None:
+    """An object comes within the tolerance between its digest and its look, and leaves it again: it differs again."""
+
+    class Late(MappingSide):
+        async def fetch(self, keys: Sequence[str]) -> list[Entity]:
+            if self["N1"]["miles"] == 99.0 and not looked:
+                looked.append(1)
+                self.put("N1", row(miles=1.3))
+            return await super().fetch(keys)
+
+    looked: list[int] = []
+    left, right = MappingSide("left"), Late("right")
+    left.put("N1", row(miles=1.0))
+    right.put("N1", row(miles=99.0))
+    sync = DiffSynchronizer("planes", left, right, TOLERANT)
+    assert (await sync.plan()).steps == []
+    assert looked
+    right.put("N1", row(miles=99.0))
+    assert [step.key for step in (await sync.plan()).steps] == ["N1"]
 
 
 async def test_a_verification_finds_what_no_feed_told() -> None:

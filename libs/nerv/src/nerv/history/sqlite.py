@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from nerv.api.event.v1 import event_pb2, types_pb2
+from nerv.cancelling import finished
 from nerv.clock import SystemClock
 from nerv.cloudevents import from_proto, to_proto
 from nerv.cloudevents.proto_format import from_us, to_us
@@ -187,12 +188,7 @@ class SqliteHistory:
             if db is None:
                 raise Unavailable(f"history {self._path} is not open; use it as `async with`")
             # A caller that goes away must not leave the connection to a thread that is still using it.
-            task = asyncio.ensure_future(asyncio.to_thread(_guarded, work, db))
-            try:
-                return await asyncio.shield(task)
-            except asyncio.CancelledError:
-                await asyncio.wait({task})
-                raise
+            return await finished(asyncio.ensure_future(asyncio.to_thread(_guarded, work, db)))
 
 
 def _guarded(work: Callable[[sqlite3.Connection], A], db: sqlite3.Connection) -> A:

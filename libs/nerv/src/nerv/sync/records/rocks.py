@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from rocksdict import Options, Rdict, WriteBatch
 
+from nerv.cancelling import finished
 from nerv.errors import Misconfigured, Unavailable, VersionConflict
 from nerv.types import Description, Health
 
@@ -96,12 +97,7 @@ class RocksRecords:
             if self._db is None:
                 raise Unavailable(f"records {self._path} are not open; use them as `async with`")
             # A caller that goes away must not leave the database to a thread that is still using it.
-            task = asyncio.ensure_future(asyncio.to_thread(_mapped, work, self._db))
-            try:
-                return await asyncio.shield(task)
-            except asyncio.CancelledError:
-                await asyncio.wait({task})
-                raise
+            return await finished(asyncio.ensure_future(asyncio.to_thread(_mapped, work, self._db)))
 
 
 def _mapped(work: Callable[[Any], T], db: Any) -> T:
