@@ -9,11 +9,18 @@ from rich.console import Console
 
 from bench.broker import consume, produce
 from bench.core import suite as core
-from bench.harness import Figure, scale
+from bench.harness import Figure, Measured, scale
 from bench.sync import suite as sync
+from bench.temporal import suite as temporal
 from nerv.errors import NervError
 
-SUITES = {"produce": produce.run, "consume": consume.run, "core": core.run, "sync": sync.run}
+SUITES = {
+    "produce": produce.run,
+    "consume": consume.run,
+    "core": core.run,
+    "sync": sync.run,
+    "temporal": temporal.run,
+}
 
 
 def main() -> int:
@@ -32,7 +39,7 @@ def main() -> int:
         console.print(f"bench cannot run: {error}", style="bold red", markup=False)
         return 1
     for figure in figures:
-        sys.stdout.write(f"{line(figure)}\n")
+        sys.stdout.write(f"{line(figure) if isinstance(figure, Figure) else measured(figure)}\n")
     return 0
 
 
@@ -44,6 +51,17 @@ def line(figure: Figure) -> str:
         f"BENCH {figure.name} ours={figure.ours:.0f} peer={figure.peer:.0f} "
         f"ratio={ratio:.2f} goal={figure.goal:g} {verdict}"
     )
+
+
+def measured(figure: Measured) -> str:
+    """The line of a figure with a fixed bound, or with none."""
+    if figure.most is not None:
+        goal, met = f" goal<={figure.most:g}", figure.value <= figure.most
+    elif figure.least is not None:
+        goal, met = f" goal>={figure.least:g}", figure.value >= figure.least
+    else:
+        return f"BENCH {figure.name} value={figure.value:.4g} {figure.unit}"
+    return f"BENCH {figure.name} value={figure.value:.4g} {figure.unit}{goal} {'ok' if met else 'short'}"
 
 
 if __name__ == "__main__":

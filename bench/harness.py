@@ -38,20 +38,39 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """One measured figure that is held against a fixed bound, or, without one, only shown."""
+
+    name: str
+    value: float
+    unit: str
+    most: float | None = None
+    least: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Contestant:
-    """A program that measures itself: its last line on standard output is the figure."""
+    """A program that measures itself: the last line on standard output is its figure, or its figures."""
 
     name: str
     command: Sequence[str]
+    seconds: float = TURN_SECONDS
 
     def turn(self) -> float:
         """Run it once. Raises Misconfigured with what it said when it fails."""
-        done = subprocess.run(
-            self.command, capture_output=True, text=True, timeout=TURN_SECONDS, check=False, cwd=HERE.parent
-        )
+        return self.figures()[-1]
+
+    def figures(self) -> list[float]:
+        """The same with all figures of its last line."""
+        try:
+            done = subprocess.run(
+                self.command, capture_output=True, text=True, timeout=self.seconds, check=False, cwd=HERE.parent
+            )
+        except subprocess.TimeoutExpired:
+            raise Misconfigured(f"{self.name} was not done within {self.seconds:g} s") from None
         if done.returncode != 0:
             raise Misconfigured(f"{self.name} failed:\n{done.stderr[-2000:]}")
-        return float(done.stdout.split()[-1])
+        return [float(word) for word in done.stdout.splitlines()[-1].split()]
 
 
 def scale(environment: Mapping[str, str]) -> float:
@@ -66,15 +85,15 @@ def scale(environment: Mapping[str, str]) -> float:
     return found
 
 
-def interleave(contestants: Sequence[Contestant], title: str, console: Console) -> list[float]:
-    """The median of five turns of each, taken in turns so that the machine's moods fall on all alike.
+def interleave(contestants: Sequence[Contestant], title: str, console: Console, rounds: int = ROUNDS) -> list[float]:
+    """The median of five turns of each (or `rounds`), taken in turns so that the machine's moods fall on all alike.
 
     A first round that does not count warms caches and the broker.
     """
     turns: list[list[float]] = [[] for _ in contestants]
     with progress(console) as bar:
-        task = bar.add_task(title, total=(ROUNDS + 1) * len(contestants))
-        for number in range(ROUNDS + 1):
+        task = bar.add_task(title, total=(rounds + 1) * len(contestants))
+        for number in range(rounds + 1):
             order = list(enumerate(contestants))
             for index, contestant in order if number % 2 else reversed(order):
                 figure = contestant.turn()

@@ -11,8 +11,10 @@ Numbers are big-endian and unsigned, so that keys sort as numbers do.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from nerv.api.event.v1 import event_pb2
 from nerv.history import Known
 
 META = b"m"
@@ -45,9 +47,13 @@ def place_key(partition: int, offset: int) -> bytes:
     return b"l" + _PLACE_KEY.pack(partition, offset)
 
 
-def pack_place(place: Place) -> bytes:
-    """A place, but for what its key says."""
-    return _PLACE.pack(place.recorded_us, place.version) + f"{place.stream}\0{place.type}".encode()
+def event_rows(message: event_pb2.Event, digest: bytes, partition: int, offset: int) -> Iterator[tuple[bytes, bytes]]:
+    """The rows of an event: itself, its id, its place of the log. All in one, for a rebuild does little else."""
+    name, version = message.subject.encode() + b"\x00", _VERSION.pack(message.sequence)
+    yield b"e" + name + version, message.SerializeToString()
+    yield b"i" + name + message.id.encode(), version + digest
+    recorded = _VERSION.pack(message.recorded_time_us)
+    yield b"l" + _PLACE_KEY.pack(partition, offset), recorded + version + name + message.type.encode()
 
 
 def unpack_place(key: bytes, data: bytes) -> Place:
@@ -71,11 +77,6 @@ def id_key(stream: str, event_id: str) -> bytes:
 def partition_key(partition: int) -> bytes:
     """The key of what is covered of a partition."""
     return b"p" + partition.to_bytes(4, "big")
-
-
-def pack_known(known: Known) -> bytes:
-    """Version and digest of an event id."""
-    return _VERSION.pack(known.version) + known.digest
 
 
 def unpack_known(data: bytes) -> Known:

@@ -11,7 +11,6 @@ from rocksdict import WriteBatch
 
 from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import from_proto, to_proto
-from nerv.cloudevents.proto_format import to_us
 from nerv.history import Known
 from nerv.history.lifecycle import MARKS, Mark, mark_of
 from nerv.types import Event, category_of
@@ -123,14 +122,12 @@ class Index:
         The caller has left out what is covered already; applying an event twice would write the same bytes.
         """
         batch, streams = WriteBatch(raw_mode=True), dict[str, StreamState]()
+        put = batch.put
         for offset, stored in events:
-            event, version = stored.event, stored.event.sequence or 0
-            recorded_us = to_us(event.recorded_time or event.time)
-            place = Place(partition, offset, recorded_us, version, event.stream, event.type)
-            batch.put(keys.place_key(partition, offset), keys.pack_place(place))
-            batch.put(keys.event_key(event.stream, version), to_proto(event).SerializeToString())
-            batch.put(keys.id_key(event.stream, event.id), keys.pack_known(Known(version, stored.digest)))
-            self._note(batch, streams, event)
+            message = to_proto(stored.event)
+            for key, value in keys.event_rows(message, stored.digest, partition, offset):
+                put(key, value)
+            self._note(batch, streams, stored.event, message.time_us)
         for name, found in streams.items():
             batch.put(stream_key(name), pack_stream(found))
         batch.put(
@@ -141,9 +138,9 @@ class Index:
         self._partitions[partition] = state
         self._streams.update(streams)
 
-    def _note(self, batch: WriteBatch, streams: dict[str, StreamState], event: Event[bytes]) -> None:
-        stream, version, time_us = event.stream, event.sequence or 0, to_us(event.time)
-        before = streams[stream] if stream in streams else self.stream(stream)
+    def _note(self, batch: WriteBatch, streams: dict[str, StreamState], event: Event[bytes], time_us: int) -> None:
+        stream, version = event.stream, event.sequence or 0
+        before = streams.get(stream) or self.stream(stream)
         if version <= before.version:
             return  # it was applied before
         mark = event.type in MARKS

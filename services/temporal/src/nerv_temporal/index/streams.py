@@ -28,10 +28,10 @@ class StreamState(NamedTuple):
 
     def after(self, version: int, time_us: int, *, mark: bool) -> "StreamState":
         """With one event more."""
-        late = time_us < self.latest_us
-        return StreamState(
-            version, max(time_us, self.latest_us), version if late else self.late, version if mark else self.marked
-        )
+        marked = version if mark else self.marked
+        if time_us < self.latest_us:
+            return StreamState(version, self.latest_us, version, marked)
+        return StreamState(version, time_us, self.late, marked)
 
 
 def stream_key(stream: str) -> bytes:

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""*temporal* without its door, in the process that measures: index, tail, owners and router, wired as the service is."""
+
+import asyncio
+import os
+import tempfile
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from nerv.kafka import KafkaSettings
+from nerv.kafka.admin import Admin
+from nerv.topics import of_mesh
+from nerv_temporal.app import Wiring
+from nerv_temporal.settings import TemporalSettings
+
+APP = "bench.temporal.app:app"
+PARTITIONS = 4
+READY_SECONDS = 60.0
+
+
+def settings_for(bootstrap: str, mesh: str, folder: Path, *, fsync: bool = False) -> TemporalSettings:
+    """Settings of a mesh of its own, whose topics are made where they are missing; each record synchronised if `fsync`."""
+    kafka = KafkaSettings(bootstrap_servers=bootstrap)
+    config = {"flush.messages": "1"} if fsync else {}
+    topics = [replace(t, config={**t.config, **config}) for t in of_mesh(mesh, partitions=PARTITIONS, projections=[])]
+    Admin(kafka, "bench").create(topics, replication=1)
+    return TemporalSettings(mesh=mesh, app=APP, kafka=kafka, data_dir=folder, partitions=PARTITIONS, insecure_dev=True)
+
+
+@asynccontextmanager
+async def hosted(bootstrap: str, *, fsync: bool = False) -> AsyncIterator[Wiring]:
+    """A replica that owns all partitions of a mesh."""
+    os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+    with tempfile.TemporaryDirectory(prefix="nerv-bench-") as name:
+        wiring = Wiring(settings=settings_for(bootstrap, f"b{uuid.uuid4().hex[:8]}", Path(name), fsync=fsync))
+        async with AsyncExitStack() as stack:
+            for part in (wiring.tail(), wiring.owners(), wiring.router()):
+                await stack.enter_async_context(part)
+            async with asyncio.timeout(READY_SECONDS):
+                while wiring.owners().fault() is not None:  # noqa: ASYNC110 - the service asks it so, too
+                    await asyncio.sleep(0.02)
+            yield wiring
+        wiring.index().close()
