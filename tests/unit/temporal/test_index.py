@@ -2,6 +2,8 @@
 """The index: keys sort as streams and versions do, and what is written is read back, also after opening it again."""
 
 import gc
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +124,33 @@ def test_files_that_are_damaged_never_look_like_the_end_of_the_data(path: Path, 
         index = Index(path, "topic")
     assert index.partition(0) == PartitionState()
     assert (path.parent / "index.broken").is_dir()
+    index.close()
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from tests.unit.temporal.test_index import placed, stored
+from nerv_temporal.index import Index, PartitionState
+index = Index(Path(sys.argv[1]), "topic")
+for version in range(1, 301):
+    index.apply(0, [(version, stored("a", version)), (version, stored("b", version))], PartitionState(version + 1, 7, "me"))
+    if version == 200:
+        index.database.flush()
+os._exit(9)
+"""
+
+
+def test_a_kill_takes_whole_batches_from_the_end(path: Path) -> None:
+    """What is there after it is all that the offset covers, and no more: the rest comes from Kafka again."""
+    root = Path(__file__).parent.parent.parent.parent
+    done = subprocess.run([sys.executable, "-c", DYING, str(path)], cwd=root, check=False)
+    assert done.returncode == 9
+    index = Index(path, "topic")
+    covered = index.partition(0).next_offset - 1
+    assert 200 <= covered <= 300
+    assert index.version("a") == index.version("b") == covered
+    assert [e.sequence for e in index.events("a", 1, 2**63 - 1, backward=False)] == list(range(1, covered + 1))
     index.close()
 
 

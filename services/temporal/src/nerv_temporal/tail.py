@@ -61,6 +61,7 @@ class Tail:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        await asyncio.to_thread(self.index.database.flush)  # the next start then reads only what comes from now on
 
     def crash(self, error: Exception) -> None:
         """Have the service end with this error: what it would answer from now on could be wrong."""
