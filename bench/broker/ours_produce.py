@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ours: `BOOTSTRAP TOPIC COUNT batches|places|futures`, batches of 500, eight in flight. Prints records a second.
+"""Ours: `BOOTSTRAP TOPIC COUNT batches|places|futures`, batches of 500, 24 in flight. Prints records a second.
 
 A batch waits for Kafka as a whole, for the place of each of its records, or for a future of each of its records.
 """
