@@ -19,6 +19,7 @@ from nerv.service import Request
 from nerv.types import format_instant, parse_instant
 from nerv_temporal.api.deps import Deps, passed_on
 from nerv_temporal.api.query import Consistency, Freshness
+from nerv_temporal.index import Index
 from nerv_temporal.router import FORWARDED
 
 POSITION_SECONDS = 5.0  # how long a read waits for the position that it asks for
@@ -91,11 +92,24 @@ async def _ask(request: Request[Deps], partitions: Iterable[int], asked: Freshne
     )
     points = {partition: point for answer in answers for partition, point in answer.items()}
     for partition, point in points.items():
-        if point.next_offset <= asked.min_position.get(partition, -1):
+        offset = asked.min_position.get(partition)
+        if offset is not None and is_behind(deps.tail.index, partition, point, offset, asked.known_at):
             raise Unavailable(
                 f"the owner of partition {partition} was deposed and does not know it yet", retry_after=0.3
             )
     return points
+
+
+def is_behind(index: Index, partition: int, point: Point, offset: int, asked: datetime | None) -> bool:
+    """Whether an owner that answers with `point` may not know the event at `offset`, which `index` has.
+
+    A deposed one may have it from Kafka, and cannot tell whether that is all of its tick: unless an instant was asked for,
+    it answers for one before it.
+    """
+    if point.next_offset <= offset:
+        return True
+    found = index.places(partition, offset, offset + 1, backward=False, limit=1)
+    return bool(found) and asked is None and point.known_at is not None and to_us(point.known_at) < found[0].recorded_us
 
 
 async def _prove(deps: Deps, partition: int, asked: Freshness) -> dict[int, Point]:
