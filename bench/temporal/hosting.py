@@ -2,6 +2,7 @@
 """*temporal* without its door, in the process that measures: index, tail, owners and router, wired as the service is."""
 
 import asyncio
+import gc
 import os
 import tempfile
 import uuid
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bench.broker.records import COLLECTOR
 from nerv.kafka import KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import of_mesh
@@ -34,6 +36,7 @@ def settings_for(bootstrap: str, mesh: str, folder: Path, *, fsync: bool = False
 async def hosted(bootstrap: str, *, fsync: bool = False) -> AsyncIterator[Wiring]:
     """A replica that owns all partitions of a mesh."""
     os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+    gc.set_threshold(*COLLECTOR)
     with tempfile.TemporaryDirectory(prefix="nerv-bench-") as name:
         wiring = Wiring(settings=settings_for(bootstrap, f"b{uuid.uuid4().hex[:8]}", Path(name), fsync=fsync))
         async with AsyncExitStack() as stack:

@@ -46,7 +46,8 @@ async def measure(bootstrap: str, what: str, count: int, in_flight: int) -> str:
     """The figures, as they are printed."""
     async with hosted(bootstrap, fsync=what == "fsync") as wiring:
         size = BATCH if what == "batch" else 1
-        await asyncio.gather(*(Writers(wiring.router(), 200, size).write(f"warm-{n}") for n in range(in_flight)))
+        warm = Writers(wiring.router(), max(500, 4 * in_flight), size)
+        await asyncio.gather(*(warm.write(f"warm-{n}") for n in range(in_flight)))
         writers = Writers(wiring.router(), count, size)
         began = time.perf_counter()
         await asyncio.gather(*(writers.write(f"counter-{n}") for n in range(in_flight)))

@@ -7,6 +7,7 @@ round makes.
 """
 
 import asyncio
+import gc
 import statistics
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench.broker.records import COLLECTOR
 from bench.temporal.app import app, counted
 from nerv.cloudevents import from_proto
 from nerv.history import content_digest
@@ -87,5 +89,6 @@ async def as_of(events: int) -> float:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     number = int(sys.argv[2])
     sys.stdout.write(f"{load(number) if sys.argv[1] == 'load' else asyncio.run(as_of(number))}\n")

@@ -8,6 +8,7 @@ second come into an empty index.
 """
 
 import asyncio
+import gc
 import statistics
 import sys
 import tempfile
@@ -22,6 +23,7 @@ import orjson
 import uvloop
 import zstandard
 
+from bench.broker.records import COLLECTOR
 from bench.temporal.app import counted
 from bench.temporal.hosting import PARTITIONS, hosted, settings_for
 from bench.temporal.ours_append import Writers
@@ -156,4 +158,5 @@ def main(what: str, *told: str) -> str:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     sys.stdout.write(f"{main(*sys.argv[1:])}\n")

@@ -4,6 +4,7 @@ in the same transactions: two producers a partition in turn, all that waits in o
 """
 
 import asyncio
+import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +16,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from bench.broker.records import COLLECTOR
 
 HEADERS = [("ce_specversion", b"1.0"), ("ce_source", b"bench"), ("ce_type", b"counter.counted.v1")]
 
@@ -86,4 +89,5 @@ async def main(bootstrap: str, topic: str, count: int, port: int) -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR)
     uvloop.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

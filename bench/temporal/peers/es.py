@@ -5,6 +5,7 @@ Appends one event at a time with its exact version, below its aggregates, at its
 a stream of 1,000 events into objects. Prints events a second.
 """
 
+import gc
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ from eventsourcing.persistence import (
     UUIDAsHex,
 )
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+
+from bench.broker.records import COLLECTOR
 
 STREAM = 1000
 POOL = 64  # connections; more make it slower
@@ -101,6 +104,7 @@ def load(recorder: PostgresApplicationRecorder, count: int) -> float:
 
 if __name__ == "__main__":
     _, port, what, count, threads = sys.argv
+    gc.set_threshold(*COLLECTOR)
     found = recorder_of(port, int(threads))
     figure = append(found, int(count), int(threads)) if what == "append" else load(found, int(count))
     sys.stdout.write(f"{figure}\n")

@@ -109,12 +109,13 @@ def _repeated(request: AppendRequest, found: list[Known | None], digests: tuple[
 
 def _expectation(request: AppendRequest, version: int) -> VersionConflict | None:
     expected = request.expected
-    met = {
-        Expect.ANY: True,
-        Expect.NONE: version == 0,
-        Expect.EXISTS: version > 0,
-        Expect.EXACT: version == expected.version,
-    }[expected.kind]
+    kind = expected.kind
+    met = (
+        kind is Expect.ANY
+        or (kind is Expect.EXACT and version == expected.version)
+        or (kind is Expect.NONE and version == 0)
+        or (kind is Expect.EXISTS and version > 0)
+    )
     if met:
         return None
     return VersionConflict(
