@@ -317,3 +317,12 @@ async def test_history_is_verified_moved_and_closed(mesh: LocalMesh, tmp_path: P
     assert (await nerv(mesh, "history", "tombstone", "account-upkeep", "--reason", "enough")).code == 0
     never = await nerv(mesh, "history", "reopen", "account-upkeep", "--reason", "after all")
     assert (never.code, "never" in never.err) == (1, True)
+
+
+async def test_documents_are_exported(mesh: LocalMesh) -> None:
+    """AsyncAPI of the app, without asking anybody; OpenAPI of a service that runs."""
+    app = await nerv(mesh, "describe", "--document", "--app", "ledger:app", NERV_URL="http://127.0.0.1:9")
+    assert app.json["asyncapi"].startswith("3.")
+    assert "account.deposited.v1" in app.json["components"]["messages"]
+    service = await nerv(mesh, "describe", "temporal", "--document")
+    assert "/v1/streams/{stream}/events" in service.json["paths"]

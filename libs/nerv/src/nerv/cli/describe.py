@@ -13,7 +13,9 @@ from nerv.app import find_app
 from nerv.app.picture import picture
 from nerv.cli.calling import AsJson, call, console, fail, say_json
 from nerv.cli.setup import AppOption
+from nerv.documents import asyncapi
 from nerv.errors import NervError
+from nerv.service import ServiceSettings
 
 Document = Mapping[str, Any]
 
@@ -23,21 +25,29 @@ def describe(
         str | None, typer.Argument(help="A service that runs: what its components say of themselves now.")
     ] = None,
     app: AppOption = None,
+    as_document: Annotated[
+        bool,
+        typer.Option("--document", help="AsyncAPI 3 of the app, as JSON; of a service that is named, OpenAPI 3.1."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """What an app declares, and how it hangs together: from event to reaction, projection, perspective, workflow.
 
     The app is imported and not started; no service is asked, unless one is named.
     """
+    if service is not None and as_document:
+        say_json(call(lambda client: client.openapi(service)))
+        return
     if service is not None:
         told = call(lambda client: client.components(service))
         say_json(told) if as_json else console().print(component_tree(told))
         return
     try:
-        document = picture(find_app(app))
+        found = find_app(app)
+        document = asyncapi(found, ServiceSettings.load().mesh) if as_document else picture(found)
     except NervError as error:
         raise fail(error) from None
-    say_json(document) if as_json else console().print(picture_tree(document))
+    say_json(document) if as_json or as_document else console().print(picture_tree(document))
 
 
 def picture_tree(document: Document) -> Tree:

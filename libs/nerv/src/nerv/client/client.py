@@ -75,6 +75,12 @@ class Client:
         document: dict[str, Any] = answer.json()
         return document
 
+    async def openapi(self, service: str) -> dict[str, Any]:
+        """The OpenAPI document of a service."""
+        answer = await self.transport.request(service, "GET", "/openapi.json", seconds=5.0)
+        document: dict[str, Any] = answer.json()
+        return document
+
 
 def _expand(urls: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys(SERVICES, urls["*"]) if "*" in urls else dict(urls)
