@@ -38,13 +38,6 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def http(mesh: LocalMesh) -> AsyncIterator[aiohttp.ClientSession]:
-    """Plain HTTP."""
-    async with aiohttp.ClientSession(mesh.url("temporal")) as session:
-        yield session
-
-
 def document(**changes: Any) -> dict[str, Any]:
     """A deposit as a structured CloudEvent."""
     return {

@@ -43,13 +43,6 @@ async def commands(mesh: LocalMesh, client: Client, kafka: str) -> AsyncIterator
         yield commands
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
-    """Reads over HTTP."""
-    async with Client({"temporal": mesh.url("temporal")}) as client:
-        yield client
-
-
 def deposit(data: bytes | None = None) -> Event[bytes]:
     """A deposit with an id of its own."""
     body = json.dumps({"account": "a", "amount": 5}).encode() if data is None else data

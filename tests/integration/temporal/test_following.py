@@ -47,20 +47,6 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def http(mesh: LocalMesh) -> AsyncIterator[aiohttp.ClientSession]:
-    """Plain HTTP to the first replica."""
-    async with aiohttp.ClientSession(mesh.url("temporal")) as session:
-        yield session
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
-    """The client, to the first replica."""
-    async with Client({"temporal": mesh.url("temporal")}) as client:
-        yield client
-
-
 def noted(data: bytes = b'{"n":1}', kind: str = "thing.noted.v1") -> Event[bytes]:
     """An event with an id of its own."""
     return Event(new_event_id(), "test", kind, NOON, data)

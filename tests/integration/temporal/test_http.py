@@ -43,20 +43,6 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def http(mesh: LocalMesh) -> AsyncIterator[aiohttp.ClientSession]:
-    """Plain HTTP to the first replica."""
-    async with aiohttp.ClientSession(mesh.url("temporal")) as session:
-        yield session
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
-    """The client, to the first replica."""
-    async with Client({"temporal": mesh.url("temporal")}) as client:
-        yield client
-
-
 def deposit(amount: int = 5, *, time: datetime = NOON, account: str = "a") -> Event[bytes]:
     """A deposit with an id of its own."""
     data = json.dumps({"account": account, "amount": amount}).encode()

@@ -30,11 +30,6 @@ class Wanted:
     subjects: frozenset[str] = field(default=frozenset())
     where: str | None = None
 
-    @property
-    def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return not self.types and not self.subjects and self.where is None
-
 
 def chooser(wanted: Wanted) -> Chooses:
     """Whether an event is wanted. Raises Invalid for an expression that is none."""
