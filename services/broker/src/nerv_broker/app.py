@@ -12,6 +12,7 @@ from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv_broker.catalog import Catalog
 from nerv_broker.handlers import ROUTES, Deps
+from nerv_broker.middleware import Chains
 from nerv_broker.reactions import Reactions
 from nerv_broker.schemas import Registry
 from nerv_broker.settings import BrokerSettings
@@ -30,8 +31,9 @@ class Wiring(containers.DeclarativeContainer):
     producer = providers.Singleton(
         Producer, settings.provided.kafka, client_id, in_flight=settings.provided.broker.in_flight
     )
+    chains = providers.Singleton(Chains, app, settings.provided.broker.history)
     subscriptions = providers.Singleton(
-        Subscriptions, settings.provided.kafka, client_id, settings.provided.broker, health.provided.closing
+        Subscriptions, settings.provided.kafka, client_id, settings.provided.broker, health.provided.closing, chains
     )
     client = providers.Singleton(client_of, settings)
     reactions = providers.Singleton(Reactions, settings, app, client)
@@ -44,6 +46,7 @@ class Wiring(containers.DeclarativeContainer):
         producer=producer,
         subscriptions=subscriptions,
         schemas=schemas,
+        chains=chains,
     )
 
 

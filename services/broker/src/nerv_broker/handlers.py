@@ -8,6 +8,7 @@ from opentelemetry.util.types import AttributeValue
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from nerv.app import App
+from nerv.bus import Passed
 from nerv.cloudevents.http_binding import from_http
 from nerv.documents import asyncapi, page
 from nerv.errors import Forbidden, NervError, NotFound, UnknownOutcome
@@ -19,6 +20,7 @@ from nerv.telemetry import carrier, span
 from nerv.telemetry import names as n
 from nerv.types import Event, check_id
 from nerv_broker.catalog import Catalog
+from nerv_broker.middleware import Chains
 from nerv_broker.model import keyed
 from nerv_broker.schemas import Registry
 from nerv_broker.schemas import handlers as schemas
@@ -37,14 +39,21 @@ class Deps:
     producer: Producer
     subscriptions: Subscriptions
     schemas: Registry
+    chains: Chains
 
 
 async def publish(request: Request[Deps]) -> Response:
-    """POST /v1/topics/{topic}/events: CloudEvents to a topic; answered once Kafka has them, with the place of each."""
+    """POST /v1/topics/{topic}/events: CloudEvents to a topic; answered once Kafka has them, with the place of each.
+
+    The topic's middleware is asked first: what it drops is answered as dropped, what it refuses refuses the request.
+    """
     deps = request.deps
     topic = await _topic(request)
     headers = {name.lower(): value for name, value in request.http.headers.items()}
     events = from_http(headers, request.body, deps.settings.limits)
+    passed = deps.chains.published(topic, events)
+    for other in {one.topic for one in passed} - {topic}:
+        await deps.catalog.partitions(other)
     attributes: dict[str, AttributeValue] = {
         n.SYSTEM: n.KAFKA,
         n.OPERATION_NAME: "send",
@@ -54,15 +63,19 @@ async def publish(request: Request[Deps]) -> Response:
     }
     with span(f"send {topic}", SpanKind.PRODUCER, attributes=attributes):
         records = [
-            Outgoing(topic, one.event.data, one.key, one.headers) for one in keyed(topic, events, deps.app, carrier())
+            Outgoing(one.topic, one.event.data, one.key, one.headers) for one in keyed(passed, deps.app, carrier())
         ]
         deliveries = await deps.producer.publish(records)
-    return _answer(events, deliveries)
+    return _answer(events, passed, deliveries)
 
 
-def _answer(events: list[Event[bytes]], deliveries: list[Delivery]) -> Response:
+def _answer(events: list[Event[bytes]], passed: list[Passed], deliveries: list[Delivery]) -> Response:
     """The place of each event; if any is not surely there, the error of the worst, with the outcome of each."""
-    outcomes = [_outcome(event, delivery) for event, delivery in zip(events, deliveries, strict=True)]
+    rest = iter(deliveries)
+    outcomes = [
+        {"id": event.id, "dropped": one.by[-1]} if one.event is None else _outcome(event, next(rest))
+        for event, one in zip(events, passed, strict=True)
+    ]
     failed = [delivery for delivery in deliveries if isinstance(delivery, NervError)]
     if not failed:
         return respond({"events": outcomes})
@@ -77,7 +90,7 @@ def _answer(events: list[Event[bytes]], deliveries: list[Delivery]) -> Response:
 
 def _outcome(event: Event[bytes], delivery: Delivery) -> dict[str, object]:
     if isinstance(delivery, Position):
-        return {"id": event.id, "partition": delivery.partition, "offset": delivery.offset}
+        return {"id": event.id, "topic": delivery.topic, "partition": delivery.partition, "offset": delivery.offset}
     return {"id": event.id, "error": type(delivery).__name__, "detail": delivery.detail}
 
 
@@ -108,6 +121,15 @@ def _described(app: App, name: str, partitions: int) -> dict[str, object]:
     types = {spec.type: {"key": spec.key} for spec in app.events.values() if spec.topic == name}
     reactions = sorted(reaction.name for reaction in app.reactions.values() if reaction.topic == name)
     return {"name": name, "partitions": partitions, "types": types, "reactions": reactions}
+
+
+async def history(request: Request[Deps]) -> Response:
+    """GET /v1/topics/{topic}/history: the topic's middleware, what it did to how many events, and the last of them by id.
+
+    Each replica tells of what went through itself, since it started.
+    """
+    name = await _topic(request)
+    return respond({"instance": request.deps.settings.instance} | request.deps.chains.history(name))
 
 
 async def asyncapi_document(request: Request[Deps]) -> Response:
@@ -145,6 +167,7 @@ async def well_known(request: Request[Deps]) -> Response:
 ROUTES = (
     Route("POST", "/v1/topics/{topic}/events", publish, "topics:publish", body=CLOUDEVENTS),
     Route("GET", "/v1/topics/{topic}/events", subscribe, "topics:read", WORDS, gives=("text/event-stream",)),
+    Route("GET", "/v1/topics/{topic}/history", history, "topics:read"),
     Route("GET", "/v1/topics/{topic}", topic, "topics:read"),
     Route("GET", "/v1/topics", topics, "topics:read"),
     Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nerv.app import App, EventSpec, ReactionSpec
+from nerv.bus import Passed
 from nerv.cloudevents import to_headers
 from nerv.effects import Append, Http, MeshEffect, Publish, Run, effect_ids
 from nerv.errors import Misconfigured, NervError, SchemaMismatch
@@ -19,35 +20,40 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """An event and the key it goes under; None lets Kafka spread it."""
+    """An event, the topic it goes to and the key it goes under; None lets Kafka spread it."""
 
+    topic: str
     event: Event[bytes]
     key: bytes | None
     headers: Sequence[tuple[str, bytes]]
 
 
-def keyed(topic: str, events: Sequence[Event[bytes]], app: App, hop: Carrier) -> list[Keyed]:
-    """The events of one request, checked against the app and given their keys; `hop` is the trace context they go with.
+def keyed(passed: Sequence[Passed], app: App, hop: Carrier) -> list[Keyed]:
+    """What is left of one request's events behind the middleware, checked against the app and given their keys; `hop` is the
+    trace context they go with.
 
     All or none: raises SchemaMismatch with index, id and cause of each that does not fit.
     """
     found: list[Keyed] = []
     faults: list[dict[str, Any]] = []
-    owned = topic in app.all_topics()
-    for index, event in enumerate(events):
+    declared = app.all_topics().keys()
+    for one in passed:
+        event = one.event
+        if event is None:
+            continue
         try:
-            key = _key(topic, event, app, owned)
+            key = _key(one.topic, event, app, one.topic in declared)
         except SchemaMismatch as error:
-            faults.append({"index": index, "id": event.id, "detail": error.detail, "errors": error.errors})
+            faults.append({"index": one.index, "id": event.id, "detail": error.detail, "errors": error.errors})
             continue
         traced = event if hop.traceparent is None else replace(
             event, traceparent=hop.traceparent, tracestate=hop.tracestate
         )  # fmt: skip
-        found.append(Keyed(traced, key, to_headers(traced)))
+        found.append(Keyed(one.topic, traced, key, to_headers(traced)))
     if faults:
         first = faults[0]
         raise SchemaMismatch(
-            f"{len(faults)} of {len(events)} events do not fit, nothing was published; "
+            f"{len(faults)} of {len(passed)} events do not fit, nothing was published; "
             f"events[{first['index']}]: {first['detail']}",
             errors=faults,
         )
@@ -135,15 +141,15 @@ def append_request(app: App, asked: Asked, effect: Append) -> AppendRequest:
     return AppendRequest(effect.stream, [event_of(app, asked, effect.event)])
 
 
-def published(app: App, asked: Asked, effect: Publish) -> tuple[str, Keyed]:
-    """Topic and record of a publish. Raises Misconfigured when nobody said which topic."""
+def published(app: App, asked: Asked, effect: Publish) -> Keyed:
+    """The record of a publish. Raises Misconfigured when nobody said which topic."""
     event = event_of(app, asked, effect.event)
     spec = app.events[event.type]
     topic = effect.topic or spec.topic
     if topic is None:
         raise Misconfigured(f"{event.type} has no topic; declare one, or name it in nerv.publish(..., topic=...)")
     key = effect.key.encode() if effect.key is not None else key_of(spec, effect.event, event)
-    return topic, Keyed(event, key, to_headers(event))
+    return Keyed(topic, event, key, to_headers(event))
 
 
 def describe(error: BaseException) -> str:

@@ -16,6 +16,7 @@ class EdgeSettings(BaseModel):
     in_flight: PositiveInt = 50_000  # records that may wait for Kafka; beyond: 429
     subscribers: PositiveInt = 100  # open event streams; beyond: 429
     heartbeat_seconds: PositiveFloat = 10.0  # a comment on an event stream that has nothing to say
+    history: PositiveInt = 256  # events of a topic that /v1/topics/{topic}/history tells of
     reaction_batch: PositiveInt = 2000  # events between two commits of the reactions
     append_lanes: PositiveInt = 4  # appends under way side by side; a stream stays in its lane, and so in order
     schema_compatibility: Compatibility = Compatibility.BACKWARD  # what a new version of a schema must be

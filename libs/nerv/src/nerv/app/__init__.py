@@ -6,6 +6,7 @@ from nerv.app.find import find_app
 from nerv.app.specs import (
     DeciderSpec,
     EventSpec,
+    MiddlewareSpec,
     PerspectiveSpec,
     ProjectionSpec,
     ReactionSpec,
@@ -14,6 +15,7 @@ from nerv.app.specs import (
     TaskSpec,
     TopicSpec,
     UpcasterSpec,
+    Way,
     WorkflowSpec,
 )
 
@@ -21,6 +23,7 @@ __all__ = [
     "App",
     "DeciderSpec",
     "EventSpec",
+    "MiddlewareSpec",
     "PerspectiveSpec",
     "ProjectionSpec",
     "ReactionSpec",
@@ -29,6 +32,7 @@ __all__ = [
     "TaskSpec",
     "TopicSpec",
     "UpcasterSpec",
+    "Way",
     "WorkflowSpec",
     "find_app",
 ]

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -12,6 +12,7 @@ from nerv.app.specs import (
     EventSpec,
     Fold,
     KeyRule,
+    MiddlewareSpec,
     PerspectiveSpec,
     ProjectionSpec,
     Reaction,
@@ -21,9 +22,12 @@ from nerv.app.specs import (
     TaskSpec,
     TopicSpec,
     UpcasterSpec,
+    Way,
     WorkflowSpec,
 )
 from nerv.app.upcasting import check_chains, check_named, latest, read_as, upcast
+from nerv.bus.chain import Chain, limited, named
+from nerv.bus.model import Middleware, Selector
 from nerv.errors import Misconfigured, SchemaMismatch
 from nerv.model import EventModel, faults_of
 from nerv.perspectives import Perspective
@@ -46,6 +50,7 @@ class App:
         self.events: dict[str, EventSpec] = {}
         self.upcasters: dict[str, UpcasterSpec] = {}
         self.topics: dict[str, TopicSpec] = {}
+        self.middleware: list[MiddlewareSpec] = []
         self.reactions: dict[str, ReactionSpec] = {}
         self.projections: dict[str, ProjectionSpec] = {}
         self.snapshot_policies: dict[str | None, SnapshotPolicy] = {}
@@ -98,6 +103,30 @@ class App:
             return function
 
         return register
+
+    def use(
+        self,
+        *steps: Middleware,
+        topic: str | None = None,
+        types: Selector | None = None,
+        way: Way | Literal["publish", "subscribe"] = Way.PUBLISH,
+    ) -> None:
+        """Add pure middleware (see `nerv.bus.middleware`), asked in the order of declaration: on the way to `topic` or, with
+        `way="subscribe"`, to its subscribers; without a topic for all. `types` limits it to some events.
+
+        Raises Misconfigured for what routes on the way to subscribers: there is no other topic to go to.
+        """
+        for step in map(named, steps):
+            if step.routes and way == Way.SUBSCRIBE:
+                raise Misconfigured(
+                    f"middleware {step.name} routes; that is done on the way to the topic: way='publish'"
+                )
+            self.middleware.append(MiddlewareSpec(step, topic, types, Way(way)))
+
+    def chain(self, topic: str, way: Way = Way.PUBLISH) -> Chain:
+        """The middleware of a topic in its order, also for an `EventBus`."""
+        asked = [spec for spec in self.middleware if spec.way is way and spec.topic in (None, topic)]
+        return Chain(tuple(limited(spec.step, spec.types) for spec in asked))
 
     def on(self, event_type: str, *, name: str | None = None) -> Callable[[F], F]:
         """Declare a reaction: a pure function from an event to effects."""

@@ -11,6 +11,7 @@ from nerv.app.sampling import drawn, parameters, words_of
 from nerv.app.specs import (
     DeciderSpec,
     EventSpec,
+    MiddlewareSpec,
     PerspectiveSpec,
     ProjectionSpec,
     ReactionSpec,
@@ -28,6 +29,7 @@ def picture(app: App) -> dict[str, Any]:
         "events": [_event(app, spec) for spec in app.events.values()],
         "upcasters": [{"name": spec.source, "to": spec.target} for spec in app.upcasters.values()],
         "topics": [{"name": spec.name, "partitions": spec.partitions} for spec in app.all_topics().values()],
+        "middleware": [_middleware(spec) for spec in app.middleware],
         "reactions": [_reaction(spec) for spec in app.reactions.values()],
         "deciders": [_decider(spec) for spec in app.deciders.values()],
         "projections": [_projection(app, spec) for spec in app.projections.values()],
@@ -76,6 +78,11 @@ def _event(app: App, spec: EventSpec) -> dict[str, Any]:
         "projections": [p.name for p in app.projections.values() if spec.type in app.folded(p)],
         "doc": _doc(spec.model),
     }
+
+
+def _middleware(spec: MiddlewareSpec) -> dict[str, Any]:
+    types = spec.types if spec.types is None or isinstance(spec.types, str) else f"{spec.types.__name__}()"
+    return {"name": spec.step.name, "topic": spec.topic, "types": types, "way": spec.way.value, "to": spec.step.routes}
 
 
 def _reaction(spec: ReactionSpec) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from nerv.bus.chain import Step
+from nerv.bus.model import Selector
 from nerv.effects import MeshEffect
 from nerv.errors import Invalid
 from nerv.model import EventModel
@@ -52,6 +55,23 @@ class ReactionSpec:
     event_type: str
     topic: str
     function: Reaction
+
+
+class Way(StrEnum):
+    """Where a middleware of the app is asked."""
+
+    PUBLISH = "publish"  # before an event is written to its topic
+    SUBSCRIBE = "subscribe"  # before a subscriber gets it; the topic holds it as it was written
+
+
+@dataclass(frozen=True, slots=True)
+class MiddlewareSpec:
+    """A step of the chain of one topic, or of all (None), for the events that `types` selects."""
+
+    step: Step
+    topic: str | None
+    types: Selector | None
+    way: Way
 
 
 @dataclass(frozen=True, slots=True)

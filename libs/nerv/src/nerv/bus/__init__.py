@@ -5,7 +5,22 @@ The bridges are in `nerv.bus.bridge`, `nerv.bus.kafka_wire` and `nerv.bus.redis_
 """
 
 from nerv.bus.bus import EventBus
-from nerv.bus.model import Delay, Handler, Lanes, Overflow, Selector, SubscriberFailed
+from nerv.bus.chain import Chain, Outcome, Passed, Step
+from nerv.bus.model import Delay, Handler, Lanes, Overflow, Routed, Selector, SubscriberFailed
 from nerv.bus.subscription import Subscription
 
-__all__ = ["Delay", "EventBus", "Handler", "Lanes", "Overflow", "Selector", "SubscriberFailed", "Subscription"]
+__all__ = [
+    "Chain",
+    "Delay",
+    "EventBus",
+    "Handler",
+    "Lanes",
+    "Outcome",
+    "Overflow",
+    "Passed",
+    "Routed",
+    "Selector",
+    "Step",
+    "SubscriberFailed",
+    "Subscription",
+]

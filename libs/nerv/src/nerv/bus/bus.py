@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
+from nerv.bus.chain import named
 from nerv.bus.lanes import Deliver, Lane, LaneSet
 from nerv.bus.model import (
     Delay,
@@ -20,6 +21,7 @@ from nerv.bus.model import (
     Middleware,
     Overflow,
     Predicate,
+    Routed,
     Selector,
     SubscriberFailed,
     selects,
@@ -52,11 +54,14 @@ class EventBus:
         self,
         name: str = "bus",
         *,
-        middleware: Sequence[Middleware] = (),
+        middleware: Iterable[Middleware] = (),
         history: int = HISTORY,
         pending: int = PENDING,
     ) -> None:
-        """`middleware` is asked in this order for every event; `history` and `pending` bound what is kept (events)."""
+        """`middleware` (a `Chain`, or functions) is asked in this order for every event.
+
+        `history` and `pending` bound what is kept (events).
+        """
         self.name = name
         self.middleware = tuple(middleware)
         self._history: deque[Event[Any]] = deque(maxlen=history)
@@ -205,7 +210,7 @@ class EventBus:
         return Description(
             "EventBus",
             self.name,
-            inputs=tuple(str(getattr(step, "__name__", type(step).__name__)) for step in self.middleware),
+            inputs=tuple(named(step).name for step in self.middleware),
             outputs=tuple(sorted({part.inputs[0] for part in parts})),
             counters={
                 "sent": self._sent,
@@ -232,7 +237,7 @@ class EventBus:
             if isinstance(answer, Delay):
                 self._put_off(answer, index)
                 return None
-            event = answer
+            event = answer.event if isinstance(answer, Routed) else answer
         return event
 
     def _put_off(self, delay: Delay, index: int) -> None:

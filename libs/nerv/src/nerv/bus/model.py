@@ -27,8 +27,16 @@ class Delay:
     seconds: float
 
 
-Middleware: TypeAlias = Callable[[Event[Any]], Event[Any] | Delay | None]
-"""Pure: gives the event, another one in its place, a Delay, or None to drop it."""
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A middleware's answer: this event goes to that topic instead. A bus has no topics: there it goes on."""
+
+    event: Event[Any]
+    topic: str
+
+
+Middleware: TypeAlias = Callable[[Event[Any]], Event[Any] | Delay | Routed | None]
+"""Pure: gives the event, another one in its place, a Delay, a topic for it, or None to drop it."""
 
 
 class Overflow(StrEnum):

@@ -154,6 +154,10 @@ LINES: Mapping[str, Callable[[Document], list[Text]]] = {
     "events": _event,
     "upcasters": lambda row: [_head(row["name"], f"is read as {row['to']}")],
     "topics": lambda row: [_head(row["name"], f"{row['partitions']} partitions")],
+    "middleware": lambda row: [
+        _head(row["name"], f"to {row['topic'] or 'all topics'}, {row['way']}"),
+        *_facts(of=row["types"], to=row["to"]),
+    ],
     "reactions": _reaction,
     "deciders": _decider,
     "projections": _projection,

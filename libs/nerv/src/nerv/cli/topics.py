@@ -3,6 +3,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -56,7 +57,9 @@ def publish(
         raise usage(error) from None
     [placed] = call(lambda client: client.topics.publish(topic, [event]))
     if as_json:
-        say_json({"id": placed.id, "partition": placed.partition, "offset": placed.offset})
+        say_json({name: told for name, told in asdict(placed).items() if told is not None})
+    elif placed.dropped is not None:
+        console().print(f"{placed.id} was dropped by {placed.dropped}, a middleware of the app", markup=False)
     else:
         console().print(f"published {placed.id} at {topic} {placed.partition}:{placed.offset}", markup=False)
 

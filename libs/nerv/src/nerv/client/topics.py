@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import orjson
@@ -25,11 +25,20 @@ MOST_BYTES = 900_000  # bytes a request, below the broker's limit of 1 MiB
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Where an event stands. Kafka has it on every replica that it must be on."""
+    """Where an event stands. Kafka has it on every replica that it must be on.
+
+    `dropped` names the middleware that dropped it, by the rules of the app; then it stands nowhere (-1).
+    """
 
     id: str
     partition: int
     offset: int
+    dropped: str | None = None
+
+    @classmethod
+    def of(cls, told: "dict[str, Any]") -> Self:
+        """What the broker told of one event."""
+        return cls(told["id"], told.get("partition", -1), told.get("offset", -1), told.get("dropped"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +93,19 @@ class Topics:
                 headers={"content-type": BATCH},
                 seconds=max(deadline - time.monotonic(), 0.1),
             )
-            published += [Published(e["id"], e["partition"], e["offset"]) for e in answer.json()["events"]]
+            published += [Published.of(told) for told in answer.json()["events"]]
         return published
 
     async def list(self) -> "list[dict[str, Any]]":
         """The topics there are, and what the app says of them."""
         answer = await self._transport.request("broker", "GET", "/v1/topics")
         found: list[dict[str, Any]] = answer.json()["topics"]
+        return found
+
+    async def history(self, topic: str) -> "dict[str, Any]":
+        """What the topic's middleware did on one replica: steps, counts, and its last events by id."""
+        answer = await self._transport.request("broker", "GET", f"/v1/topics/{quote(topic, safe='')}/history")
+        found: dict[str, Any] = answer.json()
         return found
 
     async def consume(

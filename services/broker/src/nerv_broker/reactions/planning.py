@@ -110,7 +110,7 @@ class Planner:
         if isinstance(effect, Append):
             part.appends.append(AskedAppend(append_request(self._app, asked, effect), asked, record))
         elif isinstance(effect, Publish):
-            topic, one = published(self._app, asked, effect)
-            part.records.append(Outgoing(topic, one.event.data, one.key, one.headers))
+            one = published(self._app, asked, effect)
+            part.records.append(Outgoing(one.topic, one.event.data, one.key, one.headers))
         else:
             part.calls.append(AskedCall(effect, asked, record))

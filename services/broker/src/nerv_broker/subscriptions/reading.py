@@ -10,6 +10,7 @@ from nerv.errors import Invalid
 from nerv.kafka import BatchConsumer, Received
 from nerv.kafka.deadletters import where
 from nerv.types import Event
+from nerv_broker.middleware import Chains
 from nerv_broker.subscriptions.pacing import Pacer
 from nerv_broker.subscriptions.positions import Edge, Place, position
 
@@ -20,10 +21,16 @@ class Reading:
     """How far one subscription has come. `offsets` are the next ones to read, `until` the first ones that are not wanted."""
 
     def __init__(
-        self, topic: str, start: Offsets, until: Offsets | None, chooses: Callable[[Event[bytes]], bool], pacer: Pacer
+        self,
+        topic: str,
+        start: Offsets,
+        until: Offsets | None,
+        chooses: Callable[[Event[bytes]], bool],
+        pacer: Pacer,
+        chains: Chains,
     ) -> None:
         self.topic, self.offsets, self.until, self.pacer = topic, start, until, pacer
-        self._chooses = chooses
+        self._chooses, self._chains = chooses, chains
         self._passed = False  # records that were passed over since the last event that was sent
 
     def begin(self) -> bytes:
@@ -56,8 +63,12 @@ class Reading:
             )
         except Invalid:
             return True, None
-        if self._chooses(event):
-            return True, event
+        # Before the choice: who may not see a field cannot find out what it holds by choosing, either.
+        [behind] = self._chains.delivered(self.topic, [event])
+        if behind.error is not None:
+            return True, None
+        if behind.event is not None and self._chooses(behind.event):
+            return True, behind.event
         self._passed = True
         return False, None
 
@@ -67,7 +78,7 @@ class Reading:
         name = b"id: " + position(self.offsets, record.partition()).encode() + b"\n"
         try:
             if event is None:
-                raise Invalid(f"record {where(record)} is no CloudEvent")
+                raise Invalid(f"record {where(record)} is no CloudEvent, or was refused by a middleware")
             return name + b"data: " + to_json_line(event) + b"\n\n"
         except (Invalid, orjson.JSONEncodeError) as error:
             document = orjson.dumps({"origin": where(record), "detail": str(error)})

@@ -10,6 +10,7 @@ import orjson
 
 from nerv.errors import NervError, Overloaded
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv_broker.middleware import Chains
 from nerv_broker.settings import EdgeSettings
 from nerv_broker.subscriptions.asked import Asked
 from nerv_broker.subscriptions.choosing import chooser
@@ -27,10 +28,15 @@ class Subscriptions:
     """Open event streams, bounded in number. Each has a consumer of its own, in no group, and commits nothing."""
 
     def __init__(
-        self, kafka: KafkaSettings, client_id: str, settings: EdgeSettings, closing: Callable[[], "asyncio.Event"]
+        self,
+        kafka: KafkaSettings,
+        client_id: str,
+        settings: EdgeSettings,
+        closing: Callable[[], "asyncio.Event"],
+        chains: Chains,
     ) -> None:
         self._kafka, self._client_id, self._settings = kafka, client_id, settings
-        self._closing = closing
+        self._closing, self._chains = closing, chains
         self._open = 0
 
     async def open(self, topic: str, partitions: int, asked: Asked) -> Pieces:
@@ -46,7 +52,7 @@ class Subscriptions:
             until = None if asked.until is None else await resolve(consumer, topic, partitions, asked.until)
         if until is not None:
             start = {p: offset for p, offset in start.items() if p in until}
-        reading = Reading(topic, start, until, chooses, Pacer(asked.pace, time.monotonic()))
+        reading = Reading(topic, start, until, chooses, Pacer(asked.pace, time.monotonic()), self._chains)
         return self._send(reading)
 
     async def _send(self, reading: Reading) -> Pieces:
