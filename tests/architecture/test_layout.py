@@ -27,7 +27,7 @@ PURE = {
 }
 PURE_ROOMS = {"nerv.client", "nerv.kafka", "nerv.redis", "nerv.service"}
 # The one thing of nerv.kafka that is plain data: what becomes of a record is decided by a pure function, too.
-PLAIN_DATA = {"nerv.kafka.records", "nerv.kafka.partitioner"}
+PLAIN_DATA = {"nerv.kafka.records", "nerv.kafka.partitioner", "nerv.kafka.deadletters"}
 
 
 def source_of(service: str) -> Path:
