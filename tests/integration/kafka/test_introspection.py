@@ -94,7 +94,7 @@ async def test_a_member_says_what_it_was_given(settings: KafkaSettings, mesh_nam
     async def lost(partitions: set[int]) -> None:
         return
 
-    member = Membership(settings, mesh_name, f"{mesh_name}.g", mesh_name, gained=gained, lost=lost)
+    member = Membership(settings, mesh_name, f"{mesh_name}.g", mesh_name, 1, gained=gained, lost=lost)
     async with member:
         await asyncio.wait_for(given.wait(), SECONDS)
         assert (member.describe().outputs, member.describe().health) == ((f"{mesh_name}/0",), Health.OK)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from nerv.errors import Misconfigured, NotFound, Unavailable
@@ -23,6 +23,15 @@ class TopicState:
     name: str
     id: str
     partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """A consumer group as it is: whether it is at rest, its members by client id, and what they have been given."""
+
+    stable: bool
+    members: tuple[str, ...]
+    assigned: frozenset[tuple[str, int]]
 
 
 class Admin:
@@ -49,6 +58,20 @@ class Admin:
                 raise NotFound(f"Kafka has no topic {name}; create it with `nerv topics create`") from None
             raise request_error(error) from error
         return TopicState(name, str(found.topic_id), len(found.partitions))
+
+    def group(self, name: str, timeout: float = REQUEST_SECONDS) -> GroupState:
+        """One consumer group; one that nobody is in is stable and empty. Raises Unavailable."""
+        future = self._client.describe_consumer_groups([name], request_timeout=timeout)[name]
+        try:
+            found = future.result()
+        except KafkaException as error:
+            raise request_error(error) from error
+        given = (tp for member in found.members for tp in member.assignment.topic_partitions)
+        return GroupState(
+            found.state in (ConsumerGroupState.STABLE, ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD),
+            tuple(sorted(member.client_id for member in found.members)),
+            frozenset((tp.topic, tp.partition) for tp in given),
+        )
 
     def create(self, topics: Iterable[Topic], *, replication: int = -1) -> list[str]:
         """Make the topics that are missing; answers their names.

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from nerv.errors import Unavailable
 from nerv.kafka.faults import request_error
+from nerv.kafka.leaving import leave
 from nerv.kafka.records import Received
 from nerv.kafka.settings import KafkaSettings
 from nerv.types import Description, Health
@@ -216,7 +217,7 @@ class BatchConsumer:
         except BaseException as error:
             self._hand_over(error)
         finally:
-            self._close()
+            leave(self._consumer)
             self._ended.set()
             self._refuse_asked()
 
@@ -295,12 +296,6 @@ class BatchConsumer:
     def _hand_over(self, item: list[Received] | BaseException | _End) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ready.put_nowait, item)
-
-    def _close(self) -> None:
-        try:
-            self._consumer.close()
-        except (KafkaException, RuntimeError) as error:
-            log.warning("consume.close", error=str(error))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts: Mapping[Partition, int] = {}

@@ -9,14 +9,21 @@ from types import TracebackType
 from typing import Self
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
+from nerv.errors import NervError
+from nerv.kafka.admin import Admin
+from nerv.kafka.leaving import leave
 from nerv.kafka.settings import KafkaSettings
 from nerv.types import Description, Health
 
 log = structlog.get_logger(__name__)
 
 MAX_POLL_MS = 10_000  # a process whose threads are stuck loses its partitions after this
+# How soon a member hears that the group changes. A hand-over is two such changes, and nobody serves meanwhile (docs/adr/0008).
+HEARTBEAT_MS = 300
+POLL_SECONDS = 0.1  # how long leaving may wait for the thread
+ASK_SECONDS = 2.0  # for what the group says of itself, far below MAX_POLL_MS
 REVOKE_SECONDS = (
     6.0  # how long a revoke may wait for the work in hand, below the time in which the group gives up on us
 )
@@ -30,21 +37,36 @@ class Membership:
     `gained(partitions)` is started on the loop (with none, when the group has none to give); `lost(partitions)` is
     awaited before the group goes on (a revoke), or called after the fact when the group has already dropped us. Use as
     `async with`: leaving hands over at once.
+
+    A member that comes to others is given its share in a second round, when they have let go of it: `settled` is True from
+    when this member has had a share, or the group is at rest and has none for it.
     """
 
     def __init__(
-        self, settings: KafkaSettings, client_id: str, group: str, topic: str, *, gained: Change, lost: Change
+        self,
+        settings: KafkaSettings,
+        client_id: str,
+        group: str,
+        topic: str,
+        partitions: int,
+        *,
+        gained: Change,
+        lost: Change,
     ) -> None:
         self._consumer = Consumer(
             settings.consumer(client_id, group)
             | {
                 "max.poll.interval.ms": MAX_POLL_MS,
+                "heartbeat.interval.ms": HEARTBEAT_MS,
                 "partition.assignment.strategy": "cooperative-sticky",
                 "auto.offset.reset": "latest",  # nothing is read through this consumer
             }
         )
+        self._admin = Admin(settings, f"{client_id}-group")
         self.name = client_id
-        self._topic, self._group = topic, group
+        self.settled = False
+        self._joined = False
+        self._topic, self._count, self._group = topic, partitions, group
         self._assigned: set[int] = set()
         self._changes = 0
         self._gained = gained
@@ -80,18 +102,26 @@ class Membership:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
         while not self._stopping.is_set():
-            message = self._consumer.poll(0.2)
+            message = self._consumer.poll(POLL_SECONDS)
             if message is not None and message.error() is not None:
                 log.warning("membership", topic=self._topic, error=message.error().str())
+            self.settled = self.settled or self._has_settled()
+        leave(self._consumer)
+
+    def _has_settled(self) -> bool:
+        if self._assigned or not self._joined:
+            return self._joined
         try:
-            self._consumer.close()
-        except KafkaException as error:
-            log.warning("membership.close", error=str(error))
+            group = self._admin.group(self._group, ASK_SECONDS)
+        except NervError:
+            return False  # asked again
+        return group.stable and len(group.assigned) == self._count
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
         self._assigned |= {p.partition for p in partitions}
+        self._joined = True
         self._changes += 1
         self._call(self._gained, partitions)
 

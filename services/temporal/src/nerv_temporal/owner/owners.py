@@ -41,7 +41,6 @@ class Owners:
         self._leaving: asyncio.Task[None] | None = None
         self._owners: dict[int, PartitionOwner] = {}
         self._membership: Membership | None = None
-        self._assigned = False
         self._settled = False
 
     async def __aenter__(self) -> Self:
@@ -51,6 +50,7 @@ class Owners:
             f"temporal-{self._settings.instance}",
             f"{self._settings.mesh}.temporal",
             self._settings.history,
+            self._settings.partitions,
             gained=self._gained,
             lost=self._lost,
         )
@@ -97,8 +97,8 @@ class Owners:
         At first until all are served; later on a partition that comes has the time that a take-over takes.
         """
         now = time.monotonic()
-        if not self._assigned:
-            return "the group has not yet assigned partitions"
+        if self._membership is not None and not self._membership.settled:
+            return "the group has not yet given this replica its share of the partitions"
         self._settled = self._settled or all(owner.serving for owner in self._owners.values())
         if not self._settled:
             return f"taking over partitions {sorted(p for p, o in self._owners.items() if not o.serving)}"
@@ -118,7 +118,6 @@ class Owners:
         )
 
     async def _gained(self, partitions: AbstractSet[int]) -> None:
-        self._assigned = True
         if partitions:
             log.info("owners.gained", partitions=sorted(partitions))
         for partition in partitions:

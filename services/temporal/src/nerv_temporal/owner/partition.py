@@ -68,7 +68,7 @@ class PartitionOwner:
         self._task = asyncio.create_task(self._own(), name=f"owner-{partition}")
 
     async def leave(self) -> None:
-        """Finish the tick in hand, answer everybody else that the partition is not here, and let go."""
+        """Finish what is waiting, answer the rest that the partition is not here, and let go."""
         self._leaving.set()
         self._queue.wake()
         await asyncio.wait({self._task})
@@ -153,16 +153,18 @@ class PartitionOwner:
         try:
             while not self._leaving.is_set():
                 await self._queue.arrived()
-                if self._leaving.is_set():
-                    return
-                bounds = self._settings.temporal
-                taken = self._queue.take(bounds.tick_events, bounds.tick_bytes)
-                if taken:
-                    await self._tick(writer, taken)
+                await self._next_tick(writer)
         finally:
             reading.cancel()
             await asyncio.wait({reading})
             self._queue.drop_commands()
+        while len(self._queue) > 0:  # nothing more comes in, and who waits need not ask again elsewhere
+            await self._next_tick(writer)
+
+    async def _next_tick(self, writer: FencedWriter) -> None:
+        bounds = self._settings.temporal
+        if taken := self._queue.take(bounds.tick_events, bounds.tick_bytes):
+            await self._tick(writer, taken)
 
     async def _tick(self, writer: FencedWriter, taken: list[Waiting]) -> None:
         covered = self._tail.index.partition(self.partition)
