@@ -43,6 +43,7 @@ INSIDE = """
     nerv.partition.processes.ProcessHands nerv.partition.schedule.Schedule nerv.partition.tasks.TaskCrew
     nerv.partition.tuning.Kind nerv.partition.worker.Worker
     nerv.perspectives.markers.Once nerv.perspectives.plan.Plan nerv.perspectives.reading.Reading
+    nerv.service.auth.files.Watched nerv.service.auth.keys.FileKeys nerv.service.auth.keys.UrlKeys
     nerv.subscriptions.ledger.Ledger
     nerv.sync.adapters.Compared nerv.sync.adapters.SideAdapter nerv.sync.current.CurrentState
     nerv.sync.planning.Planner nerv.sync.schema.Digester nerv.sync.tally.Tally

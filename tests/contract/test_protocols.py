@@ -33,9 +33,8 @@ from nerv.protocols.wire import Arrived
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
 from nerv.service import Request, Route, respond
-from nerv.service.auth import Authenticator
+from nerv.service.auth import Authenticator, AuthSettings
 from nerv.service.http import Door
-from nerv.service.settings import AuthSettings
 from nerv.testing.contracts.boundary import BoundaryContract
 from nerv.testing.contracts.effectful import EffectfulContract, contract_handlers
 from nerv.testing.contracts.observable import ObservableContract

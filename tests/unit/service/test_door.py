@@ -1,32 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one door of every service: who may pass, how big a body may be, and how errors look."""
 
+import asyncio
 import json
+import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 import pytest_asyncio
+import uvicorn
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from jwt.algorithms import RSAAlgorithm
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.types import Message
 
 from nerv.errors import Misconfigured, NervError, UnknownOutcome, VersionConflict
 from nerv.limits import Limits
 from nerv.service import Request, Route, respond
-from nerv.service.auth import Authenticator
+from nerv.service.auth import Authenticator, AuthSettings
 from nerv.service.http import application
 from nerv.service.params import text
-from nerv.service.settings import AuthSettings
+from nerv.service.protocol import bounded
 from nerv.types import Description
+from tests.unit.service.asking import ask, bearer
 
 ISSUER, AUDIENCE = "https://issuer.example", "nerv"
 
@@ -54,44 +56,6 @@ async def fail(request: Request[None]) -> Response:
 ROUTES = (Route("POST", "/v1/echo", echo, "things:write"), Route("GET", "/v1/fail", fail, "things:read", (HOW,)))
 
 
-@dataclass
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
-
-
-async def ask(
-    app: Starlette, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", query: str = ""
-) -> Answer:
-    """One request, straight into the app."""
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    raw = [(k.lower().encode(), v.encode()) for k, v in {"content-length": str(len(body)), **(headers or {})}.items()]
-    scope = {
-        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
-        "headers": raw, "http_version": "1.1", "scheme": "http", "server": ("test", 80), "client": ("test", 1),
-        "root_path": "", "asgi": {"version": "3.0"},
-    }  # fmt: skip
-    await app(scope, receive, send)
-    start = sent[0]
-    found = {k.decode(): v.decode() for k, v in start["headers"]}
-    return Answer(start["status"], found, b"".join(m.get("body", b"") for m in sent[1:]))
-
-
 def app_with(settings: AuthSettings, *, insecure: bool = False, limits: Limits | None = None) -> Starlette:
     """The routes behind the door."""
     return application(ROUTES, None, Authenticator(settings, insecure=insecure), limits or Limits())
@@ -108,11 +72,6 @@ def tokens(tmp_path: Path) -> AuthSettings:
     ]
     path.write_text(json.dumps(documents))
     return AuthSettings(tokens_file=path)
-
-
-def bearer(token: str) -> dict[str, str]:
-    """The header of a token."""
-    return {"authorization": f"Bearer {token}"}
 
 
 def test_without_settings_nothing_starts() -> None:
@@ -288,3 +247,76 @@ async def test_the_document_of_the_routes_is_served(tokens: AuthSettings) -> Non
     answer = await ask(app_with(tokens), "GET", "/openapi.json", bearer("mesh-token"))
     assert set(answer.json["paths"]) >= {"/v1/echo", "/v1/fail"}
     assert (await ask(app_with(tokens), "GET", "/openapi.json")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("limits", "headers", "query", "named"),
+    [
+        (Limits(headers=3), {"a": "1", "b": "2"}, "", "NERV_LIMITS__HEADERS"),
+        (Limits(header=50), {"a": "x" * 60}, "", "NERV_LIMITS__HEADER"),
+        (Limits(address=20), {}, "how=" + "x" * 20, "NERV_LIMITS__ADDRESS"),
+    ],
+)
+async def test_address_and_headers_are_bounded_before_anything_is_parsed(
+    tokens: AuthSettings, limits: Limits, headers: dict[str, str], query: str, named: str
+) -> None:
+    """The answer names the limit."""
+    answer = await ask(
+        app_with(tokens, limits=limits), "GET", "/v1/fail", bearer("reader-token") | headers, query=query
+    )
+    assert answer.status == 413
+    assert f"({named})" in answer.json["detail"]
+
+
+async def test_pages_of_other_origins_may_call_only_where_that_is_set(tokens: AuthSettings) -> None:
+    """Without the setting no answer allows an origin; with it the one that is named is allowed, and no other."""
+    preflight = {"origin": "https://a.example", "access-control-request-method": "POST"}
+    closed = app_with(tokens)
+    for method, headers in (("POST", {"origin": "https://a.example"} | bearer("writer-token")), ("OPTIONS", preflight)):
+        answer = await ask(closed, method, "/v1/echo", headers)
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+    allowed = application(
+        ROUTES, None, Authenticator(tokens, insecure=False), Limits(), cors_origins=["https://a.example"]
+    )
+    answer = await ask(allowed, "OPTIONS", "/v1/echo", preflight)
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://a.example")
+    assert "access-control-allow-credentials" not in answer.headers
+    other = await ask(allowed, "OPTIONS", "/v1/echo", preflight | {"origin": "https://b.example"})
+    assert "access-control-allow-origin" not in other.headers
+    assert (await ask(allowed, "POST", "/v1/echo", {"origin": "https://a.example"})).status == 401
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"x" * 4000,
+        b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"x" * 4000,
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1000,
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: " + b"x" * 4000,
+    ],
+    ids=["an address", "a header", "many headers", "a trailer"],
+)
+async def test_what_never_ends_is_cut_off(head: bytes) -> None:
+    """A connection that sends a head or a trailer without end is answered and closed, before more of it is kept."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    limits = Limits(headers=4, header=256, address=256)
+    config = uvicorn.Config(app, http=bounded(limits), lifespan="off", log_config=None)
+    config.load()
+    near, far = socket.socketpair()
+    kind, state = bounded(limits), uvicorn.Server(config).server_state
+    transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+        lambda: kind(config, state, {}), near
+    )
+    for start in range(0, len(head), 500):
+        if not transport.is_closing():
+            protocol.data_received(head[start : start + 500])
+    assert transport.is_closing()
+    reader, writer = await asyncio.open_connection(sock=far)
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"NERV_LIMITS__HEADERS" in answer

@@ -21,6 +21,7 @@ class Limits(BaseModel):
     batch: PositiveInt = 500
     headers: PositiveInt = 64
     header: PositiveInt = 8 * KIB
+    address: PositiveInt = 32 * KIB
     json_depth: PositiveInt = 32
 
 

@@ -105,10 +105,11 @@ async def subscribe(request: Request[Deps]) -> Response:
 
 
 async def topics(request: Request[Deps]) -> Response:
-    """GET /v1/topics: the topics there are, and what the app says of them."""
+    """GET /v1/topics: the topics there are that the caller may read, and what the app says of them."""
     deps = request.deps
-    found = await deps.catalog.topics()
-    return respond({"topics": [_described(deps.app, name, count) for name, count in sorted(found.items())]})
+    found = sorted((await deps.catalog.topics()).items())
+    may = request.principal.may
+    return respond({"topics": [_described(deps.app, name, n) for name, n in found if may("topics:read", name)]})
 
 
 async def topic(request: Request[Deps]) -> Response:
@@ -165,11 +166,13 @@ async def well_known(request: Request[Deps]) -> Response:
 
 
 ROUTES = (
-    Route("POST", "/v1/topics/{topic}/events", publish, "topics:publish", body=CLOUDEVENTS),
-    Route("GET", "/v1/topics/{topic}/events", subscribe, "topics:read", WORDS, gives=("text/event-stream",)),
-    Route("GET", "/v1/topics/{topic}/history", history, "topics:read"),
-    Route("GET", "/v1/topics/{topic}", topic, "topics:read"),
-    Route("GET", "/v1/topics", topics, "topics:read"),
+    Route("POST", "/v1/topics/{topic}/events", publish, "topics:publish", body=CLOUDEVENTS, of="topic"),
+    Route(
+        "GET", "/v1/topics/{topic}/events", subscribe, "topics:read", WORDS, gives=("text/event-stream",), of="topic"
+    ),
+    Route("GET", "/v1/topics/{topic}/history", history, "topics:read", of="topic"),
+    Route("GET", "/v1/topics/{topic}", topic, "topics:read", of="topic"),
+    Route("GET", "/v1/topics", topics, "topics:read", each=True),
     Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),
     Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read", gives=("text/html",)),
     *schemas.ROUTES,

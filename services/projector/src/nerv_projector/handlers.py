@@ -222,8 +222,8 @@ def _decode(token: str | None) -> str | None:
 
 
 ROUTES = (
-    Route("GET", "/v1/views/{projection}", list_views, "views:read", (*VIEW, LIMIT, CURSOR)),
-    Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", VIEW),
+    Route("GET", "/v1/views/{projection}", list_views, "views:read", (*VIEW, LIMIT, CURSOR), of="projection"),
+    Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", VIEW, of="projection"),
     Route("GET", "/v1/projections", projections, "views:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

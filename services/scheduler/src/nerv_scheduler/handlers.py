@@ -180,8 +180,9 @@ ROUTES = (
         (IDEMPOTENCY_KEY,),
         Body({JSON: SUBMISSION}, "The input of the workflow, and the id of the run.", required=False),
         statuses=(202,),
+        of="workflow",
     ),
-    Route("GET", "/v1/workflows/{workflow}/runs", list_runs, "workflows:read", (LIMIT,)),
+    Route("GET", "/v1/workflows/{workflow}/runs", list_runs, "workflows:read", (LIMIT,), of="workflow"),
     Route("GET", "/v1/runs/{run}", show_run, "workflows:read", (WAIT,)),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

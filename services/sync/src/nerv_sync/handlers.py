@@ -120,8 +120,9 @@ ROUTES = (
         (IDEMPOTENCY_KEY,),
         Body({JSON: Options.model_json_schema()}, "How to run.", required=False),
         statuses=(200, 202),
+        of="source",
     ),
-    Route("GET", "/v1/syncs/{source}/runs", list_runs, "syncs:read"),
-    Route("GET", "/v1/syncs/{source}/runs/{run}", show_run, "syncs:read"),
+    Route("GET", "/v1/syncs/{source}/runs", list_runs, "syncs:read", of="source"),
+    Route("GET", "/v1/syncs/{source}/runs/{run}", show_run, "syncs:read", of="source"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -32,7 +32,7 @@ async def well_known(request: Request[Deps]) -> Response:
 
 
 ROUTES = (
-    Route("POST", "/v1/streams", append_batch, "streams:append", body=APPENDS, gives=(PROTOBUF,)),
+    Route("POST", "/v1/streams", append_batch, "streams:append", body=APPENDS, gives=(PROTOBUF,), each=True),
     Route("GET", "/v1/streams", read_many, "streams:read", OF_MANY, gives=FORMS),
     Route(
         "POST",
@@ -42,12 +42,16 @@ ROUTES = (
         (EXPECTED, IF_MATCH),
         CLOUDEVENTS,
         statuses=(200, 201),
+        of="stream",
     ),
-    Route("GET", "/v1/streams/{stream:path}/events", read_stream, "streams:read", OF_STREAM, gives=FORMS),
-    Route("GET", "/v1/streams/{stream:path}/state", state, "streams:read", OF_STATE),
-    Route("GET", "/v1/streams/{stream:path}/diff", diff, "streams:read", OF_DIFF),
+    Route("GET", "/v1/streams/{stream:path}/events", read_stream, "streams:read", OF_STREAM, gives=FORMS, of="stream"),
+    Route("GET", "/v1/streams/{stream:path}/state", state, "streams:read", OF_STATE, of="stream"),
+    Route("GET", "/v1/streams/{stream:path}/diff", diff, "streams:read", OF_DIFF, of="stream"),
     Route("GET", "/v1/streams/states", states, "streams:read", OF_STATES),
-    Route("GET", "/v1/partitions", partitions, "streams:read"),
-    Route("POST", "/v1/partitions/positions", positions, "streams:read", (PARTITIONS, CONSISTENCY, KNOWN_AT)),
+    # Numbers of partitions tell nothing of any stream, and replicas ask for them in the name of whoever reads one.
+    Route("GET", "/v1/partitions", partitions, "streams:read", each=True),
+    Route(
+        "POST", "/v1/partitions/positions", positions, "streams:read", (PARTITIONS, CONSISTENCY, KNOWN_AT), each=True
+    ),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -13,6 +13,8 @@ import structlog
 from opentelemetry.trace import SpanKind, get_current_span
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
@@ -51,8 +53,11 @@ def application(
     authenticator: Authenticator,
     limits: Limits,
     describe: Callable[[], Description] = lambda: Description("Service", "service"),
+    cors_origins: Sequence[str] = (),
 ) -> Starlette:
     """The ASGI app of a service's API. There is no other way to a handler than through the door made here.
+
+    Pages of `cors_origins` may call it from a browser, with a token; of others none may.
 
     Beside the service's own routes it has COMPONENTS, which answers what `describe` says, with every door for a part, and
     OPENAPI, the document of them all.
@@ -74,7 +79,22 @@ def application(
     )
     doors = {route: Door(route, deps, authenticator, limits) for route in table}
     made = [StarletteRoute(route.path, door.answer, methods=[route.method]) for route, door in doors.items()]
-    return Starlette(routes=made, exception_handlers={HTTPException: _not_routed})
+    return Starlette(routes=made, middleware=_cors(cors_origins), exception_handlers={HTTPException: _not_routed})
+
+
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["etag", "location", "retry-after"],
+            allow_credentials=False,  # who asks is said by a token, never by a cookie
+        )
+    ]
 
 
 async def _not_routed(request: StarletteRequest, error: Exception) -> Response:
@@ -117,8 +137,9 @@ class Door:
 
     async def validate(self, raw: StarletteRequest) -> Request[Any]:
         """The request with who sent it and its bounded body. Raises Unauthenticated, Forbidden, TooLarge or Invalid."""
+        _check_head(raw, self._limits)
         principal = await self._authenticator.principal(raw.headers.get("authorization"))
-        principal.require(self._route.scope)
+        self._route.admit(principal, raw.path_params)
         self._refuse_unknown(raw)
         return Request(self._deps, principal, await _body(raw, self._limits.body), raw)
 
@@ -155,6 +176,23 @@ def _cut_off(method: str) -> NervError:
     if method in ("GET", "HEAD"):
         return Unavailable("the service is stopping; send it again", retry_after=1.0)
     return UnknownOutcome("the service is stopping, and did not see the end of this; repeat it with the same ids")
+
+
+def _check_head(request: StarletteRequest, limits: Limits) -> None:
+    """Refuse an address or headers over the limits, before anything of them is parsed."""
+    scope = request.scope
+    address = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
+    if address > limits.address:
+        raise TooLarge(f"the address has {address} characters; the limit is {limits.address} (NERV_LIMITS__ADDRESS)")
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if len(headers) > limits.headers:
+        raise TooLarge(f"the request has {len(headers)} headers; the limit is {limits.headers} (NERV_LIMITS__HEADERS)")
+    for name, value in headers:
+        if len(name) + len(value) > limits.header:
+            raise TooLarge(
+                f"header {name[:SHOWN].decode('latin-1')} has {len(name) + len(value)} characters; "
+                f"the limit is {limits.header} (NERV_LIMITS__HEADER)"
+            )
 
 
 async def _body(request: StarletteRequest, limit: int) -> bytes:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a service answers to: a table of routes, and a request as a handler sees it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -56,7 +56,11 @@ Handler = Callable[[Request[Any]], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of a service's table of routes: what is asked, who may, and who answers."""
+    """One row of a service's table of routes: what is asked, who may, and who answers.
+
+    `of` is the name in the path of the thing that is asked about: a token whose scope holds for this thing alone passes.
+    `each` lets in whoever holds the scope for at least one thing of the kind; the handler then asks it for each.
+    """
 
     method: str
     path: str
@@ -66,6 +70,15 @@ class Route:
     body: Body | None = None
     gives: tuple[str, ...] = (JSON,)  # content types
     statuses: tuple[int, ...] = (200,)  # of what is done
+    of: str | None = None
+    each: bool = False
+
+    def admit(self, principal: Principal, path: Mapping[str, str]) -> None:
+        """Let pass who may ask this, of what the parsed path names. Raises Forbidden."""
+        if self.each:
+            principal.require_some(self.scope)
+        else:
+            principal.require(self.scope, None if self.of is None else path[self.of])
 
 
 def respond(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -23,6 +23,7 @@ from nerv.errors import Misconfigured, NervError
 from nerv.service.auth import Authenticator
 from nerv.service.health import Health
 from nerv.service.http import application
+from nerv.service.protocol import bounded
 from nerv.service.routes import Route
 from nerv.service.settings import ServiceSettings
 from nerv.telemetry import configure_logs, telemetry
@@ -95,12 +96,19 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
     service = build(settings)
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_listening(service.health.app(), settings.health.host, settings.health.port, 0))
+        http = bounded(settings.limits)
+        await stack.enter_async_context(
+            _listening(service.health.app(), http, settings.health.host, settings.health.port, 0)
+        )
         for part in service.parts:
             if not await _entered(stack, part, stop):
                 return
-        api = application(service.routes, service.deps, authenticator, settings.limits, service.describe)
-        await stack.enter_async_context(_listening(api, settings.http.host, settings.http.port, REQUEST_DRAIN_SECONDS))
+        api = application(
+            service.routes, service.deps, authenticator, settings.limits, service.describe, settings.http.cors_origins
+        )
+        await stack.enter_async_context(
+            _listening(api, http, settings.http.host, settings.http.port, REQUEST_DRAIN_SECONDS)
+        )
         service.health.started()
         log.info("started", url=settings.http.url, health_port=settings.health.port, mesh=settings.mesh)
         await _until(stop, service.crashed)
@@ -165,7 +173,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _listening(app: ASGIApp, host: str, port: int, drain_seconds: int) -> AsyncIterator[None]:
+async def _listening(
+    app: ASGIApp, http: type[asyncio.Protocol], host: str, port: int, drain_seconds: int
+) -> AsyncIterator[None]:
     try:
         listener = socket.create_server((host, port), backlog=2048)
     except OSError as error:
@@ -175,6 +185,8 @@ async def _listening(app: ASGIApp, host: str, port: int, drain_seconds: int) -> 
     server = _Server(
         uvicorn.Config(
             app,
+            http=http,
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -6,16 +6,18 @@ import socket
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nerv.errors import Misconfigured
 from nerv.kafka.settings import KafkaSettings
 from nerv.limits import Limits
 from nerv.redis import RedisSettings
+from nerv.service.auth.settings import AuthSettings
 from nerv.topics import DEFAULT_PARTITIONS
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/*\s]+$")]
 
 
 class HttpSettings(BaseModel):
@@ -24,6 +26,7 @@ class HttpSettings(BaseModel):
     host: str = "127.0.0.1"
     port: Port = 8080
     advertise: str | None = None
+    cors_origins: tuple[Origin, ...] = ()  # whose pages may call the API from a browser; none by default
 
     @property
     def url(self) -> str:
@@ -36,16 +39,6 @@ class HealthSettings(BaseModel):
 
     host: str = "127.0.0.1"
     port: Port = 9090
-
-
-class AuthSettings(BaseModel):
-    """Bearer tokens: static ones from a file, or JWTs whose keys come from the JWKS named here and nowhere else."""
-
-    tokens_file: Path | None = None
-    jwks_url: str | None = None
-    issuer: str | None = None
-    audience: str | None = None
-    algorithms: tuple[str, ...] = ("RS256", "ES256")
 
 
 class ServiceUrls(BaseModel):

@@ -27,9 +27,9 @@ class HasSchemas(Protocol):
 
 
 async def subjects(request: Request[HasSchemas]) -> Response:
-    """GET /v1/schemas: every subject, its format, and the version and id that are its latest."""
-    found = sorted(request.deps.schemas.subjects.items())
-    return respond({"subjects": [_short(versions[-1]) for _, versions in found]})
+    """GET /v1/schemas: every subject that the caller may read, its format, and the version and id that are its latest."""
+    found, may = sorted(request.deps.schemas.subjects.items()), request.principal.may
+    return respond({"subjects": [_short(versions[-1]) for name, versions in found if may("schemas:read", name)]})
 
 
 async def subject(request: Request[HasSchemas]) -> Response:
@@ -95,8 +95,8 @@ def _answer(one: Version) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/v1/schemas", subjects, "schemas:read"),
-    Route("GET", "/v1/schemas/{subject}", subject, "schemas:read"),
+    Route("GET", "/v1/schemas", subjects, "schemas:read", each=True),
+    Route("GET", "/v1/schemas/{subject}", subject, "schemas:read", of="subject"),
     Route(
         "POST",
         "/v1/schemas/{subject}",
@@ -105,6 +105,7 @@ ROUTES = (
         (FORMAT, DRY_RUN),
         Body({JSON: {"type": "object"}}, "The schema."),
         statuses=(200, 201),
+        of="subject",
     ),
-    Route("GET", "/v1/schemas/{subject}/{version}", version, "schemas:read"),
+    Route("GET", "/v1/schemas/{subject}/{version}", version, "schemas:read", of="subject"),
 )

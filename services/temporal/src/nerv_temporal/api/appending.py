@@ -6,12 +6,12 @@ from starlette.responses import Response
 from nerv.api.history.v1 import history_pb2
 from nerv.client.streams import PROTOBUF
 from nerv.cloudevents.http_binding import from_http
-from nerv.errors import Invalid, NervError
+from nerv.errors import Forbidden, Invalid, NervError
 from nerv.protocols import Appended, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.service import Request, respond
 from nerv.service.params import Body, header, text
-from nerv.types import check_id, format_instant
+from nerv.types import Principal, check_id, format_instant
 from nerv_temporal.api.deps import Deps, passed_on
 from nerv_temporal.wire import check_append, read_batch, reply_to
 
@@ -28,11 +28,18 @@ async def append_batch(request: Request[Deps]) -> Response:
     if (request.header("content-type") or "").partition(";")[0] != PROTOBUF:
         raise Invalid(f"send a nerv.api.history.v1.AppendBatch as {PROTOBUF}, or POST to /v1/streams/<stream>/events")
     read = read_batch(request.body, deps.app, deps.settings.limits)
+    read = [_permitted(request.principal, one) for one in read]
     good = [one for one in read if isinstance(one, AppendRequest)]
     done = iter(await deps.router.append(good, passed_on(request)))
     outcomes = [one if isinstance(one, NervError) else next(done) for one in read]
     reply = history_pb2.AppendBatchReply(replies=[reply_to(o, deps.settings.history) for o in outcomes])
     return Response(reply.SerializeToString(), 200, media_type=PROTOBUF)
+
+
+def _permitted(principal: Principal, one: AppendRequest | NervError) -> AppendRequest | NervError:
+    if isinstance(one, NervError) or principal.may("streams:append", one.stream):
+        return one
+    return Forbidden(f"{principal.subject} lacks the scope streams:append:{one.stream}; ask for a token that has it")
 
 
 async def append(request: Request[Deps]) -> Response:

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page about security says what the doors do."""
+
+import importlib
+import re
+from pathlib import Path
+
+from nerv.limits import Limits
+from nerv.service.auth import AuthSettings
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
+SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
+
+
+def test_every_scope_is_told() -> None:
+    """The table has the scopes of all routes, and no others."""
+    routes = [route for name in SERVICES for route in importlib.import_module(f"nerv_{name}.handlers").ROUTES]
+    table = PAGE.partition("| scope | may |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z]+:[a-z]+)`", table)) == {route.scope for route in routes}
+
+
+def test_every_setting_is_told() -> None:
+    """Of authentication and of limits."""
+    for name in AuthSettings.model_fields:
+        assert f"NERV_AUTH__{name.upper()}" in PAGE
+    for name in Limits.model_fields:
+        assert f"NERV_LIMITS__{name.upper()}" in PAGE
