@@ -9,8 +9,11 @@ from datetime import datetime
 from nerv.api.history.v1 import history_pb2
 from nerv.cloudevents import from_record, to_headers
 from nerv.cloudevents.proto_format import to_us
+from nerv.history import content_digest
 from nerv.kafka import Outgoing, Received
 from nerv.types import Event, EventType
+from nerv_temporal.index import Row, read_row, row_of
+from nerv_temporal.model import Stored
 
 PROTOBUF = "application/x-protobuf"
 SOURCE = "nerv:temporal"
@@ -40,7 +43,8 @@ class Answered:
     next_command: int
 
 
-Record = Event[bytes] | Fence | Closing | Answered
+Internal = Fence | Closing | Answered
+Record = Event[bytes] | Internal
 
 
 def event_record(topic: str, partition: int, event: Event[bytes]) -> Outgoing:
@@ -76,6 +80,15 @@ def barrier_record(topic: str, partition: int, now: datetime) -> Outgoing:
 def _internal(topic: str, partition: int, record_id: str, kind: str, value: bytes, now: datetime) -> Outgoing:
     event = Event(id=record_id, source=SOURCE, type=kind, time=now, data=value, content_type=PROTOBUF)
     return Outgoing(topic, value, None, to_headers(event), partition)
+
+
+def read(record: Received) -> Row | Internal:
+    """As `parse`, with an event as the index keeps it: made of the record itself, as owners write it."""
+    row = read_row(record.headers(), record.value())
+    if row is not None:
+        return row
+    parsed = parse(record)
+    return row_of(Stored(parsed, content_digest(parsed))) if isinstance(parsed, Event) else parsed
 
 
 def parse(record: Received) -> Record:

@@ -15,10 +15,11 @@ from nerv.cloudevents.proto_format import to_us
 from nerv.errors import Unavailable
 from nerv.history import content_digest
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv.kafka.consumer import BATCH
 from nerv.types import Event
-from nerv_temporal.index import Index, PartitionState
+from nerv_temporal.index import Index, PartitionState, Row, row_of
 from nerv_temporal.model import Stored
-from nerv_temporal.records import Answered, Closing, Fence, Record, parse
+from nerv_temporal.records import Answered, Fence, Internal, Record, read
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ CATCH_UP_POLL = 0.02  # s
 LEADER_SECONDS = 15.0  # for a partition of history to have a leader
 LEADER_POLL = 0.2
 CHUNK = 500  # records applied before the loop may do something else
+BEHIND_CHUNK = 2500  # while full batches come, so that what is written for each stream and chunk is written less often
 
 
 class Tail:
@@ -117,7 +119,7 @@ class Tail:
         """Apply the records of a whole transaction, from `first_offset` on; what is covered is passed over."""
         covered = self.index.partition(partition)
         if next_offset > covered.next_offset:
-            numbered = [(first_offset + i, record) for i, record in enumerate(records)]
+            numbered = [(first_offset + i, _row(record)) for i, record in enumerate(records)]
             self._apply(partition, covered, numbered, next_offset)
         for record in records:
             if isinstance(record, Event) and record.recorded_time is not None:
@@ -128,27 +130,26 @@ class Tail:
         self._closed[partition] = max(self._closed[partition], instant_us)
 
     def _apply(
-        self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Record]], next_offset: int
+        self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Row | Internal]], next_offset: int
     ) -> None:
-        events: list[tuple[int, Stored]] = []
+        rows: list[tuple[int, Row]] = []
         recorded, address, next_command = covered.recorded_us, covered.address, covered.next_command
         for offset, record in numbered:
             if offset < covered.next_offset:
                 continue
-            if isinstance(record, Fence):
+            if isinstance(record, Row):
+                rows.append((offset, record))
+                recorded = max(recorded, record.recorded_us)
+            elif isinstance(record, Fence):
                 address = record.address
                 self._close(partition, recorded)  # transactions do not overlap: all that stands before a fence is whole
             elif isinstance(record, Answered):
                 next_command = record.next_command
-            elif isinstance(record, Closing):
+            else:
                 recorded = max(recorded, record.known_at_us)
                 self._close(partition, record.known_at_us)
-            else:
-                events.append((offset, Stored(record, content_digest(record))))
-                if record.recorded_time is not None:
-                    recorded = max(recorded, to_us(record.recorded_time))
         state = PartitionState(next_offset, recorded, address, next_command)
-        self.index.apply(partition, events, state)
+        self.index.write(partition, rows, state)
         self._moved[partition].set()
         for watcher in self._watchers[partition]:
             watcher.set()
@@ -195,9 +196,10 @@ class Tail:
         by_partition: dict[int, list[Received]] = defaultdict(list)
         for record in batch:
             by_partition[record.partition()].append(record)
+        chunk = BEHIND_CHUNK if len(batch) == BATCH else CHUNK
         for partition, records in by_partition.items():
-            for start in range(0, len(records), CHUNK):
-                self._take_chunk(partition, records[start : start + CHUNK])
+            for start in range(0, len(records), chunk):
+                self._take_chunk(partition, records[start : start + chunk])
                 await asyncio.sleep(0)
 
     def _take_chunk(self, partition: int, records: Sequence[Received]) -> None:
@@ -205,5 +207,9 @@ class Tail:
         last = records[-1].offset()
         if last < covered.next_offset:
             return
-        numbered = [(r.offset(), parse(r)) for r in records if r.offset() >= covered.next_offset]
+        numbered = [(r.offset(), read(r)) for r in records if r.offset() >= covered.next_offset]
         self._apply(partition, covered, numbered, last + 1)
+
+
+def _row(record: Record) -> Row | Internal:
+    return row_of(Stored(record, content_digest(record))) if isinstance(record, Event) else record

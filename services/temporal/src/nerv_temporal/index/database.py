@@ -21,9 +21,9 @@ OUTSIDE = ("lock", "no space left", "permission denied", "read-only file system"
 class Database:
     """Keys and values, sorted. Deleting the folder while nobody has it open loses nothing.
 
-    There is no log of writes: what a kill takes from memory, 32 MiB at most, is read from Kafka again, as fast as it would be
-    read from a log. Files are written in the order of the batches, each whole, so that what is there is never ahead of
-    the offset that it covers.
+    There is no log of writes: what a kill takes from memory, 32 MiB and what is being written out, is read from Kafka
+    again, as fast as it would be read from a log. Files are written in the order of the batches, each whole, so that what
+    is there is never ahead of the offset that it covers.
     """
 
     def __init__(self, path: Path, *, counted: bool = False) -> None:

@@ -11,10 +11,8 @@ Numbers are big-endian and unsigned, so that keys sort as numbers do.
 """
 
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from nerv.api.event.v1 import event_pb2
 from nerv.history import Known
 
 META = b"m"
@@ -42,18 +40,19 @@ def event_key(stream: str, version: int) -> bytes:
     return b"e" + stream.encode() + b"\x00" + _VERSION.pack(version)
 
 
+def pack_version(version: int) -> bytes:
+    """A version, as it stands in keys and values."""
+    return _VERSION.pack(version)
+
+
+def pack_place(recorded_us: int, version: bytes, stream: bytes, kind: bytes) -> bytes:
+    """What stands at a place of the log; the version is packed."""
+    return b"%b%b%b\x00%b" % (_VERSION.pack(recorded_us), version, stream, kind)
+
+
 def place_key(partition: int, offset: int) -> bytes:
     """The key of a place of the log."""
     return b"l" + _PLACE_KEY.pack(partition, offset)
-
-
-def event_rows(message: event_pb2.Event, digest: bytes, partition: int, offset: int) -> Iterator[tuple[bytes, bytes]]:
-    """The rows of an event: itself, its id, its place of the log. All in one, for a rebuild does little else."""
-    name, version = message.subject.encode() + b"\x00", _VERSION.pack(message.sequence)
-    yield b"e" + name + version, message.SerializeToString()
-    yield b"i" + name + message.id.encode(), version + digest
-    recorded = _VERSION.pack(message.recorded_time_us)
-    yield b"l" + _PLACE_KEY.pack(partition, offset), recorded + version + name + message.type.encode()
 
 
 def unpack_place(key: bytes, data: bytes) -> Place:

@@ -8,6 +8,7 @@ from rocksdict import BlockBasedOptions, DBCompressionType, Options
 BLOOM_BITS = 10.0  # a look for an id that is not there, the ordinary case, then reads no block
 BLOCK_BYTES = 16 * 1024  # some 50 events; 4 KiB makes the index a third larger, 64 KiB only a tenth smaller
 BUFFER_BYTES = 32 * 1024 * 1024  # in memory, before it is written out as a file of level 0
+BUFFERS = 4  # while one is written out others fill: a write that waits for the disk makes the whole replica wait
 LEVELS = 7
 LOGS = 3  # of RocksDB's own, for people
 
@@ -22,6 +23,8 @@ def options(*, counted: bool = False) -> Options:
     found.set_block_based_table_factory(table)
     found.set_compression_per_level([DBCompressionType.lz4(), *[DBCompressionType.zstd()] * (LEVELS - 1)])
     found.set_write_buffer_size(BUFFER_BYTES)
+    found.set_max_write_buffer_number(BUFFERS)
+    found.set_allow_concurrent_memtable_write(False)  # one thread writes; for several, each write costs a tenth more
     found.set_keep_log_file_num(LOGS)
     if counted:
         found.enable_statistics()

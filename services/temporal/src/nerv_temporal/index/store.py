@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The index of history. Data and the offset it covers go in one write batch, so that replay is harmless."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,13 +10,14 @@ import structlog
 from rocksdict import WriteBatch
 
 from nerv.api.event.v1 import event_pb2
-from nerv.cloudevents import from_proto, to_proto
+from nerv.cloudevents import from_proto
 from nerv.history import Known
 from nerv.history.lifecycle import MARKS, Mark, mark_of
-from nerv.types import Event, category_of
+from nerv.types import category_of
 from nerv_temporal.index import keys
 from nerv_temporal.index.database import Database
 from nerv_temporal.index.keys import Place
+from nerv_temporal.index.rows import Row, row_of
 from nerv_temporal.index.snapshots import LAST, Snapshots
 from nerv_temporal.index.streams import (
     StreamState,
@@ -33,6 +34,7 @@ from nerv_temporal.model import Stored
 log = structlog.get_logger(__name__)
 
 STREAMS = 50_000  # whose state is at hand; some 15 MB
+_MARKS = frozenset(kind.encode() for kind in MARKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +123,42 @@ class Index:
 
         The caller has left out what is covered already; applying an event twice would write the same bytes.
         """
-        batch, streams = WriteBatch(raw_mode=True), dict[str, StreamState]()
+        self.write(partition, [(offset, row_of(stored)) for offset, stored in events], state)
+
+    def write(self, partition: int, rows: Iterable[tuple[int, Row]], state: PartitionState) -> None:
+        """As `apply`, of events as the index keeps them."""
+        batch, streams = WriteBatch(raw_mode=True), dict[bytes, StreamState]()
         put = batch.put
-        for offset, stored in events:
-            message = to_proto(stored.event)
-            for key, value in keys.event_rows(message, stored.digest, partition, offset):
-                put(key, value)
-            self._note(batch, streams, stored.event, message.time_us)
+        for offset, row in rows:
+            stream, version = row.stream, keys.pack_version(row.version)
+            put(b"e%b\x00%b" % (stream, version), row.message)
+            put(b"i%b\x00%b" % (stream, row.event_id), version + row.digest)
+            put(keys.place_key(partition, offset), keys.pack_place(row.recorded_us, version, stream, row.type))
+            self._note(batch, streams, row)
         for name, found in streams.items():
-            batch.put(stream_key(name), pack_stream(found))
-        batch.put(
+            put(b"s" + name, pack_stream(found))
+        put(
             keys.partition_key(partition),
             keys.pack_partition(state.next_offset, state.recorded_us, state.next_command, state.address),
         )
         self.database.write(batch)
         self._partitions[partition] = state
-        self._streams.update(streams)
+        self._streams.update({name.decode(): found for name, found in streams.items()})
 
-    def _note(self, batch: WriteBatch, streams: dict[str, StreamState], event: Event[bytes], time_us: int) -> None:
-        stream, version = event.stream, event.sequence or 0
-        before = streams.get(stream) or self.stream(stream)
-        if version <= before.version:
+    def _note(self, batch: WriteBatch, streams: dict[bytes, StreamState], row: Row) -> None:
+        before = streams.get(row.stream) or self.stream(row.stream.decode())
+        if row.version <= before.version:
             return  # it was applied before
-        mark = event.type in MARKS
-        streams[stream] = before.after(version, time_us, mark=mark)
+        mark = row.type in _MARKS
+        streams[row.stream] = before.after(row.version, row.time_us, mark=mark)
+        if not mark and row.time_us >= before.latest_us:
+            return
+        stream = row.stream.decode()
         if mark:
-            batch.put(mark_key(stream, version), b"")
-        if time_us < before.latest_us:
-            batch.put(late_key(stream, time_us, version), b"")
-            self.snapshots.void(batch, stream, time_us)
+            batch.put(mark_key(stream, row.version), b"")
+        if row.time_us < before.latest_us:
+            batch.put(late_key(stream, row.time_us, row.version), b"")
+            self.snapshots.void(batch, stream, row.time_us)
 
     def late(self, stream: str, after: tuple[int, int], until_us: int) -> Iterator[int]:
         """The versions of late events behind (time, version) `after` and up to an instant, in that order."""
