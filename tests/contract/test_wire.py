@@ -14,7 +14,8 @@ from nerv.bus import EventBus, SubscriberFailed
 from nerv.bus.bridge import Bridge
 from nerv.bus.kafka_wire import KafkaWire
 from nerv.bus.redis_wire import RedisWire
-from nerv.errors import Invalid, Misconfigured, Overloaded
+from nerv.bus.relay import Relay
+from nerv.errors import Invalid, Misconfigured, Overloaded, UnknownOutcome
 from nerv.history.store import TemporalStore
 from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Producer
 from nerv.kafka.admin import Admin
@@ -117,6 +118,25 @@ class TestRedisWire(WireContract):
             await wire.put([event("2"), event("3")])
         assert await redis.xlen(f"{mesh_name}:bus") == 1
 
+    async def test_a_put_that_is_repeated_is_there_once(self, redis: Redis, mesh_name: str) -> None:
+        """The first one was done, and its answer was lost; what follows is new, whatever its id."""
+        wire = RedisWire(redis, f"{mesh_name}:bus", reader="one")
+        scripts = wire._scripts
+
+        async def lost(name: str, *given: Any) -> Any:
+            await scripts(name, *given)
+            wire._scripts = scripts
+            raise UnknownOutcome("the answer was lost")
+
+        wire._scripts = cast("Any", lost)
+        batch = [event("1"), event("2")]
+        with pytest.raises(UnknownOutcome):
+            await wire.put(batch)
+        await wire.put(batch)
+        assert await redis.xlen(wire.stream) == 2
+        await wire.put(batch)
+        assert await redis.xlen(wire.stream) == 4
+
     async def test_a_batch_in_hand_stays_while_its_reader_lives(
         self, wire: Wire, sibling: Wire, redis: Redis, mesh_name: str
     ) -> None:
@@ -161,9 +181,87 @@ async def _idle(redis: Redis, mesh_name: str) -> int:
     return int(pending["time_since_delivered"])
 
 
+def done(relay: Relay, what: str) -> int:
+    """How many events a bridge did this with."""
+    return dict(relay.describe().counters).get(what, 0)
+
+
 def made(number: int) -> Event[dict[str, int]]:
     """An event of a bus, with data that is no bytes."""
     return Event(new_event_id(), "here", "flight.departed.v1", utc_now(), {"n": number}, partition_key="k")
+
+
+class TestRelay:
+    """A topic and a stream, joined both ways."""
+
+    @pytest.fixture
+    def topic(self, settings: KafkaSettings, producer: Producer, mesh_name: str) -> Wire:
+        """The topic, as the bridge to the stream reads it."""
+        return kafka_wire(settings, producer, mesh_name)
+
+    @pytest.fixture
+    def stream(self, redis: Redis, mesh_name: str) -> RedisWire:
+        """The stream."""
+        return RedisWire(redis, f"{mesh_name}:bus", reader="one")
+
+    async def test_events_go_over_and_do_not_come_back(
+        self, topic: Wire, stream: RedisWire, settings: KafkaSettings, producer: Producer, mesh_name: str
+    ) -> None:
+        """From the topic to the stream, which says where they have been; what begins in the stream goes the other way."""
+        back = KafkaWire(
+            f"{mesh_name}.bus",
+            producer=producer,
+            settings=settings,
+            group=f"{mesh_name}.b",
+            deadletters=f"{mesh_name}.dead",
+        )
+        async with Relay(topic, stream, types="wire.*") as over, Relay(stream, topic, name="back") as returning:
+            first_one, other = event("one"), event("other")
+            await topic.put([first_one, replace(event("else"), type="else.v1")])
+            async with asyncio.timeout(30):
+                while not (done(over, "carried") and done(returning, "passed over")):  # noqa: ASYNC110 - in Kafka
+                    await asyncio.sleep(0.01)
+                await RedisWire(stream._client, stream.stream, reader="two").put([other])
+                found = {e.data: e.via for e in await collect(back, 3)}
+        assert found == {b"one": None, b"else": None, b"other": stream.name}
+        assert returning.describe().counters["carried"] == 1
+
+    async def test_a_batch_that_comes_again_adds_nothing(self, topic: Wire, stream: RedisWire, redis: Redis) -> None:
+        """Whoever carried it died before he could say so: by its places in the topic it is known."""
+        await topic.put([event(str(number)) for number in range(20)])
+        batches = topic.take()
+        batch = await first(batches)
+        places = [arrived.place for arrived in batch if arrived.place is not None]
+        for part in (10, len(batch), 3):
+            await stream.put([arrived.event for arrived in batch[:part]], places[:part])
+        assert await redis.xlen(stream.stream) == len(batch)
+        await batches.aclose()  # type: ignore[attr-defined]
+
+    async def test_what_waits_is_told(self, topic: Wire, stream: RedisWire) -> None:
+        """Of a topic how far its group is behind, of a stream its entries; nothing once they went over."""
+        await stream.put([event("1"), event("2")])
+        assert await stream.lag() == 2
+        relay = Relay(stream, topic)
+        assert await relay.lag() == 2
+        async with relay, asyncio.timeout(30):
+            while await relay.lag():  # noqa: ASYNC110 - the condition is in Redis
+                await asyncio.sleep(0.01)
+        batches = topic.take()
+        assert len(await first(batches)) == 2
+        assert await topic.lag() >= 2  # it is not done with
+        await batches.aclose()  # type: ignore[attr-defined]
+
+    async def test_what_the_other_wire_refuses_is_put_aside(
+        self, topic: Wire, stream: RedisWire, redis: Redis, mesh_name: str
+    ) -> None:
+        """With the cause, and the ones behind it go on."""
+        large = replace(event("large"), data=b"x" * 2_000_000)
+        await stream.put([large, event("good")])
+        async with Relay(stream, topic) as relay, asyncio.timeout(60):
+            while not done(relay, "refused") or await relay.lag():  # noqa: ASYNC110 - in Redis
+                await asyncio.sleep(0.01)
+        assert await redis.xlen(f"{mesh_name}:bus:refused") == 1
+        assert b"good" in {e.data for e in await collect(topic, 1)}
 
 
 class BridgeContract:

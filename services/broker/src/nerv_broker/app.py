@@ -10,6 +10,7 @@ from nerv.kafka import Producer
 from nerv.kafka.admin import Admin
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
+from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.handlers import ROUTES, Deps
 from nerv_broker.middleware import Chains
@@ -38,6 +39,7 @@ class Wiring(containers.DeclarativeContainer):
     client = providers.Singleton(client_of, settings)
     reactions = providers.Singleton(Reactions, settings, app, client)
     schemas = providers.Singleton(Registry, settings, admin, app)
+    bridges = providers.Singleton(Bridges, settings, app, producer)
     deps = providers.Singleton(
         Deps,
         settings=settings,
@@ -47,6 +49,7 @@ class Wiring(containers.DeclarativeContainer):
         subscriptions=subscriptions,
         schemas=schemas,
         chains=chains,
+        bridges=bridges,
     )
 
 
@@ -61,6 +64,6 @@ def build(settings: BrokerSettings) -> Service:
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(schemas, wiring.producer(), wiring.client(), reactions),
+        parts=(schemas, wiring.producer(), wiring.client(), reactions, wiring.bridges()),
         crashed=reactions.crashed,
     )

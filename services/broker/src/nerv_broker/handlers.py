@@ -19,6 +19,7 @@ from nerv.service.params import CLOUDEVENTS
 from nerv.telemetry import carrier, span
 from nerv.telemetry import names as n
 from nerv.types import Event, check_id
+from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.middleware import Chains
 from nerv_broker.model import keyed
@@ -40,6 +41,7 @@ class Deps:
     subscriptions: Subscriptions
     schemas: Registry
     chains: Chains
+    bridges: Bridges
 
 
 async def publish(request: Request[Deps]) -> Response:
@@ -133,6 +135,12 @@ async def history(request: Request[Deps]) -> Response:
     return respond({"instance": request.deps.settings.instance} | request.deps.chains.history(name))
 
 
+async def bridges(request: Request[Deps]) -> Response:
+    """GET /v1/bridges: each bridge of the app with its ends, its lag in events, and what this replica carried."""
+    deps = request.deps
+    return respond({"instance": deps.settings.instance, "bridges": await deps.bridges.standing()})
+
+
 async def asyncapi_document(request: Request[Deps]) -> Response:
     """GET /v1/asyncapi: the AsyncAPI 3 document of the app; for people `/v1/asyncapi.html`."""
     return respond(asyncapi(request.deps.app, request.deps.settings.mesh))
@@ -173,6 +181,7 @@ ROUTES = (
     Route("GET", "/v1/topics/{topic}/history", history, "topics:read", of="topic"),
     Route("GET", "/v1/topics/{topic}", topic, "topics:read", of="topic"),
     Route("GET", "/v1/topics", topics, "topics:read", each=True),
+    Route("GET", "/v1/bridges", bridges, "mesh:read"),
     Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),
     Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read", gives=("text/html",)),
     *schemas.ROUTES,

@@ -4,7 +4,9 @@
 from nerv.app.declare import App
 from nerv.app.find import find_app
 from nerv.app.specs import (
+    BridgeSpec,
     DeciderSpec,
+    End,
     EventSpec,
     MiddlewareSpec,
     PerspectiveSpec,
@@ -21,7 +23,9 @@ from nerv.app.specs import (
 
 __all__ = [
     "App",
+    "BridgeSpec",
     "DeciderSpec",
+    "End",
     "EventSpec",
     "MiddlewareSpec",
     "PerspectiveSpec",

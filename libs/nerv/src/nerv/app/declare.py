@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from nerv.app.specs import (
+    BridgeSpec,
     DeciderSpec,
+    End,
     EventSpec,
     Fold,
     KeyRule,
@@ -26,6 +28,7 @@ from nerv.app.specs import (
     WorkflowSpec,
 )
 from nerv.app.upcasting import check_chains, check_named, latest, read_as, upcast
+from nerv.bus import EventBus
 from nerv.bus.chain import Chain, limited, named
 from nerv.bus.model import Middleware, Selector
 from nerv.errors import Misconfigured, SchemaMismatch
@@ -51,6 +54,7 @@ class App:
         self.upcasters: dict[str, UpcasterSpec] = {}
         self.topics: dict[str, TopicSpec] = {}
         self.middleware: list[MiddlewareSpec] = []
+        self.bridges: dict[str, BridgeSpec] = {}
         self.reactions: dict[str, ReactionSpec] = {}
         self.projections: dict[str, ProjectionSpec] = {}
         self.snapshot_policies: dict[str | None, SnapshotPolicy] = {}
@@ -67,6 +71,11 @@ class App:
         from nerv.di import Container  # takes as long to import as all else, and few apps have components
 
         return Container(self.name)
+
+    @cached_property
+    def bus(self) -> EventBus:
+        """Signals of this process: whoever runs the app subscribes and sends here, and bridges lead in and out."""
+        return EventBus(self.name)
 
     @property
     def has_container(self) -> bool:
@@ -127,6 +136,17 @@ class App:
         """The middleware of a topic in its order, also for an `EventBus`."""
         asked = [spec for spec in self.middleware if spec.way is way and spec.topic in (None, topic)]
         return Chain(tuple(limited(spec.step, spec.types) for spec in asked))
+
+    def bridge(self, name: str, source: str, target: str, *, types: Selector | None = None) -> None:
+        """Declare that events go from one end to another: `topic:NAME` (Kafka), `stream:NAME` (Redis) or `bus` (`app.bus`).
+
+        The broker carries them at least once, by the same id. One way; declare another for the way back: no event goes to a
+        place where it has been. Raises Misconfigured for ends that are none, or are one and the same.
+        """
+        spec = BridgeSpec(check_id(name, "bridge"), End.of(source), End.of(target), types)
+        if spec.source == spec.target:
+            raise Misconfigured(f"bridge {name} leads from {source} to itself")
+        self._add(self.bridges, name, spec, "bridge")
 
     def on(self, event_type: str, *, name: str | None = None) -> Callable[[F], F]:
         """Declare a reaction: a pure function from an event to effects."""

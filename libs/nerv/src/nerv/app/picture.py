@@ -9,6 +9,7 @@ from typing import Any
 from nerv.app.declare import App
 from nerv.app.sampling import drawn, parameters, words_of
 from nerv.app.specs import (
+    BridgeSpec,
     DeciderSpec,
     EventSpec,
     MiddlewareSpec,
@@ -19,6 +20,7 @@ from nerv.app.specs import (
     TaskSpec,
     WorkflowSpec,
 )
+from nerv.bus import Selector
 from nerv.types import Description
 
 
@@ -30,6 +32,7 @@ def picture(app: App) -> dict[str, Any]:
         "upcasters": [{"name": spec.source, "to": spec.target} for spec in app.upcasters.values()],
         "topics": [{"name": spec.name, "partitions": spec.partitions} for spec in app.all_topics().values()],
         "middleware": [_middleware(spec) for spec in app.middleware],
+        "bridges": [_bridge(spec) for spec in app.bridges.values()],
         "reactions": [_reaction(spec) for spec in app.reactions.values()],
         "deciders": [_decider(spec) for spec in app.deciders.values()],
         "projections": [_projection(app, spec) for spec in app.projections.values()],
@@ -81,8 +84,16 @@ def _event(app: App, spec: EventSpec) -> dict[str, Any]:
 
 
 def _middleware(spec: MiddlewareSpec) -> dict[str, Any]:
-    types = spec.types if spec.types is None or isinstance(spec.types, str) else f"{spec.types.__name__}()"
+    types = _selector(spec.types)
     return {"name": spec.step.name, "topic": spec.topic, "types": types, "way": spec.way.value, "to": spec.step.routes}
+
+
+def _bridge(spec: BridgeSpec) -> dict[str, Any]:
+    return {"name": spec.name, "from": str(spec.source), "to": str(spec.target), "types": _selector(spec.types)}
+
+
+def _selector(types: Selector | None) -> str | None:
+    return types if types is None or isinstance(types, str) else f"{getattr(types, '__name__', 'function')}()"
 
 
 def _reaction(spec: ReactionSpec) -> dict[str, Any]:

@@ -4,14 +4,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from nerv.bus.chain import Step
 from nerv.bus.model import Selector
 from nerv.effects import MeshEffect
-from nerv.errors import Invalid
+from nerv.errors import Invalid, Misconfigured
 from nerv.model import EventModel
 from nerv.perspectives import Perspective
+from nerv.types import check_id
 
 KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
 
@@ -72,6 +73,38 @@ class MiddlewareSpec:
     topic: str | None
     types: Selector | None
     way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a bridge: a Kafka topic, a Redis stream, or the app's own bus of signals in the broker's process."""
+
+    kind: Literal["topic", "stream", "bus"]
+    name: str
+
+    @classmethod
+    def of(cls, text: str) -> "End":
+        """`topic:NAME`, `stream:NAME` or `bus`. Raises Misconfigured."""
+        kind, _, name = text.partition(":")
+        if kind in ("topic", "stream") and name:
+            return cls("topic" if kind == "topic" else "stream", check_id(name, kind))
+        if text == "bus":
+            return cls("bus", "")
+        raise Misconfigured(f"an end of a bridge is topic:NAME, stream:NAME or bus, not {text!r}")
+
+    def __str__(self) -> str:
+        """As it was declared."""
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSpec:
+    """Events that `types` selects go from one end to the other, by the broker."""
+
+    name: str
+    source: End
+    target: End
+    types: Selector | None
 
 
 @dataclass(frozen=True, slots=True)

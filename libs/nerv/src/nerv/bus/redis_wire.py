@@ -13,41 +13,76 @@ from nerv.api.event.v1 import event_pb2
 from nerv.cancelling import end
 from nerv.cloudevents import from_proto, to_proto
 from nerv.errors import Invalid, NervError, Overloaded
-from nerv.protocols.wire import Arrived
+from nerv.protocols.wire import Arrived, Place
 from nerv.redis import Scripts, mapped
 from nerv.redis.connection import Redis
-from nerv.types import Description, Event
+from nerv.types import Description, Event, new_event_id
 
 BATCH = 500
 BLOCK_MS = 500  # how long a read waits for entries; well below the client's own time-out
 LEASE_MS = 30_000  # an entry whose reader has been silent for so long goes to another
 LIMIT = 100_000  # entries in the stream; each is removed when it is done with
 GROUP = "bus"
+REMEMBERED_SECONDS = 86_400  # how long after its last event a source is remembered
 
 
 class RedisWire:
     """One stream, each of whose entries goes to one of its readers. Beyond `limit` entries nothing more is taken (Overloaded).
 
-    An entry is removed when the next batch is asked for. One whose reader went away comes again after 30 s. Redis may
-    lose all of it: what must not be lost goes to a topic.
+    What is put again, because nobody knew whether it was there, is there once: the script remembers for a day how far each
+    source had come. An entry is removed when the next batch is asked for. One whose reader went away comes again after 30 s.
+    Redis may lose all of it: what must not be lost goes to a topic.
     """
 
     def __init__(
-        self, client: Redis, stream: str, *, reader: str, limit: int = LIMIT, lease_ms: int = LEASE_MS
+        self,
+        client: Redis,
+        stream: str,
+        *,
+        reader: str,
+        limit: int = LIMIT,
+        lease_ms: int = LEASE_MS,
+        name: str | None = None,
     ) -> None:
-        """`reader` names this process; `<stream>:refused` keeps the last `limit` entries that were put aside."""
+        """`reader` names this process, `name` the place in `Event.via` (`stream:` and the key).
+
+        `<stream>:refused` keeps the last `limit` entries that were put aside.
+        """
         self.stream = stream
+        self.name = name or f"stream:{stream}"
+        self._sender, self._sent = f"{reader}/{new_event_id()}", 0
+        self._unsure: list[str] = []  # ids of the last put, while nobody knows what became of it
+        self._putting = asyncio.Lock()
         self._client, self._reader, self._limit, self._lease_ms = client, reader, limit, lease_ms
         self._scripts = Scripts(client, "nerv.bus")
         self._in_hand: list[bytes] = []
         self._counters: Counter[str] = Counter()
 
-    async def put(self, events: Sequence[Event[bytes]]) -> None:
+    async def put(self, events: Sequence[Event[bytes]], places: Sequence[Place] | None = None) -> None:
         """All of them or none."""
-        payload = [to_proto(event).SerializeToString() for event in events]
-        if await self._scripts("put", [self.stream], [self._limit, *payload]) < 0:
+        if places is not None:
+            await self._put(events, places)
+            return
+        async with self._putting:
+            ids = [event.id for event in events]
+            if ids != self._unsure:  # other events than those of a put that failed: they have numbers of their own
+                self._unsure, self._sent = ids, self._sent + len(ids)
+            first = self._sent - len(ids)
+            await self._put(events, [Place(self._sender, first + index) for index in range(len(ids))])
+            self._unsure = []
+
+    async def _put(self, events: Sequence[Event[bytes]], places: Sequence[Place]) -> None:
+        sources = {
+            source: index for index, source in enumerate(dict.fromkeys(place.source for place in places), start=1)
+        }
+        words: list[str | bytes | int] = [self._limit, REMEMBERED_SECONDS]
+        for event, place in zip(events, places, strict=True):
+            words += (sources[place.source], place.number, to_proto(event).SerializeToString())
+        keys = [self.stream, *(f"{self.stream}:from:{source}" for source in sources)]
+        added = await self._scripts("put", keys, words)
+        if added < 0:
             raise Overloaded(f"stream {self.stream} holds {self._limit} events that nobody has taken", retry_after=1.0)
-        self._counters["put"] += len(events)
+        self._counters["put"] += added
 
     async def take(self) -> AsyncIterator[Sequence[Arrived]]:
         """Batches of at most 500; those in hand stay with this reader while it lives."""
@@ -98,6 +133,10 @@ class RedisWire:
         except (DecodeError, OverflowError) as error:
             await self._set_aside(key, data, f"not a nerv.api.event.v1.Event: {error}")
             return None
+
+    async def lag(self) -> int:
+        """The entries of the stream: what is done with is removed."""
+        return int(await self._command("XLEN", self.stream))
 
     def describe(self) -> Description:
         """The wire as data."""

@@ -158,6 +158,7 @@ LINES: Mapping[str, Callable[[Document], list[Text]]] = {
         _head(row["name"], f"to {row['topic'] or 'all topics'}, {row['way']}"),
         *_facts(of=row["types"], to=row["to"]),
     ],
+    "bridges": lambda row: [_head(row["name"], f"{row['from']} → {row['to']}"), *_facts(of=row["types"])],
     "reactions": _reaction,
     "deciders": _decider,
     "projections": _projection,

@@ -108,6 +108,12 @@ class Topics:
         found: dict[str, Any] = answer.json()
         return found
 
+    async def bridges(self) -> Sequence[dict[str, Any]]:
+        """The app's bridges: ends, lag, and what one replica carried."""
+        answer = await self._transport.request("broker", "GET", "/v1/bridges")
+        found: Sequence[dict[str, Any]] = answer.json()["bridges"]
+        return found
+
     async def consume(
         self, topic: str, start: str = "latest", wanted: Wanted = Wanted(), *, to: str | None = None
     ) -> AsyncIterator[Consumed]:

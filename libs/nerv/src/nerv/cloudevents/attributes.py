@@ -15,5 +15,6 @@ TEXT_FIELDS: Final = {
     "causationid": "causation_id",
     "dataschema": "dataschema",
     "partitionkey": "partition_key",
+    "via": "via",
 }
 REQUIRED: Final = ("id", "source", "type")

@@ -76,6 +76,7 @@ def _binary(
         dataschema=fields["dataschema"],
         content_type=check_id(content_type, "content-type"),
         partition_key=fields["partition_key"],
+        via=fields["via"],
     )
 
 

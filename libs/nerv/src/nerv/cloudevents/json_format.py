@@ -66,6 +66,7 @@ def from_mapping(document: Any, where: str = "event", *, require_time: bool = Fa
         dataschema=fields["dataschema"],
         content_type=check_id(content_type, f"{where}.datacontenttype"),
         partition_key=fields["partition_key"],
+        via=fields["via"],
         traceparent=_optional(document.get("traceparent"), f"{where}.traceparent"),
         tracestate=_optional(document.get("tracestate"), f"{where}.tracestate"),
     )

@@ -48,6 +48,8 @@ def to_headers(event: Event[bytes]) -> list[Header]:
         headers.append(("traceparent", event.traceparent.encode()))
     if event.tracestate is not None:
         headers.append(("tracestate", event.tracestate.encode()))
+    if event.via is not None:
+        headers.append(("ce_via", event.via.encode()))
     return headers
 
 
@@ -100,6 +102,7 @@ def _binary(found: dict[str, bytes], value: bytes, content_type: str, origin: st
         partition_key=_text(get("ce_partitionkey")),
         traceparent=_text(get("traceparent")),
         tracestate=_text(get("tracestate")),
+        via=_text(get("ce_via")),
     )
 
 

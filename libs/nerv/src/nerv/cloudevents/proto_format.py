@@ -37,6 +37,7 @@ def to_proto(event: Event[bytes]) -> event_pb2.Event:
         partition_key=event.partition_key or "",
         traceparent=event.traceparent or "",
         tracestate=event.tracestate or "",
+        via=event.via or "",
     )
     if event.recorded_time is not None:
         message.recorded_time_us = to_us(event.recorded_time)
@@ -61,4 +62,5 @@ def from_proto(message: event_pb2.Event) -> Event[bytes]:
         partition_key=message.partition_key or None,
         traceparent=message.traceparent or None,
         tracestate=message.tracestate or None,
+        via=message.via or None,
     )

@@ -15,7 +15,8 @@ class Event(Generic[T]):
     """One fact and its envelope. On the wire `data` is bytes; decoded it is the app's model.
 
     `time` is when it happened (valid time), `recorded_time` when history recorded it (system time), both UTC.
-    `sequence` is its version in `subject`'s stream, from 1, once it is in history.
+    `sequence` is its version in `subject`'s stream, from 1, once it is in history. `via` names the places that bridges have
+    taken it from, the first of them its origin (`nerv.bus.via`).
     """
 
     id: str
@@ -33,6 +34,7 @@ class Event(Generic[T]):
     partition_key: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    via: str | None = None
 
     @property
     def stream(self) -> str:
@@ -59,4 +61,5 @@ class Event(Generic[T]):
             self.partition_key,
             self.traceparent,
             self.tracestate,
+            self.via,
         )

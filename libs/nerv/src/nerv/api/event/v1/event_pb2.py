@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dnerv/api/event/v1/event.proto\x12\x11nerv.api.event.v1\"\xbf\x02\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x0f\n\x07time_us\x18\x04 \x01(\x12\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x1d\n\x10recorded_time_us\x18\x07 \x01(\x12H\x00\x88\x01\x01\x12\x10\n\x08sequence\x18\x08 \x01(\x04\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\n \x01(\t\x12\x12\n\ndataschema\x18\x0b \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x0c \x01(\t\x12\x15\n\rpartition_key\x18\r \x01(\t\x12\x13\n\x0btraceparent\x18\x0e \x01(\t\x12\x12\n\ntracestate\x18\x0f \x01(\tB\x13\n\x11_recorded_time_us\"<\n\x08Position\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"6\n\nEventBatch\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.nerv.api.event.v1.Eventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dnerv/api/event/v1/event.proto\x12\x11nerv.api.event.v1\"\xcc\x02\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x0f\n\x07time_us\x18\x04 \x01(\x12\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x1d\n\x10recorded_time_us\x18\x07 \x01(\x12H\x00\x88\x01\x01\x12\x10\n\x08sequence\x18\x08 \x01(\x04\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\n \x01(\t\x12\x12\n\ndataschema\x18\x0b \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x0c \x01(\t\x12\x15\n\rpartition_key\x18\r \x01(\t\x12\x13\n\x0btraceparent\x18\x0e \x01(\t\x12\x12\n\ntracestate\x18\x0f \x01(\t\x12\x0b\n\x03via\x18\x10 \x01(\tB\x13\n\x11_recorded_time_us\"<\n\x08Position\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"6\n\nEventBatch\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.nerv.api.event.v1.Eventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nerv.api.event.v1.event_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENT']._serialized_start=53
-  _globals['_EVENT']._serialized_end=372
-  _globals['_POSITION']._serialized_start=374
-  _globals['_POSITION']._serialized_end=434
-  _globals['_EVENTBATCH']._serialized_start=436
-  _globals['_EVENTBATCH']._serialized_end=490
+  _globals['_EVENT']._serialized_end=385
+  _globals['_POSITION']._serialized_start=387
+  _globals['_POSITION']._serialized_end=447
+  _globals['_EVENTBATCH']._serialized_start=449
+  _globals['_EVENTBATCH']._serialized_end=503
 # @@protoc_insertion_point(module_scope)

@@ -41,6 +41,7 @@ class Event(_message.Message):
     PARTITION_KEY_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     TRACESTATE_FIELD_NUMBER: _builtins.int
+    VIA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     source: _builtins.str
     type: _builtins.str
@@ -58,6 +59,8 @@ class Event(_message.Message):
     partition_key: _builtins.str
     traceparent: _builtins.str
     tracestate: _builtins.str
+    via: _builtins.str
+    """The places that bridges have taken it from, with > between."""
     def __init__(
         self,
         *,
@@ -76,10 +79,11 @@ class Event(_message.Message):
         partition_key: _builtins.str = ...,
         traceparent: _builtins.str = ...,
         tracestate: _builtins.str = ...,
+        via: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_recorded_time_us", b"_recorded_time_us", "recorded_time_us", b"recorded_time_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_recorded_time_us", b"_recorded_time_us", "causation_id", b"causation_id", "content_type", b"content_type", "correlation_id", b"correlation_id", "data", b"data", "dataschema", b"dataschema", "id", b"id", "partition_key", b"partition_key", "recorded_time_us", b"recorded_time_us", "sequence", b"sequence", "source", b"source", "subject", b"subject", "time_us", b"time_us", "traceparent", b"traceparent", "tracestate", b"tracestate", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_recorded_time_us", b"_recorded_time_us", "causation_id", b"causation_id", "content_type", b"content_type", "correlation_id", b"correlation_id", "data", b"data", "dataschema", b"dataschema", "id", b"id", "partition_key", b"partition_key", "recorded_time_us", b"recorded_time_us", "sequence", b"sequence", "source", b"source", "subject", b"subject", "time_us", b"time_us", "traceparent", b"traceparent", "tracestate", b"tracestate", "type", b"type", "via", b"via"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__recorded_time_us: _TypeAlias = _typing.Literal["recorded_time_us"]  # noqa: Y015
     _WhichOneofArgType__recorded_time_us: _TypeAlias = _typing.Literal["_recorded_time_us", b"_recorded_time_us"]  # noqa: Y015
