@@ -34,7 +34,7 @@ APIS = "schemas.Schemas streams.Streams syncs.Syncs topics.Topics views.Views wo
 # Inside a component, which describes it.
 INSIDE = """
     nerv.aspects.joinpoint.JoinPoint nerv.aspects.joinpoint.Woven
-    nerv.bus.lanes.Lane nerv.bus.lanes.LaneSet nerv.bus.routes.Routes
+    nerv.bus.crossing.Crossing nerv.bus.lanes.Lane nerv.bus.lanes.LaneSet nerv.bus.routes.Routes
     nerv.di.injecting.Injected nerv.di.injecting.Injection nerv.di.life.Life nerv.di.registry.Registry
     nerv.di.tasks.Starting nerv.di.wiring.Wiring
     nerv.client.positions.Positions nerv.history.snapshots.Replay

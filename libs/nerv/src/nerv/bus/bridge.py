@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from nerv.boundary import cross
 from nerv.bus.bus import EventBus
-from nerv.bus.carrying import FIRST_PAUSE, Carrier
+from nerv.bus.crossing import FIRST_PAUSE, Crossing
 from nerv.bus.model import Lanes, Selector, selects
 from nerv.bus.subscription import Subscription
 from nerv.bus.via import carried
@@ -71,7 +71,7 @@ class Bridge:
         self._encode, self._decode = encode, decode
         self._subscription: Subscription | None = None
         self._place = f"bus:{bus.describe().name}"
-        self._carrier = Carrier(name)
+        self._crossing = Crossing(name)
         self._present: set[str] = set()  # ids of the batch that came in and is being handled
         self._counters: Counter[str] = Counter()
 
@@ -82,13 +82,13 @@ class Bridge:
                 self._selector, self._out, name=self.name, weak=False, lanes=lanes
             )
         if self._inward:
-            self._carrier.start(self._wire, self._bring)
+            self._crossing.start(self._wire, self._bring)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._carrier.stop()
+        await self._crossing.stop()
         if self._subscription is not None:
             if self._subscription.lanes is not None:
                 await self._subscription.lanes.drain()
@@ -103,7 +103,7 @@ class Bridge:
     @property
     def error(self) -> str | None:
         """What it waits for, or why it has ended."""
-        return self._carrier.error
+        return self._crossing.error
 
     def describe(self) -> Description:
         """The bridge as data. It is down when what reads the wire has ended."""
@@ -113,7 +113,7 @@ class Bridge:
             inputs=(str(self._selector),) if self._selector is not None else (),
             outputs=(self._inside.name,) if self._inward and self._inside is not None else (),
             counters=dict(self._counters),
-            health=Health.DOWN if self._carrier.down else Health.DEGRADED if self.error else Health.OK,
+            health=Health.DOWN if self._crossing.down else Health.DEGRADED if self.error else Health.OK,
             parts=(self._wire.describe(),),
         )
 
@@ -141,7 +141,7 @@ class Bridge:
     async def _out(self, events: Sequence[Event[Any]]) -> None:
         leaving = [self._encode(left) for event in events if (left := self._leaving(event)) is not None]
         if leaving:
-            await self._carrier.put(self._wire, leaving, seconds=TRY_SECONDS)
+            await self._crossing.put(self._wire, leaving, seconds=TRY_SECONDS)
             self._counters["out"] += len(leaving)
 
     def _leaving(self, event: Event[Any]) -> Event[Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from nerv.bus.carrying import Carrier
+from nerv.bus.crossing import Crossing
 from nerv.bus.model import Selector, selects
 from nerv.bus.via import carried
 from nerv.errors import NervError, Retry
@@ -25,17 +25,17 @@ class Relay:
     def __init__(self, source: Wire, target: Wire, *, types: Selector | None = None, name: str = "relay") -> None:
         self.name = name
         self._source, self._target, self._types = source, target, types
-        self._carrier = Carrier(name)
+        self._crossing = Crossing(name)
         self._counters: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
-        self._carrier.start(self._source, self._bring)
+        self._crossing.start(self._source, self._bring)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._carrier.stop()
+        await self._crossing.stop()
 
     async def lag(self) -> int:
         """Events that wait on this side of the bridge. Raises Unavailable."""
@@ -44,7 +44,7 @@ class Relay:
     @property
     def error(self) -> str | None:
         """What it waits for, or why it has ended."""
-        return self._carrier.error
+        return self._crossing.error
 
     def describe(self) -> Description:
         """The bridge as data; its parts are the two wires."""
@@ -54,7 +54,7 @@ class Relay:
             inputs=(self._source.name,),
             outputs=(self._target.name,),
             counters=dict(self._counters),
-            health=Health.DOWN if self._carrier.down else Health.DEGRADED if self.error else Health.OK,
+            health=Health.DOWN if self._crossing.down else Health.DEGRADED if self.error else Health.OK,
             parts=(self._source.describe(), self._target.describe()),
         )
 
@@ -78,7 +78,7 @@ class Relay:
             return
         places = [arrived.place for arrived, _ in leaving if arrived.place is not None]
         events = [event for _, event in leaving]
-        await self._carrier.put(self._target, events, places if len(places) == len(events) else None)
+        await self._crossing.put(self._target, events, places if len(places) == len(events) else None)
         self._counters["carried"] += len(leaving)
 
     async def _one_by_one(self, leaving: Sequence[tuple[Arrived, Event[bytes]]]) -> None:
@@ -91,4 +91,4 @@ class Relay:
                     raise
                 self._counters["refused"] += 1
                 await self._source.refuse(arrived, str(error))
-                self._carrier.error = None
+                self._crossing.error = None

@@ -20,7 +20,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two tries
 Bring = Callable[[Sequence[Arrived]], Awaitable[None]]
 
 
-class Carrier:
+class Crossing:
     """One bridge's way with wires. `error` is what it is waiting for at this moment, or why it has ended."""
 
     def __init__(self, name: str) -> None:
