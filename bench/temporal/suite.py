@@ -69,15 +69,17 @@ class Suite:
                     Figure(f"temporal.appends_{in_flight}_in_flight_per_second", ours, theirs, goal),
                     Measured(f"temporal.appends_{in_flight}_in_flight_umadb", uma, "1/s"),
                 ]
-            load, their_load = interleave(
+            load, envelopes, their_load = interleave(
                 [
                     self.ours("nerv", "ours_read", "load", self.count(60_000, 5000)),
+                    self.ours("nerv, with envelopes", "ours_read", "envelopes", self.count(60_000, 5000)),
                     self.peer("eventsourcing", "es", str(port), "load", self.count(60_000, 5000), "1"),
                 ],
                 "load of 1,000 events",
                 self.console,
             )
             found.append(Figure("temporal.loaded_events_per_second", load, their_load, goal=5.0))
+            found.append(Measured("temporal.loaded_with_envelopes_per_second", envelopes, "1/s"))
         return [*found, *self._latency()]
 
     def _latency(self) -> Found:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registry of an app: what is declared is found, and what is wrong is refused at import."""
 
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import PrivateAttr
 
 import nerv
 from nerv.app import find_app
 from nerv.app.picture import components
+from nerv.cloudevents import to_proto
 from nerv.di import Inject
 from nerv.errors import Invalid, Misconfigured, SchemaMismatch
 from nerv.topics import name, of_mesh
@@ -73,6 +76,32 @@ def test_decoding_names_each_fault() -> None:
     assert made.decode(good).meta is good
     with pytest.raises(ValueError, match="made in code"):
         _ = Noted(key="a", n=1).meta
+
+
+class Marked(nerv.Event):
+    """An event with a private attribute of its own."""
+
+    key: str
+    _seen: int = PrivateAttr(default=3)
+
+
+def test_an_envelope_goes_with_its_event() -> None:
+    """From an event or its message the same envelope comes; copies and pickles have it, and private attributes stay."""
+    made = app()
+    made.event("note.marked.v1")(Marked)
+    noon = datetime(2013, 1, 15, 12, tzinfo=UTC)
+    recorded = Event("3", "s", "note.marked.v1", noon, b'{"key": "a"}').recorded("note-a", 7, noon)
+    for decoded in (made.decode(recorded), made.decode(to_proto(recorded))):
+        assert isinstance(decoded, Marked)
+        for same in (decoded, decoded.model_copy(), decoded.model_copy(deep=True), pickle.loads(pickle.dumps(decoded))):  # noqa: S301 - our own
+            assert same.meta == recorded
+            assert (same, same._seen) == (Marked(key="a"), 3)
+        assert decoded.meta is decoded.meta
+        assert decoded.model_dump() == {"key": "a"}
+    assert made.decode(recorded).came_as(recorded)
+    assert not Marked(key="a").came_as(recorded)
+    plain = made.decode(Event("4", "s", "note.taken.v1", noon, b'{"key": "a", "n": 1}'))
+    assert plain.model_copy(update={"n": 2}).meta is plain.meta
 
 
 def test_finding_an_app_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import nerv
+from nerv.cloudevents import to_proto
 from nerv.errors import Misconfigured, SchemaMismatch
 from nerv.history.store import TemporalStore
 from nerv.projections import Projection, StateProjector
@@ -59,6 +60,8 @@ def test_a_chain_is_followed_to_its_end() -> None:
         decoded = app.decode(event)
         assert decoded == Left(tail="N1", delay_seconds=seconds)
         assert (decoded.meta.id, decoded.meta.type, decoded.meta.time) == (event.id, "left.v3", NOON)
+        from_message = app.decode(to_proto(event))
+        assert (from_message, from_message.meta) == (decoded, decoded.meta)
     assert app.upcast(OLD[0]).dataschema is None
     assert app.upcast(OLD[2]) is OLD[2]
     assert (app.latest("left.v1"), app.latest("other.v1")) == ("left.v3", "other.v1")

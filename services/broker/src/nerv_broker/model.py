@@ -121,7 +121,7 @@ def listed(answer: Any) -> list[MeshEffect]:
 def event_of(app: App, asked: Asked, model: EventModel) -> Event[bytes]:
     """The event that an effect writes: the effect's id, the cause's time and trace, the cause as its cause."""
     cause = asked.cause
-    same = model._meta is cause  # the very event that came: its bytes are passed on as they are
+    same = model.came_as(cause)  # the very event that came: its bytes are passed on as they are
     return Event(
         id=asked.id,
         source=f"nerv:{app.name}/{asked.reaction}",

@@ -13,7 +13,6 @@ import structlog
 
 from nerv.api.event.v1 import event_pb2
 from nerv.app import App, ProjectionSpec
-from nerv.cloudevents import from_proto
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NervError, NotFound, SchemaMismatch
 from nerv.history.snapshots import DEFAULT, Replay
@@ -146,7 +145,7 @@ class _Fold:
         projection, version = self._projection, event.sequence
         if event.type in projection.types:
             try:
-                self.state = projection.function(self.state, projection.decode(from_proto(event)))
+                self.state = projection.function(self.state, projection.decode(event))
             except NervError:
                 raise
             except Exception as error:  # the app's code
