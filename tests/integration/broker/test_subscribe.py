@@ -3,6 +3,8 @@
 
 import asyncio
 import json
+import re
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -90,6 +92,55 @@ async def test_a_restart_of_the_broker_leaves_no_gap_and_no_double(
     await mesh.restart("broker")
     await client.topics.publish(topic, after)
     assert [c.event.id for c in await reading] == [e.id for e in [*before, *after]]
+
+
+async def test_followers_share_one_reading_and_a_slow_one_catches_up(
+    client: Client, mesh: LocalMesh, prefix: str
+) -> None:
+    """Nobody has a consumer of his own while all keep up. Who does not read while more comes than is kept for him reads the rest
+    later, without a gap and without a double.
+    """
+    topic, count = f"{prefix}.notice.v1", 200
+    path = f"/v1/topics/{topic}/events"
+    data = json.dumps({"account": "x" * 80_000, "amount": 1}).encode()
+    events = [Event(new_event_id(), "test", "account.noticed.v1", datetime(2013, 1, 15, tzinfo=UTC), data)] * count
+    events = [replace(event, id=new_event_id()) for event in events]
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.setblocking(False)
+    host, _, port = mesh.url("broker").removeprefix("http://").partition(":")
+    await asyncio.get_running_loop().sock_connect(small, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=small, limit=4096)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    await reader.readuntil(b"id: ")
+    async with aiohttp.ClientSession(mesh.url("broker"), read_bufsize=2**20) as session, asyncio.timeout(120):
+        followers = [await session.get(path) for _ in range(5)]
+        for follower in followers:
+            await follower.content.readuntil(b"\n\n")
+        reading = [asyncio.create_task(_ids(follower.content, count)) for follower in followers]
+        for start in range(0, count, 10):
+            await client.topics.publish(topic, events[start : start + 10])
+        wanted = sorted(event.id for event in events)
+        assert [sorted(found) for found in await asyncio.gather(*reading)] == [wanted] * 5
+        assert sorted(await _ids(reader, count)) == wanted
+        parts = (await client.components("broker"))["parts"]
+        [counters] = [part["counters"] for part in parts if part["kind"] == "Subscriptions"]
+        assert counters["open"] >= 6
+        assert counters["fell_behind"] >= 1
+        for follower in followers:
+            follower.close()
+        writer.close()
+
+
+async def _ids(content: asyncio.StreamReader | aiohttp.StreamReader, count: int) -> list[str]:
+    """The ids of so many events."""
+    found: list[str] = []
+    text = b""
+    while len(found) < count:
+        text += await content.read(65_536)
+        *whole, text = text.split(b"\n\n")
+        found += re.findall(r'"id":"([^"]+)"', b"".join(whole).decode())
+    return found
 
 
 async def test_wrong_starts_are_refused(client: Client, mesh: LocalMesh, prefix: str) -> None:

@@ -8,6 +8,7 @@ from dependency_injector import containers, providers
 from nerv.app import find_app
 from nerv.kafka import Producer
 from nerv.kafka.admin import Admin
+from nerv.kafka.survey import Survey
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv_broker.bridges import Bridges
@@ -28,13 +29,20 @@ class Wiring(containers.DeclarativeContainer):
     app = providers.Singleton(find_app, settings.provided.app)
     health = providers.Singleton(Health)
     admin = providers.Singleton(Admin, settings.provided.kafka, client_id)
+    survey = providers.Singleton(Survey, settings.provided.kafka, client_id)
     catalog = providers.Singleton(Catalog, admin, app, settings.provided.mesh)
     producer = providers.Singleton(
         Producer, settings.provided.kafka, client_id, in_flight=settings.provided.broker.in_flight
     )
     chains = providers.Singleton(Chains, app, settings.provided.broker.history)
     subscriptions = providers.Singleton(
-        Subscriptions, settings.provided.kafka, client_id, settings.provided.broker, health.provided.closing, chains
+        Subscriptions,
+        settings.provided.kafka,
+        client_id,
+        settings.provided.broker,
+        health.provided.closing,
+        chains,
+        survey,
     )
     client = providers.Singleton(client_of, settings)
     reactions = providers.Singleton(Reactions, settings, app, client)
@@ -64,6 +72,6 @@ def build(settings: BrokerSettings) -> Service:
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(schemas, wiring.producer(), wiring.client(), reactions, wiring.bridges()),
+        parts=(schemas, wiring.producer(), wiring.client(), wiring.subscriptions(), reactions, wiring.bridges()),
         crashed=reactions.crashed,
     )

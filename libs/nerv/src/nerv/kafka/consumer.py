@@ -79,9 +79,11 @@ class BatchConsumer:
         wait: float = WAIT_SECONDS,
         eager: bool = False,
         ends: bool = False,
+        fetched_kib: int = 65_536,
     ) -> None:
         """`ends` keeps `ended` up to date: how far each partition had been read when it had no more. `eager` hands over
-        what is there as soon as something is, where an answer is waited for; batches are smaller then.
+        what is there as soon as something is, where an answer is waited for; batches are smaller then. `fetched_kib` bounds what
+        waits in memory to be read.
         """
         self._consumer = Consumer(
             settings.consumer(client_id, group)
@@ -89,7 +91,7 @@ class BatchConsumer:
                 "auto.offset.reset": reset,
                 "partition.assignment.strategy": strategy,
                 "enable.partition.eof": ends,
-                "queued.max.messages.kbytes": 65_536,
+                "queued.max.messages.kbytes": fetched_kib,
             }
         )
         self.name = client_id

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far one subscription has come, what it sends of the records it reads, and as what. No I/O but to find its start."""
+"""How far one subscription has come, and what it sends of what is read. No I/O but to find its start."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
-from nerv.cloudevents import from_record, to_json_line
 from nerv.errors import Invalid
-from nerv.kafka import BatchConsumer, Received
-from nerv.kafka.deadletters import where
+from nerv.kafka import Received
+from nerv.kafka.survey import Survey
 from nerv.types import Event
 from nerv_broker.middleware import Chains
+from nerv_broker.subscriptions.lines import Line, body, line
+from nerv_broker.subscriptions.live import Round
 from nerv_broker.subscriptions.pacing import Pacer
 from nerv_broker.subscriptions.positions import Edge, Place, position
 
@@ -18,20 +19,29 @@ Offsets = dict[int, int]
 
 
 class Reading:
-    """How far one subscription has come. `offsets` are the next ones to read, `until` the first ones that are not wanted."""
+    """How far one subscription has come. `offsets` are the next ones to read, `until` the first ones that are not wanted.
+
+    `chooses` is None where everything is wanted, `pacer` where it is wanted as fast as can be.
+    """
 
     def __init__(
         self,
         topic: str,
         start: Offsets,
         until: Offsets | None,
-        chooses: Callable[[Event[bytes]], bool],
-        pacer: Pacer,
+        chooses: Callable[[Event[bytes]], bool] | None,
+        pacer: Pacer | None,
         chains: Chains,
     ) -> None:
         self.topic, self.offsets, self.until, self.pacer = topic, start, until, pacer
         self._chooses, self._chains = chooses, chains
         self._passed = False  # records that were passed over since the last event that was sent
+        self._level = False  # with the rounds that it follows: their ids are its own
+
+    @property
+    def follows(self) -> bool:
+        """Whether it goes on for ever at the speed of the topic, so that what is read for others will do."""
+        return self.until is None and self.pacer is None
 
     def begin(self) -> bytes:
         """The position to begin with, so that the reader can go on from here whatever happens; and the end of a range."""
@@ -44,45 +54,29 @@ class Reading:
         """That the range was read whole."""
         return f"id: {position(self.offsets)}\nevent: end\ndata: {{}}\n\n".encode()
 
-    def ended(self, read: Mapping[tuple[str, int], int]) -> bool:
-        """Whether the range is read whole; `read` says how far each partition had no more."""
-        if self.until is None:
-            return False
-        # A range may end with transaction markers, which no consumer sees.
-        return all(max(o, read.get((self.topic, p), 0)) >= self.until[p] for p, o in self.offsets.items())
+    def reached(self, read: Mapping[tuple[str, int], int]) -> None:
+        """Nothing more is before these offsets: what a partition ends with may be no records, which no consumer sees."""
+        for (_, partition), offset in read.items():
+            most = offset if self.until is None else min(offset, self.until[partition])
+            self.offsets[partition] = max(self.offsets[partition], most)
 
-    def take(self, record: Received) -> tuple[bool, Event[bytes] | None]:
-        """Whether to send a record, and its event. Moves on."""
+    def ended(self) -> bool:
+        """Whether the range is read whole."""
+        return self.until is not None and all(offset >= self.until[p] for p, offset in self.offsets.items())
+
+    def take(self, record: Received) -> Line | None:
+        """What to send of a record that was read for this subscription alone; None for nothing. Moves on."""
         partition, offset = record.partition(), record.offset()
         if self.until is not None and offset >= self.until[partition]:
-            return False, None
+            return None
         self.offsets[partition] = offset + 1
-        try:
-            event = from_record(
-                record.headers(), record.value(), origin=where(record), timestamp_ms=record.timestamp()[1]
-            )
-        except Invalid:
-            return True, None
-        # Before the choice: who may not see a field cannot find out what it holds by choosing, either.
-        [behind] = self._chains.delivered(self.topic, [event])
-        if behind.error is not None:
-            return True, None
-        if behind.event is not None and self._chooses(behind.event):
-            return True, behind.event
-        self._passed = True
-        return False, None
+        found = line(record, self.topic, self._chains)
+        return found if self._wants(found) else None
 
-    def piece(self, record: Received, event: Event[bytes] | None) -> bytes:
-        """One event with the position after it. What is none is passed on, too: the reader must see what it cannot read."""
+    def piece(self, found: Line) -> bytes:
+        """One event with the position after it."""
         self._passed = False
-        name = b"id: " + position(self.offsets, record.partition()).encode() + b"\n"
-        try:
-            if event is None:
-                raise Invalid(f"record {where(record)} is no CloudEvent, or was refused by a middleware")
-            return name + b"data: " + to_json_line(event) + b"\n\n"
-        except (Invalid, orjson.JSONEncodeError) as error:
-            document = orjson.dumps({"origin": where(record), "detail": str(error)})
-            return name + b"event: malformed\ndata: " + document + b"\n\n"
+        return b"id: " + position(self.offsets, found.partition).encode() + b"\n" + body(found)
 
     def passed(self) -> bytes | None:
         """The position, where records were passed over since the last event: from there the reader may go on."""
@@ -91,21 +85,71 @@ class Reading:
         self._passed = False
         return f"id: {position(self.offsets)}\n\n".encode()
 
+    def follow(self, rounds: Sequence[Round]) -> bytes:
+        """What to send of rounds that are read for all who follow. Moves on."""
+        return b"".join(map(self._all if self._chooses is None else self._chosen, rounds))
 
-async def resolve(consumer: BatchConsumer, topic: str, partitions: int, place: Place) -> Offsets:
+    def alone(self) -> None:
+        """It reads for itself from here on."""
+        self._level, self.offsets = False, dict(self.offsets)
+
+    def _all(self, one: Round) -> bytes:
+        if not self._level:
+            return self._rest(one)
+        self.offsets = one.after  # type: ignore[assignment]  # the round's own: alone() takes a copy before it is changed
+        return one.whole
+
+    def _chosen(self, one: Round) -> bytes:
+        if not self._level:
+            return self._rest(one)
+        self.offsets = one.after  # type: ignore[assignment]  # as above
+        parts = []
+        for found, written in one.lines:
+            if self._wants(found):
+                parts.append(written)
+                self._passed = False
+        if (rest := self.passed()) is not None:
+            parts.append(rest)
+        return b"".join(parts)
+
+    def _rest(self, one: Round) -> bytes:
+        """Of a round some lines of which were read before, or whose other partitions are behind: with ids of its own."""
+        parts = []
+        for found, _ in one.lines:
+            if found.offset >= self.offsets[found.partition]:
+                self.offsets[found.partition] = found.offset + 1
+                if self._wants(found):
+                    parts.append(self.piece(found))
+        if (rest := self.passed()) is not None:
+            parts.append(rest)
+        self._level = all(one.after[partition] >= offset for partition, offset in self.offsets.items())
+        return b"".join(parts)
+
+    def _wants(self, found: Line) -> bool:
+        if found.dropped or (found.event is not None and self._chooses is not None and not self._chooses(found.event)):
+            self._passed = True
+            return False
+        return True
+
+
+async def resolve(survey: Survey, topic: str, partitions: int, place: Place) -> Offsets:
     """The offset that a place means in each partition that is read. Raises Invalid or Unavailable."""
-    everything = [(topic, p) for p in range(partitions)]
+    everything = [(topic, partition) for partition in range(partitions)]
     if place.instant is not None:
-        found = await consumer.offsets_at(int(place.instant.timestamp() * 1000), everything)
-        return {partition: offset for (_, partition), offset in found.items()}
+        return _numbers(await survey.at(int(place.instant.timestamp() * 1000), everything))
     if place.offsets is None:
-        edge = 0 if place.edge is Edge.EARLIEST else 1
-        return {p: (await consumer.bounds((topic, p)))[edge] for p in range(partitions)}
+        return _numbers(await (survey.starts if place.edge is Edge.EARLIEST else survey.ends)(everything))
+    named = [(topic, partition) for partition in place.offsets]
+    lows, highs = _numbers(await survey.starts(named)), _numbers(await survey.ends(named))
     for partition, offset in place.offsets.items():
-        low, high = await consumer.bounds((topic, partition))
+        low, high = lows[partition], highs[partition]
         if not low <= offset <= high:
             raise Invalid(
                 f"{topic} has offsets {low} to {high} in partition {partition}, {offset} is outside; "
                 "start from earliest to read what is left"
             )
     return dict(place.offsets)
+
+
+def _numbers(found: Mapping[tuple[str, int], int]) -> Offsets:
+    return {partition: offset for (_, partition), offset in sorted(found.items())}

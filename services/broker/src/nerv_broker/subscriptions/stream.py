@@ -5,27 +5,35 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
 import orjson
 
 from nerv.errors import NervError, Overloaded
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv.kafka.survey import Survey
+from nerv.types import Description
 from nerv_broker.middleware import Chains
 from nerv_broker.settings import EdgeSettings
 from nerv_broker.subscriptions.asked import Asked
-from nerv_broker.subscriptions.choosing import chooser
-from nerv_broker.subscriptions.pacing import Pacer
+from nerv_broker.subscriptions.choosing import Wanted, chooser
+from nerv_broker.subscriptions.live import Live, Lives
+from nerv_broker.subscriptions.pacing import Pace, Pacer
 from nerv_broker.subscriptions.reading import Reading, resolve
 
 BATCH = 500  # events in one piece of the answer
+FETCHED_KIB = 8 * 1024  # of a topic that wait for one reader who reads alone
 HEARTBEAT = b": nothing new\n\n"
-LOOK_SECONDS = 0.1  # how often a bounded reading looks whether the rest of a partition holds no more events
+LOOK_SECONDS = 0.1  # how often a reading without news looks whether it is at its end, or has come up with the others
 
 Pieces = AsyncIterator[bytes]
 
 
 class Subscriptions:
-    """Open event streams, bounded in number. Each has a consumer of its own, in no group, and commits nothing."""
+    """Open event streams, bounded in number. Those that follow a topic share one reading of it; one that starts earlier, or has
+    fallen behind, has a consumer of its own, in no group, until it has come up. Nothing is committed. Use as `async with`.
+    """
 
     def __init__(
         self,
@@ -34,10 +42,27 @@ class Subscriptions:
         settings: EdgeSettings,
         closing: Callable[[], "asyncio.Event"],
         chains: Chains,
+        survey: Survey,
     ) -> None:
-        self._kafka, self._client_id, self._settings = kafka, client_id, settings
-        self._closing, self._chains = closing, chains
-        self._open = 0
+        self._kafka, self._name, self._settings = kafka, f"{client_id}-subscription", settings
+        self._closing, self._chains, self._survey = closing, chains, survey
+        self._lives = Lives(kafka, self._name, survey, chains, settings.heartbeat_seconds)
+        self._open = self._alone = self._behind = 0
+
+    async def __aenter__(self) -> Self:
+        self._watch = asyncio.create_task(self._close())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watch.cancel()
+        await self._lives.close()
+
+    def describe(self) -> Description:
+        """The subscriptions as data: how many are open, how many of them read for themselves, how often one fell behind."""
+        counters = {"open": self._open, "alone": self._alone, "fell_behind": self._behind}
+        return Description("Subscriptions", self._name, counters=counters)
 
     async def open(self, topic: str, partitions: int, asked: Asked) -> Pieces:
         """Server-sent events as they are asked for. Raises Overloaded, Invalid or Unavailable at once, not later."""
@@ -45,73 +70,133 @@ class Subscriptions:
             raise Overloaded(
                 f"{self._open} event streams are open, the most allowed (NERV_BROKER__SUBSCRIBERS)", retry_after=5.0
             )
-        chooses = chooser(asked.wanted)
-        name = f"{self._client_id}-subscription"
-        async with BatchConsumer(self._kafka, f"{name}-start", name) as consumer:
-            start = await resolve(consumer, topic, partitions, asked.start)
-            until = None if asked.until is None else await resolve(consumer, topic, partitions, asked.until)
+        chooses = chooser(asked.wanted) if asked.wanted != Wanted() else None
+        pacer = Pacer(asked.pace, time.monotonic()) if asked.pace != Pace() else None
+        if asked.until is None and pacer is None:
+            await self._lives.start(topic, partitions)  # before its end is asked for, so that there is no gap between
+        start = await resolve(self._survey, topic, partitions, asked.start)
+        until = None if asked.until is None else await resolve(self._survey, topic, partitions, asked.until)
         if until is not None:
             start = {p: offset for p, offset in start.items() if p in until}
-        reading = Reading(topic, start, until, chooses, Pacer(asked.pace, time.monotonic()), self._chains)
-        return self._send(reading)
+        return self._send(Reading(topic, start, until, chooses, pacer, self._chains), partitions)
 
-    async def _send(self, reading: Reading) -> Pieces:
+    async def _send(self, reading: Reading, partitions: int) -> Pieces:
         self._open += 1
-        name = f"{self._client_id}-subscription"
-        assign = {(reading.topic, partition): offset for partition, offset in reading.offsets.items()}
         try:
-            async with BatchConsumer(self._kafka, name, name, assign=assign, batch=BATCH, ends=True) as consumer:
-                yield reading.begin()
-                async for batch in self._batches(consumer, reading):
-                    if not batch:
-                        yield HEARTBEAT
-                    async for piece in self._paced(reading, batch):
-                        yield piece
-                if reading.ended(consumer.ended):
-                    yield reading.end()
+            yield reading.begin()
+            async for piece in self._following(reading, partitions) if reading.follows else self._ranging(reading):
+                yield piece
         except NervError as error:
             yield b"event: error\ndata: " + orjson.dumps(error.problem()) + b"\n\n"
         finally:
             self._open -= 1
 
+    async def _ranging(self, reading: Reading) -> Pieces:
+        async for piece in self._reading(reading, reading.ended):
+            yield piece
+        if reading.ended():
+            yield reading.end()
+
+    async def _following(self, reading: Reading, partitions: int) -> Pieces:
+        """With the others, or alone until it has come up with them, in turns."""
+
+        def level() -> bool:
+            live = self._lives.get(reading.topic)
+            return live is None or live.ring.entry(reading.offsets) is not None
+
+        # Who names some partitions alone never comes up with those who read all.
+        shares = len(reading.offsets) == partitions
+        while not self._closing().is_set():
+            live = await self._lives.start(reading.topic, partitions) if shares else None
+            number = None if live is None else live.ring.entry(reading.offsets)
+            if live is not None and number is not None:
+                async for piece in self._sharing(live, number, reading):
+                    yield piece
+            reading.alone()
+            if not (shares and level()):
+                self._behind += number is not None
+                async for piece in self._reading(reading, level if shares else lambda: False):
+                    yield piece
+
+    async def _sharing(self, live: Live, number: int, reading: Reading) -> Pieces:
+        """What is read for all, until that is too fast, or ends."""
+        while (rounds := await live.rounds(number)) is not None and not self._closing().is_set():
+            number += len(rounds)
+            if piece := reading.follow(rounds) if rounds else HEARTBEAT:
+                yield piece
+            if not rounds and live.over:
+                return
+
+    async def _reading(self, reading: Reading, done: Callable[[], bool]) -> Pieces:
+        """What a consumer of its own reads, until it is done. Raises Overloaded where there are too many of them."""
+        if self._alone >= self._settings.readings:
+            raise Overloaded(
+                f"{self._alone} event streams read for themselves, the most allowed (NERV_BROKER__READINGS); "
+                "go on from the last id",
+                retry_after=5.0,
+            )
+        self._alone += 1
+        assign = {(reading.topic, partition): offset for partition, offset in reading.offsets.items()}
+        try:
+            async with BatchConsumer(
+                self._kafka, self._name, self._name, assign=assign, batch=BATCH, ends=True, fetched_kib=FETCHED_KIB
+            ) as consumer:
+                async for batch in self._batches(consumer, reading, done):
+                    if not batch:
+                        yield HEARTBEAT
+                    async for piece in self._paced(reading, batch):
+                        yield piece
+        finally:
+            self._alone -= 1
+
     async def _paced(self, reading: Reading, batch: Sequence[Received]) -> Pieces:
         """The pieces of a batch: one, or as many as its pace makes of it."""
         parts: list[bytes] = []
         for record in batch:
-            wanted, event = reading.take(record)
-            if not wanted:
+            found = reading.take(record)
+            if found is None:
                 continue
-            wait = reading.pacer.wait(event.time, time.monotonic()) if event is not None else 0.0
-            if wait and parts:
-                yield b"".join(parts)
-                parts = []
-            while wait > 0:
-                beat = min(wait, self._settings.heartbeat_seconds)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing().wait(), beat)
+            if reading.pacer is not None and found.event is not None:
+                wait = reading.pacer.wait(found.event.time, time.monotonic())
+                if wait and parts:
+                    yield b"".join(parts)
+                    parts = []
+                async for beat in self._waited(wait):
+                    yield beat
                 if self._closing().is_set():
                     return
-                wait -= beat
-                if wait > 0:
-                    yield HEARTBEAT
-            parts.append(reading.piece(record, event))
+            parts.append(reading.piece(found))
         if (rest := reading.passed()) is not None:
             parts.append(rest)
         if parts:
             yield b"".join(parts)
 
-    async def _batches(self, consumer: BatchConsumer, reading: Reading) -> AsyncIterator[list[Received]]:
-        """Batches as they come, an empty one when a heartbeat is due; ends with the range, or when the service closes."""
+    async def _waited(self, wait: float) -> Pieces:
+        """The heartbeats of a wait, which ends when the service closes."""
+        while wait > 0 and not self._closing().is_set():
+            beat = min(wait, self._settings.heartbeat_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing().wait(), beat)
+            wait -= beat
+            if wait > 0:
+                yield HEARTBEAT
+
+    async def _batches(
+        self, consumer: BatchConsumer, reading: Reading, done: Callable[[], bool]
+    ) -> AsyncIterator[list[Received]]:
+        """Batches as they come, an empty one when a heartbeat is due; ends when it is done, or when the service closes."""
         batches = consumer.batches()
         closing = asyncio.ensure_future(self._closing().wait())
         coming: asyncio.Future[list[Received]] | None = None
         beat = time.monotonic() + self._settings.heartbeat_seconds
         try:
-            while not closing.done() and not reading.ended(consumer.ended):
+            while not closing.done():
+                reading.reached(consumer.ended)
+                if done():
+                    return
                 coming = coming or asyncio.ensure_future(anext(batches))
                 waited: set[asyncio.Future[object]] = {coming, closing}  # type: ignore[arg-type]  # futures of any result
-                timeout = LOOK_SECONDS if reading.until is not None else max(beat - time.monotonic(), 0.0)
-                await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waited, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if closing.done():
                     return
                 if coming.done():
@@ -129,3 +214,8 @@ class Subscriptions:
                 with suppress(asyncio.CancelledError, NervError):
                     await coming
             await batches.aclose()  # type: ignore[attr-defined]  # an async generator
+
+    async def _close(self) -> None:
+        """When the service closes, those who share a reading are let go."""
+        await self._closing().wait()
+        await self._lives.close()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Kafka says of topics and groups now, asked from the loop: a request for all of it, and no thread of ours."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
+
+from nerv.errors import Unavailable
+from nerv.kafka.faults import request_error
+from nerv.kafka.settings import KafkaSettings
+from nerv.types import Description
+
+REQUEST_SECONDS = 10.0
+ASK_AGAIN_SECONDS = 0.1
+
+Partition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a partition is: the broker that leads it, those that have it, those that are in step. Numbers of brokers."""
+
+    partition: int
+    leader: int | None
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+
+
+class Survey:
+    """Questions to Kafka that change nothing. All raise Unavailable, or what Kafka refused."""
+
+    def __init__(self, settings: KafkaSettings, client_id: str) -> None:
+        self.name = client_id
+        self._client = AdminClient(settings.client(client_id))
+        self._asked = 0
+
+    async def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The first offset that there still is."""
+        return await self._offsets(partitions, OffsetSpec.earliest())
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The offset after the last record that is committed."""
+        return await self._offsets(partitions, OffsetSpec.latest())
+
+    async def at(self, instant_ms: int, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The first offset at or after an instant (milliseconds, of the record's time stamp); the end where there is none."""
+        asked = list(partitions)
+        found = await self._offsets(asked, OffsetSpec.for_timestamp(instant_ms))
+        beyond = [partition for partition, offset in found.items() if offset < 0]
+        return found | (await self.ends(beyond) if beyond else {})
+
+    async def layout(self, topic: str) -> list[Layout]:
+        """Where the partitions of a topic are."""
+        futures = self._client.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
+        found: Any = await self._answer(futures[topic])
+        return [
+            Layout(p.id, p.leader.id if p.leader else None, _ids(p.replicas), _ids(p.isr)) for p in found.partitions
+        ]
+
+    async def config(self, topic: str) -> dict[str, str]:
+        """What is configured of a topic otherwise than by default."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        [future] = self._client.describe_configs([resource], request_timeout=REQUEST_SECONDS).values()
+        found: Any = await self._answer(future)
+        return {name: entry.value for name, entry in found.items() if not entry.is_default and not entry.is_sensitive}
+
+    async def groups(self) -> list[str]:
+        """The names of all consumer groups."""
+        found: Any = await self._answer(self._client.list_consumer_groups(request_timeout=REQUEST_SECONDS))
+        return sorted(group.group_id for group in found.valid)
+
+    async def committed(self, group: str) -> dict[Partition, int]:
+        """The next offsets of a group, of all topics."""
+        asked = [ConsumerGroupTopicPartitions(group)]
+        futures = self._client.list_consumer_group_offsets(asked, request_timeout=REQUEST_SECONDS)
+        found: Any = await self._answer(futures[group])
+        return {(tp.topic, tp.partition): tp.offset for tp in found.topic_partitions if tp.offset >= 0}
+
+    def describe(self) -> Description:
+        """The survey as data: how many requests it made."""
+        return Description("Survey", self.name, counters={"requests": self._asked})
+
+    async def _offsets(self, partitions: Iterable[Partition], spec: OffsetSpec) -> dict[Partition, int]:
+        asked: Mapping[TopicPartition, OffsetSpec] = {TopicPartition(*partition): spec for partition in partitions}
+        if not asked:
+            return {}
+
+        async def once() -> dict[Partition, int]:
+            futures = self._client.list_offsets(
+                dict(asked), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_SECONDS
+            )
+            found: list[Any] = await asyncio.gather(*map(self._answer, futures.values()))
+            return {(tp.topic, tp.partition): one.offset for tp, one in zip(futures, found, strict=True)}
+
+        # Asked again for some seconds: the leader of a new topic may not know yet that it is.
+        return await _until_answered(once)
+
+    async def _answer(self, future: "Future[Any]") -> Any:
+        self._asked += 1
+        try:
+            return await asyncio.wrap_future(future)
+        except KafkaException as error:
+            raise request_error(error) from error
+
+
+async def _until_answered(ask: Callable[[], Awaitable[dict[Partition, int]]]) -> dict[Partition, int]:
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
+def _ids(nodes: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(node.id for node in nodes)
