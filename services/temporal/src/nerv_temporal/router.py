@@ -80,12 +80,11 @@ class Router:
 
     async def append(self, requests: Sequence[AppendRequest], headers: Mapping[str, str]) -> list[AppendOutcome]:
         """Outcomes in order; partitions are asked side by side, requests of one stream stay in order."""
+        if len(requests) == 1:
+            return await self._append_to(self.partition(requests[0].stream), requests, headers)
         groups: dict[int, list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
             groups[self.partition(request.stream)].append(index)
-        if len(groups) == 1:
-            [partition] = groups
-            return await self._append_to(partition, requests, headers)
         answers = await asyncio.gather(
             *(self._append_to(p, [requests[i] for i in indexes], headers) for p, indexes in groups.items())
         )

@@ -63,7 +63,8 @@ class PartitionOwner:
         self._me = Me(settings.instance, settings.http.url)
         self._tail = tail
         self._clock = clock
-        self._queue = Queue(settings.temporal.waiting)
+        self._queue = Queue(settings.temporal.waiting, settings.temporal.answer_seconds)
+        self._future = asyncio.get_running_loop().create_future
         self._leaving = asyncio.Event()
         self._task = asyncio.create_task(self._own(), name=f"owner-{partition}")
 
@@ -76,12 +77,12 @@ class PartitionOwner:
     async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
         """Append in the next tick. Answers in order, once each is committed, refused, or unknown."""
         return await self._ask(
-            [Waiting(_future(), request, size=sum(len(e.data) for e in request.events)) for request in requests]
+            [Waiting(self._future(), request, 0, sum([len(e.data) for e in request.events])) for request in requests]
         )
 
     async def barrier(self) -> None:
         """Return once this replica has proven that it owned the partition after the call. Raises a NervError."""
-        await self._prove(Waiting(_future()))
+        await self._prove(Waiting(self._future()))
 
     async def close_at(self, instant_us: int) -> int:
         """Close recorded time at an instant (microseconds), durably: no later event is recorded at or before it.
@@ -89,7 +90,7 @@ class PartitionOwner:
         Answers the offset up to which the partition is then read. Raises a NervError.
         """
         closed = self._tail.index.partition(self.partition).recorded_us >= instant_us
-        return await self._prove(Waiting(_future(), closing_us=0 if closed else instant_us))
+        return await self._prove(Waiting(self._future(), closing_us=0 if closed else instant_us))
 
     async def _prove(self, item: Waiting) -> int:
         [outcome] = await self._ask([item])
@@ -102,7 +103,7 @@ class PartitionOwner:
             raise Unavailable("this replica lets the partition go; nothing was written", retry_after=0.2)
         for item in items:
             self._queue.put(item)
-        return await verdicts(items, self._settings.temporal.answer_seconds)
+        return await verdicts(items)
 
     async def _own(self) -> None:
         pause = FIRST_PAUSE
@@ -206,7 +207,3 @@ class PartitionOwner:
             elif isinstance(record, Event):
                 made.append(event_record(topic, partition, record))
         return made or [barrier_record(self._settings.barriers, partition, now)]
-
-
-def _future() -> "asyncio.Future[AppendOutcome]":
-    return asyncio.get_running_loop().create_future()

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that wait for a tick of their partition, bounded."""
+"""Requests that wait for a tick of their partition, bounded in number and in time."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nerv.errors import NervError, Overloaded, Unavailable, UnknownOutcome
 from nerv.kafka import Outgoing
 from nerv.protocols import AppendOutcome, AppendRequest
+
+LATE = 0.25  # s that an answer "time is up" may be late: so often, at most, the queue is looked through for such
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,11 @@ class Waiting:
     future: "asyncio.Future[AppendOutcome]"
     append: AppendRequest | None = None
     closing_us: int = 0
+    size: int = 0
+    command: Command | None = None
     tried: bool = False
     abandoned: bool = False
-    size: int = field(default=0)
-    command: Command | None = None
+    deadline: float = math.inf  # of the loop's clock; one that came over Kafka has none
 
     def resolve(self, outcome: AppendOutcome) -> None:
         """Answer, unless the asker has gone."""
@@ -49,11 +53,19 @@ class Waiting:
 
 
 class Queue:
-    """First in, first out, with a bound; what a failed tick gives back goes to the front."""
+    """First in, first out, with a bound; what a failed tick gives back goes to the front.
 
-    def __init__(self, limit: int) -> None:
+    Who waits is told the truth when time is up, also of what a tick has in hand: whether it may still happen.
+    """
+
+    def __init__(self, limit: int, seconds: float) -> None:
         self._limit = limit
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
         self._waiting: deque[Waiting] = deque()
+        self._in_hand: list[Waiting] = []
+        # One timer for all that wait: one each costs as much as all else that is done in the loop to let them wait.
+        self._timer: asyncio.TimerHandle | None = None
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -64,6 +76,9 @@ class Queue:
         if len(self._waiting) >= self._limit:
             item.resolve(Overloaded(f"{self._limit} requests wait for this partition", retry_after=1.0))
             return
+        item.deadline = self._loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(item.deadline, self._time_is_up)
         self._waiting.append(item)
         self._arrived.set()
 
@@ -75,6 +90,7 @@ class Queue:
     def put_back(self, items: Sequence[Waiting]) -> None:
         """Return what a tick could not finish, in order, before all others; commands stay in Kafka, and are read again."""
         self._waiting.extendleft(item for item in reversed(items) if item.command is None)
+        self._in_hand = []
         if items:
             self._arrived.set()
 
@@ -102,6 +118,7 @@ class Queue:
             taken.append(item)
             events -= len(item.append.events) if item.append is not None else 0
             size -= item.size
+        self._in_hand = taken
         return taken
 
     def refuse_all(self, why: str) -> None:
@@ -110,6 +127,16 @@ class Queue:
             item = self._waiting.popleft()
             item.resolve(_not_here(item, why))
 
+    def _time_is_up(self) -> None:
+        now, self._timer = self._loop.time(), None
+        left = [item for item in (*self._in_hand, *self._waiting) if not item.future.done()]
+        for item in left:
+            if item.deadline <= now:
+                item.resolve(_too_late(item, self._seconds))
+        later = min((item.deadline for item in left if now < item.deadline), default=math.inf)
+        if later < math.inf:
+            self._timer = self._loop.call_at(max(later, now + LATE), self._time_is_up)
+
 
 def _not_here(item: Waiting, why: str) -> NervError:
     if item.tried:
@@ -117,10 +144,8 @@ def _not_here(item: Waiting, why: str) -> NervError:
     return Unavailable(f"{why}; nothing was written, send it again", retry_after=0.2)
 
 
-async def verdicts(items: Sequence[Waiting], seconds: float) -> list[AppendOutcome]:
-    """Wait for the outcomes; when time is up, say truthfully of each whether it may still happen."""
-    # One timer for all: `asyncio.wait` costs more than all else that an append does in the loop.
-    timer = asyncio.get_running_loop().call_later(seconds, _time_is_up, items, seconds)
+async def verdicts(items: Sequence[Waiting]) -> list[AppendOutcome]:
+    """Wait for the outcomes."""
     try:
         return [await item.future for item in items]
     except asyncio.CancelledError:
@@ -128,14 +153,6 @@ async def verdicts(items: Sequence[Waiting], seconds: float) -> list[AppendOutco
         for item in items:
             item.abandoned = True
         raise
-    finally:
-        timer.cancel()
-
-
-def _time_is_up(items: Sequence[Waiting], seconds: float) -> None:
-    for item in items:
-        if not item.future.done():
-            item.resolve(_too_late(item, seconds))
 
 
 def _too_late(item: Waiting, seconds: float) -> NervError:
