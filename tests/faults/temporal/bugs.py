@@ -11,7 +11,6 @@ from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS
 from nerv_temporal.index import Index
 from nerv_temporal.owner.tick import Tick
 from nerv_temporal.owner.waiting import Waiting
-from nerv_temporal.records import Record
 from tests.faults.temporal.duel import DuelOwner, DuelWriter
 
 WINDOW = 3  # events whose ids a forgetful index knows
@@ -64,8 +63,8 @@ class FenceOnBAlone(OneProducerAnew):
 class EmptyTransactionAsBarrier(DuelOwner):
     """Proves that it is the owner by a transaction without a record, which a fenced producer commits as well."""
 
-    def _outgoing(self, records: list[Record]) -> list[Outgoing]:
-        return super()._outgoing(records) if records else []
+    def _outgoing(self, tick: Tick) -> list[Outgoing]:
+        return super()._outgoing(tick) if tick.written() else []
 
 
 class RefusesBeforeCommit(DuelOwner):
@@ -99,8 +98,8 @@ class IndexAheadOfLog(DuelOwner):
 
     async def _commit(self, writer: FencedWriter, tick: Tick) -> int:
         covered = self._tail.index.partition(self.partition).next_offset
-        if records := tick.records:
-            self._tail.advance(self.partition, covered, records, covered + len(records))
+        if written := tick.written():
+            self._tail.advance(self.partition, covered, written, covered + len(written))
         return await super()._commit(writer, tick)
 
 

@@ -11,13 +11,15 @@ import orjson
 import pytest
 
 from nerv.errors import Overloaded
+from nerv.history import content_digest
 from nerv.kafka import KafkaSettings
 from nerv.protocols import ReadQuery
 from nerv.types import Event
 from nerv_temporal.api.formats import Format
 from nerv_temporal.api.query import Asked, Consistency, Freshness
 from nerv_temporal.feeds import Feeds
-from nerv_temporal.index import Index
+from nerv_temporal.index import Index, row_of
+from nerv_temporal.model import Stored
 from nerv_temporal.reads import LogReader, StreamReader
 from nerv_temporal.settings import ReadSettings
 from nerv_temporal.tail import Tail
@@ -38,12 +40,13 @@ def tail(tmp_path: Path) -> Iterator[Tail]:
 def add(tail: Tail, count: int) -> None:
     """So many more events of the stream, as its owner applies them."""
     first = tail.index.partition(0).next_offset
-    events = []
+    rows = []
     for offset in range(first, first + count):
         event: Event[bytes] = Event(f"e-{offset}", "test", "thing.noted.v1", NOON, b"{}")
         recorded = NOON + timedelta(seconds=offset)
-        events.append(replace(event, subject="thing-1", sequence=offset + 1, recorded_time=recorded))
-    tail.advance(0, first, events, first + count)
+        event = replace(event, subject="thing-1", sequence=offset + 1, recorded_time=recorded)
+        rows.append(row_of(Stored(event, content_digest(event))))
+    tail.advance(0, first, rows, first + count)
 
 
 def feeds(tail: Tail, closing: asyncio.Event, *, heartbeat: float = 60.0, subscribers: int = 10) -> Feeds:

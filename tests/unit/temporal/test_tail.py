@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from nerv.cloudevents.proto_format import to_us
+from nerv.history import content_digest
 from nerv.kafka import KafkaSettings, Outgoing
 from nerv.types import Event
-from nerv_temporal.index import Index
+from nerv_temporal.index import Index, row_of
+from nerv_temporal.model import Stored
 from nerv_temporal.records import Answered, Closing, Fence, closing_record, event_record, fence_record
 from nerv_temporal.tail import Tail
 
@@ -101,6 +103,7 @@ def test_a_tick_of_our_own_is_whole(tail: Tail, consumed_first: bool) -> None:
     events = [event(n, LATER) for n in (1, 2)]
     if consumed_first:
         tail._take_chunk(0, [Taken(event_record("history", 0, e), n) for n, e in enumerate(events, 1)])
-    tail.advance(0, 0, [Closing(to_us(NOON)), *events, Answered(7)], 4)
+    rows = [row_of(Stored(e, content_digest(e))) for e in events]
+    tail.advance(0, -1, [Closing(to_us(NOON)), Answered(7), *rows], 3)
     assert tail.complete_until(0) == to_us(LATER)
     assert tail.index.version("thing-1") == 2

@@ -45,6 +45,7 @@ class Answered:
 
 Internal = Fence | Closing | Answered
 Record = Event[bytes] | Internal
+Written = Row | Internal  # a record as the index takes it
 
 
 def event_record(topic: str, partition: int, event: Event[bytes]) -> Outgoing:
@@ -82,7 +83,7 @@ def _internal(topic: str, partition: int, record_id: str, kind: str, value: byte
     return Outgoing(topic, value, None, to_headers(event), partition)
 
 
-def read(record: Received) -> Row | Internal:
+def read(record: Received) -> Written:
     """As `parse`, with an event as the index keeps it: made of the record itself, as owners write it."""
     row = read_row(record.headers(), record.value())
     if row is not None:

@@ -11,15 +11,11 @@ from typing import Self
 
 import structlog
 
-from nerv.cloudevents.proto_format import to_us
 from nerv.errors import Unavailable
-from nerv.history import content_digest
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
 from nerv.kafka.consumer import BATCH
-from nerv.types import Event
-from nerv_temporal.index import Index, PartitionState, Row, row_of
-from nerv_temporal.model import Stored
-from nerv_temporal.records import Answered, Fence, Internal, Record, read
+from nerv_temporal.index import Index, PartitionState, Row
+from nerv_temporal.records import Answered, Fence, Written, read
 
 log = structlog.get_logger(__name__)
 
@@ -115,22 +111,20 @@ class Tail:
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), left)
 
-    def advance(self, partition: int, first_offset: int, records: Sequence[Record], next_offset: int) -> None:
-        """Apply the records of a whole transaction, from `first_offset` on; what is covered is passed over."""
+    def advance(self, partition: int, first_offset: int, records: Sequence[Written], next_offset: int) -> None:
+        """Apply the records of a whole transaction, events last, from `first_offset` on; what is covered is passed over."""
         covered = self.index.partition(partition)
         if next_offset > covered.next_offset:
-            numbered = [(first_offset + i, _row(record)) for i, record in enumerate(records)]
-            self._apply(partition, covered, numbered, next_offset)
-        for record in records:
-            if isinstance(record, Event) and record.recorded_time is not None:
-                self._close(partition, to_us(record.recorded_time))
-                break  # the events of a transaction share their instant
+            self._apply(partition, covered, list(enumerate(records, first_offset)), next_offset)
+        # The events of a transaction come last, and share their instant.
+        if records and isinstance(records[-1], Row):
+            self._close(partition, records[-1].recorded_us)
 
     def _close(self, partition: int, instant_us: int) -> None:
         self._closed[partition] = max(self._closed[partition], instant_us)
 
     def _apply(
-        self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Row | Internal]], next_offset: int
+        self, partition: int, covered: PartitionState, numbered: Sequence[tuple[int, Written]], next_offset: int
     ) -> None:
         rows: list[tuple[int, Row]] = []
         recorded, address, next_command = covered.recorded_us, covered.address, covered.next_command
@@ -209,7 +203,3 @@ class Tail:
             return
         numbered = [(r.offset(), read(r)) for r in records if r.offset() >= covered.next_offset]
         self._apply(partition, covered, numbered, last + 1)
-
-
-def _row(record: Record) -> Row | Internal:
-    return row_of(Stored(record, content_digest(record))) if isinstance(record, Event) else record

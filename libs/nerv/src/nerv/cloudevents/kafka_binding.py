@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from nerv.cloudevents.json_format import from_structured
 from nerv.errors import Invalid
@@ -33,7 +34,7 @@ def to_headers(event: Event[bytes]) -> list[Header]:
     if event.subject is not None:
         headers.append(("ce_subject", event.subject.encode()))
     if event.recorded_time is not None:
-        headers.append(("ce_recordedtime", format_instant(event.recorded_time).encode()))
+        headers.append(("ce_recordedtime", _recorded(event.recorded_time)))
     if event.sequence is not None:
         headers.append(("ce_sequence", b"%d" % event.sequence))
     if event.correlation_id is not None:
@@ -51,6 +52,11 @@ def to_headers(event: Event[bytes]) -> list[Header]:
     if event.via is not None:
         headers.append(("ce_via", event.via.encode()))
     return headers
+
+
+@lru_cache(16)
+def _recorded(instant: datetime) -> bytes:
+    return format_instant(instant).encode()  # the events of a transaction share theirs
 
 
 def from_record(

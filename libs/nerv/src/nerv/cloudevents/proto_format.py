@@ -29,18 +29,28 @@ def to_proto(event: Event[bytes]) -> event_pb2.Event:
         time_us=to_us(event.time),
         data=event.data,
         content_type=event.content_type,
-        subject=event.subject or "",
-        sequence=event.sequence or 0,
-        correlation_id=event.correlation_id or "",
-        causation_id=event.causation_id or "",
-        dataschema=event.dataschema or "",
-        partition_key=event.partition_key or "",
-        traceparent=event.traceparent or "",
-        tracestate=event.tracestate or "",
-        via=event.via or "",
     )
+    # One by one, for most are None, and to pass a default takes as long as to pass a value.
+    if event.subject is not None:
+        message.subject = event.subject
     if event.recorded_time is not None:
         message.recorded_time_us = to_us(event.recorded_time)
+    if event.sequence is not None:
+        message.sequence = event.sequence
+    if event.correlation_id is not None:
+        message.correlation_id = event.correlation_id
+    if event.causation_id is not None:
+        message.causation_id = event.causation_id
+    if event.dataschema is not None:
+        message.dataschema = event.dataschema
+    if event.partition_key is not None:
+        message.partition_key = event.partition_key
+    if event.traceparent is not None:
+        message.traceparent = event.traceparent
+    if event.tracestate is not None:
+        message.tracestate = event.tracestate
+    if event.via is not None:
+        message.via = event.via
     return message
 
 

@@ -82,11 +82,12 @@ def judge(request: AppendRequest, view: StreamView) -> Verdict:
     All ids known, with the same content and one after the other: Duplicate. Any id known otherwise, or twice in the
     request: IdConflict. Deleted or tombstoned: Gone. Wrong version: VersionConflict.
     """
-    digests = tuple(content_digest(event) for event in request.events)
-    found = [view.known(request.stream, event.id) for event in request.events]
+    events = request.events
+    digests = tuple([content_digest(event) for event in events])
+    found = [view.known(request.stream, event.id) for event in events]
     if any(found):
         return _repeated(request, found, digests)
-    if len({event.id for event in request.events}) < len(request.events):
+    if len(events) > 1 and len({event.id for event in events}) < len(events):
         return IdConflict(f"the request names an event id twice; each event of {request.stream} needs its own")
     version = view.version(request.stream)
     refused = refusal(request, view.mark(request.stream), version) or _expectation(request, version)

@@ -16,22 +16,11 @@ from nerv.kafka import CommitFailed, FencedWriter, Outgoing
 from nerv.protocols import AppendOutcome, AppendRequest, Clock
 from nerv.telemetry import Carrier, contexts_of, span
 from nerv.telemetry import names as n
-from nerv.types import Event
 from nerv_temporal.model import recorded_instant
 from nerv_temporal.owner.commands import Commands
 from nerv_temporal.owner.tick import Tick
 from nerv_temporal.owner.waiting import Queue, Waiting, verdicts
-from nerv_temporal.records import (
-    Answered,
-    Closing,
-    Fence,
-    Record,
-    answered_record,
-    barrier_record,
-    closing_record,
-    event_record,
-    fence_record,
-)
+from nerv_temporal.records import Fence, fence_record
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.tail import Tail
 
@@ -169,7 +158,7 @@ class PartitionOwner:
 
     async def _tick(self, writer: FencedWriter, taken: list[Waiting]) -> None:
         covered = self._tail.index.partition(self.partition)
-        closing_us = max(item.closing_us for item in taken)
+        closing_us = max([item.closing_us for item in taken])
         recorded = recorded_instant(to_us(self._clock.now()), covered.recorded_us, closing_us)
         tick = Tick(self.partition, taken, self._tail.index, recorded)
         for item in taken:
@@ -179,14 +168,14 @@ class PartitionOwner:
         except CommitFailed:
             self._queue.put_back(taken)  # the log will tell, after the take-over; the ids make a second try harmless
             raise
-        if records := tick.records:
-            self._tail.advance(self.partition, last - len(records) + 1, records, last + 1)
+        if written := tick.written():
+            self._tail.advance(self.partition, last - len(written) + 1, written, last + 1)
         for item, outcome in zip(taken, tick.outcomes(last), strict=True):
             item.resolve(outcome)
 
     async def _commit(self, writer: FencedWriter, tick: Tick) -> int:
-        records = tick.records
-        contexts = contexts_of(Carrier(r.traceparent, r.tracestate) for r in records if isinstance(r, Event))
+        records = self._outgoing(tick)
+        contexts = contexts_of(Carrier(event.traceparent, event.tracestate) for event in tick.events)
         replies = (lambda last: list(tick.replies(self._settings, last))) if tick.has_commands else None
         with span(
             f"commit {self._settings.history}",
@@ -194,16 +183,7 @@ class PartitionOwner:
             parent=contexts[0][0] if contexts else Carrier(),
             attributes={n.SYSTEM: n.KAFKA, n.PARTITION: str(self.partition), n.BATCH_COUNT: len(records)},
         ):
-            return await writer.commit(self._outgoing(records), reply=replies)
+            return await writer.commit(records, reply=replies)
 
-    def _outgoing(self, records: list[Record]) -> list[Outgoing]:
-        topic, partition, now = self._settings.history, self.partition, self._clock.now()
-        made = []
-        for record in records:
-            if isinstance(record, Closing):
-                made.append(closing_record(topic, partition, record.known_at_us, now))
-            elif isinstance(record, Answered):
-                made.append(answered_record(topic, partition, record.next_command, now))
-            elif isinstance(record, Event):
-                made.append(event_record(topic, partition, record))
-        return made or [barrier_record(self._settings.barriers, partition, now)]
+    def _outgoing(self, tick: Tick) -> list[Outgoing]:
+        return tick.outgoing(self._settings, self._clock.now())

@@ -2,6 +2,7 @@
 """One transaction of an owner: what it writes, and what each request is told once that is committed."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from nerv.api.history.v1 import history_pb2
 from nerv.client.commands import SENDER
@@ -9,10 +10,19 @@ from nerv.cloudevents.proto_format import from_us
 from nerv.history import Duplicate
 from nerv.kafka import Outgoing
 from nerv.protocols import Appended, AppendOutcome
-from nerv_temporal.index import Index
+from nerv.types import Event
+from nerv_temporal.index import Index, row_of
 from nerv_temporal.model import Accepted, Verdict, plan_tick
 from nerv_temporal.owner.waiting import Waiting
-from nerv_temporal.records import Answered, Closing, Record
+from nerv_temporal.records import (
+    Answered,
+    Closing,
+    Written,
+    answered_record,
+    barrier_record,
+    closing_record,
+    event_record,
+)
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.wire import reply_to
 
@@ -26,6 +36,8 @@ class Tick:
         self._covered = index.partition(partition).next_offset - 1
         self._plan = plan_tick([item.append for item in taken if item.append is not None], index, recorded_us)
         self._recorded = from_us(recorded_us)
+        self._closing_us = max(item.closing_us for item in taken)
+        self._next_command = max((item.command.offset + 1 for item in taken if item.command is not None), default=0)
         verdicts = iter(self._plan.verdicts)
         self._verdicts = [next(verdicts) if item.append is not None else None for item in taken]
         self._first_recorded = {
@@ -37,19 +49,35 @@ class Tick:
         }
 
     @property
-    def records(self) -> list[Record]:
-        """What is written to history: a closing of recorded time, how far commands are answered, then the events."""
-        records: list[Record] = []
-        if closing_us := max(item.closing_us for item in self.taken):
-            records.append(Closing(closing_us))
-        if commands := [item.command for item in self.taken if item.command is not None]:
-            records.append(Answered(commands[-1].offset + 1))
-        return [*records, *(stored.event for stored in self._plan.events)]
+    def events(self) -> list[Event[bytes]]:
+        """What is appended."""
+        return [stored.event for stored in self._plan.events]
+
+    def written(self) -> list[Written]:
+        """What is written to history, as the index takes it, in the order of `outgoing`."""
+        found: list[Written] = []
+        if self._closing_us:
+            found.append(Closing(self._closing_us))
+        if self._next_command:
+            found.append(Answered(self._next_command))
+        found.extend(map(row_of, self._plan.events))
+        return found
+
+    def outgoing(self, settings: TemporalSettings, now: datetime) -> list[Outgoing]:
+        """The records: a closing of recorded time, how far commands are answered, then the events."""
+        topic, partition = settings.history, self._partition
+        made: list[Outgoing] = []
+        if self._closing_us:
+            made.append(closing_record(topic, partition, self._closing_us, now))
+        if self._next_command:
+            made.append(answered_record(topic, partition, self._next_command, now))
+        made.extend([event_record(topic, partition, stored.event) for stored in self._plan.events])
+        return made or [barrier_record(settings.barriers, partition, now)]
 
     @property
     def has_commands(self) -> bool:
         """Whether someone waits for a reply over Kafka."""
-        return any(item.command is not None for item in self.taken)
+        return self._next_command > 0
 
     def outcomes(self, last: int) -> list[AppendOutcome]:
         """What each request is told, when the last record of history stands at offset `last` (-1: there is none)."""
