@@ -38,6 +38,7 @@ INSIDE = """
     nerv.di.injecting.Injected nerv.di.injecting.Injection nerv.di.life.Life nerv.di.registry.Registry
     nerv.di.tasks.Starting nerv.di.wiring.Wiring
     nerv.client.positions.Positions nerv.history.snapshots.Replay
+    nerv.kafka.owning.waiting.Queue
     nerv.partition.bell.Bell nerv.partition.calling.HereHands nerv.partition.conduct.Conductor
     nerv.partition.crew.ThreadCrew nerv.partition.processes.Child nerv.partition.processes.Children
     nerv.partition.processes.ProcessHands nerv.partition.schedule.Schedule nerv.partition.tasks.TaskCrew

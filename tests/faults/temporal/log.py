@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from nerv.cloudevents.proto_format import to_us
 from nerv.kafka import BatchConsumer, KafkaSettings
+from nerv.kafka.owning import Fence
 from nerv.types import Event
-from nerv_temporal.records import Fence, parse
+from nerv_temporal.records import parse
 from tests.faults.temporal.operations import Entry
 
 Partition = tuple[str, int]

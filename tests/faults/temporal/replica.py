@@ -12,9 +12,10 @@ from typing import Self
 from dependency_injector import providers
 
 from nerv.clock import SystemClock
+from nerv.kafka.owning import Owners
 from nerv.service import Service, run
 from nerv_temporal.app import Wiring, build
-from nerv_temporal.owner import Owners
+from nerv_temporal.owner import PartitionOwner
 from nerv_temporal.settings import TemporalSettings
 
 
@@ -29,12 +30,12 @@ class SkewedClock(SystemClock):
         return super().now() + self._skew
 
 
-class ConvincedOwners(Owners):
+class ConvincedOwners(Owners[PartitionOwner]):
     """Owns everything, always. Only the fences are in its way."""
 
     async def __aenter__(self) -> Self:
-        await self._tail.catch_up()
-        await self._gained(set(range(self._settings.partitions)))
+        await self._caught_up()
+        await self._gained(set(range(self._ownership.partitions)))
         return self
 
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from nerv.cloudevents import from_record, to_headers
 from nerv.history import content_digest
+from nerv.kafka.owning import Fence, fence_record
 from nerv.types import Event
 from nerv.types.event import JSON
 from nerv_temporal.index import Row, read_row, row_of
 from nerv_temporal.model import Stored
-from nerv_temporal.records import Fence, fence_record
+from nerv_temporal.records import SOURCE
 
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 NOTED: Event[bytes] = Event(
@@ -82,7 +83,7 @@ def test_what_is_malformed_has_no_row(name: str, data: bytes | None) -> None:
 
 def test_a_fence_has_no_row() -> None:
     """What owners write about themselves is no event of a stream."""
-    record = fence_record("history", 0, Fence("me", "http://me", "token", "a"), NOON)
+    record = fence_record("history", 0, Fence("me", "http://me", "token", "a"), NOON, SOURCE)
     assert read_row(record.headers, record.value) is None
     assert read_row(None, b"{}") is None
 

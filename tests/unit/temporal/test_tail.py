@@ -11,10 +11,11 @@ import pytest
 from nerv.cloudevents.proto_format import to_us
 from nerv.history import content_digest
 from nerv.kafka import KafkaSettings, Outgoing
+from nerv.kafka.owning import Fence, fence_record
 from nerv.types import Event
 from nerv_temporal.index import Index, row_of
 from nerv_temporal.model import Stored
-from nerv_temporal.records import Answered, Closing, Fence, closing_record, event_record, fence_record
+from nerv_temporal.records import SOURCE, Answered, Closing, closing_record, event_record
 from nerv_temporal.tail import Tail
 
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
@@ -72,7 +73,7 @@ def event(version: int, recorded: datetime) -> Event[bytes]:
 
 def fence() -> Outgoing:
     """The record of a new owner."""
-    return fence_record("history", 0, Fence("me", "http://me", "token", "a"), NOON)
+    return fence_record("history", 0, Fence("me", "http://me", "token", "a"), NOON, SOURCE)
 
 
 def test_half_a_tick_is_not_whole(tail: Tail) -> None:

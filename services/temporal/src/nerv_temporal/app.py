@@ -8,12 +8,13 @@ from dependency_injector import containers, providers
 from nerv.app import find_app
 from nerv.clock import SystemClock
 from nerv.kafka.admin import Admin, check_partitions
+from nerv.kafka.owning import Owners
 from nerv.service import Health, Service
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.feeds import Feeds
 from nerv_temporal.handlers import ROUTES
 from nerv_temporal.index import Index
-from nerv_temporal.owner import Owners
+from nerv_temporal.owner import PartitionOwner
 from nerv_temporal.router import Router
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.tail import Tail
@@ -44,7 +45,14 @@ class Wiring(containers.DeclarativeContainer):
         settings.provided.partitions,
         index,
     )
-    owners = providers.Singleton(Owners, settings, app, tail, clock, health.provided.closing)
+    owners = providers.Singleton(
+        Owners,
+        settings.provided.ownership,
+        providers.Callable("{}.temporal".format, settings.provided.mesh),
+        providers.Factory(PartitionOwner, settings, app, tail=tail, clock=clock).provider,
+        tail.provided.catch_up,
+        health.provided.closing,
+    )
     router = providers.Singleton(Router, settings, owners, tail)
     feeds = providers.Singleton(Feeds, settings.provided.reads, tail, health.provided.closing)
     deps = providers.Singleton(

@@ -11,22 +11,13 @@ from nerv.cloudevents import from_record, to_headers
 from nerv.cloudevents.proto_format import to_us
 from nerv.history import content_digest
 from nerv.kafka import Outgoing, Received
+from nerv.kafka.owning import Fence, fence_of
+from nerv.kafka.owning.fences import PROTOBUF
 from nerv.types import Event, EventType
 from nerv_temporal.index import Row, read_row, row_of
 from nerv_temporal.model import Stored
 
-PROTOBUF = "application/x-protobuf"
 SOURCE = "nerv:temporal"
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """A new owner, reachable at `address`."""
-
-    owner: str
-    address: str
-    token: str
-    producer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +42,6 @@ Written = Row | Internal  # a record as the index takes it
 def event_record(topic: str, partition: int, event: Event[bytes]) -> Outgoing:
     """The record of an event of history, keyed by its stream."""
     return Outgoing(topic, event.data, event.stream.encode(), to_headers(event), partition)
-
-
-def fence_record(topic: str, partition: int, fence: Fence, now: datetime) -> Outgoing:
-    """The record of a fence."""
-    value = history_pb2.Fence(
-        owner=fence.owner, address=fence.address, token=fence.token, producer=fence.producer
-    ).SerializeToString()
-    return _internal(topic, partition, f"{fence.token}-{fence.producer}", EventType.FENCE, value, now)
 
 
 def closing_record(topic: str, partition: int, known_at_us: int, now: datetime) -> Outgoing:
@@ -97,8 +80,7 @@ def parse(record: Received) -> Record:
     origin = f"{record.topic()}/{record.partition()}/{record.offset()}"
     event = from_record(record.headers(), record.value(), origin=origin, timestamp_ms=record.timestamp()[1])
     if event.type == EventType.FENCE:
-        fence = history_pb2.Fence.FromString(event.data)
-        return Fence(fence.owner, fence.address, fence.token, fence.producer)
+        return fence_of(event.data)
     if event.type == EventType.CLOSING:
         return Closing(history_pb2.Closing.FromString(event.data).known_at_us)
     if event.type == EventType.ANSWERED:

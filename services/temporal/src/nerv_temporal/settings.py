@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from nerv import topics
+from nerv.kafka.owning import Ownership
 from nerv.service import ServiceSettings
 
 
@@ -17,6 +18,7 @@ class TickSettings(BaseModel):
     tick_events: PositiveInt = 2000  # events in one transaction
     tick_bytes: PositiveInt = 8 * 1024 * 1024  # of data in one transaction
     waiting: PositiveInt = 20_000  # requests that may wait for a tick; beyond: 429
+    waiting_bytes: PositiveInt = 64 * 1024 * 1024  # of their data; beyond: 429
     answer_seconds: PositiveFloat = 15.0  # a request without a verdict by then is unknown, or was never tried
 
 
@@ -34,6 +36,24 @@ class TemporalSettings(ServiceSettings):
 
     temporal: TickSettings = TickSettings()
     reads: ReadSettings = ReadSettings()
+
+    @property
+    def ownership(self) -> Ownership:
+        """Whose partitions the owners of this replica own, and within which bounds."""
+        ticks = self.temporal
+        return Ownership(
+            self.kafka,
+            self.history,
+            self.partitions,
+            "temporal",
+            self.instance,
+            self.http.url,
+            tick_records=ticks.tick_events,
+            tick_bytes=ticks.tick_bytes,
+            waiting=ticks.waiting,
+            waiting_bytes=ticks.waiting_bytes,
+            answer_seconds=ticks.answer_seconds,
+        )
 
     @property
     def history(self) -> str:

@@ -14,8 +14,9 @@ import structlog
 from nerv.errors import Unavailable
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
 from nerv.kafka.consumer import BATCH
+from nerv.kafka.owning import Fence
 from nerv_temporal.index import Index, PartitionState, Row
-from nerv_temporal.records import Answered, Fence, Written, read
+from nerv_temporal.records import Answered, Written, read
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,10 @@ from nerv.errors import Forbidden, Invalid, NervError
 from nerv.protocols import Appended, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.service import Request, respond
+from nerv.service.forwarding import passed_on
 from nerv.service.params import Body, header, text
 from nerv.types import Principal, check_id, format_instant
-from nerv_temporal.api.deps import Deps, passed_on
+from nerv_temporal.api.deps import Deps
 from nerv_temporal.wire import check_append, read_batch, reply_to
 
 EXPECTED = text(

@@ -16,11 +16,11 @@ from nerv.cloudevents.proto_format import from_us, to_us
 from nerv.errors import Invalid, Unavailable
 from nerv.history.select import not_future
 from nerv.service import Request
+from nerv.service.forwarding import FORWARDED, passed_on
 from nerv.types import format_instant, parse_instant
-from nerv_temporal.api.deps import Deps, passed_on
+from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.query import Consistency, Freshness
 from nerv_temporal.index import Index
-from nerv_temporal.router import FORWARDED
 
 POSITION_SECONDS = 5.0  # how long a read waits for the position that it asks for
 SKEW_SECONDS = 60.0  # by which the clock of a replica that passes a read on may be ahead of ours

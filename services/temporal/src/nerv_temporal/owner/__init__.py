@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owning a partition: take over, serve ticks, let go."""
+"""Owning a partition of history: what one tick writes, and commands that come over Kafka."""
 
-from nerv_temporal.owner.owners import Owners
 from nerv_temporal.owner.partition import PartitionOwner
 
-__all__ = ["Owners", "PartitionOwner"]
+__all__ = ["PartitionOwner"]

@@ -11,10 +11,11 @@ from nerv.app import App
 from nerv.errors import Invalid, NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, partition_of
 from nerv.kafka.deadletters import dead_letter, where
+from nerv.kafka.owning import Queue
 from nerv.protocols import AppendOutcome
 from nerv.types import check_id
 from nerv_temporal.index import Index
-from nerv_temporal.owner.waiting import Command, Queue, Waiting
+from nerv_temporal.owner.waiting import Command, Waiting
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.wire import read_append
 
@@ -32,7 +33,7 @@ class Commands:
     forgets after 7 idle days, and whose commit can hang (docs/adr/0006).
     """
 
-    def __init__(self, settings: TemporalSettings, app: App, partition: int, queue: Queue) -> None:
+    def __init__(self, settings: TemporalSettings, app: App, partition: int, queue: Queue[Waiting]) -> None:
         self._settings = settings
         self._app = app
         self._partition = partition
@@ -63,7 +64,7 @@ class Commands:
         async with self._consumer({self._at: max(answered, low)}) as consumer:
             async for batch in consumer.batches():
                 items = [self._item(record) for record in batch]
-                self._queue.put_commands(items)
+                self._queue.put_read(items)
                 await asyncio.wait([item.future for item in items])
 
     def _consumer(self, assign: Mapping[tuple[str, int], int] | None = None) -> BatchConsumer:
@@ -81,7 +82,7 @@ class Commands:
             cause = f"not a nerv.api.history.v1.AppendCommand with id and sender: {error}"
             letter = dead_letter(self._settings.deadletters, record, cause, "temporal")
             log.warning("commands.poison", origin=where(record), cause=cause)
-            return Waiting(_future(), command=Command(record.offset(), letter=letter))
+            return Waiting(_future(), kept=False, command=Command(record.offset(), letter=letter))
         outcome = read_append(message.request, self._app, self._settings.limits)
         if not isinstance(outcome, NervError):
             belongs = partition_of(outcome.stream, self._settings.partitions)
@@ -92,7 +93,9 @@ class Commands:
                 )
         refusal = outcome if isinstance(outcome, NervError) else None
         command = Command(record.offset(), command_id, sender, key, refusal)
-        return Waiting(_future(), None if isinstance(outcome, NervError) else outcome, size=len(value), command=command)
+        append = None if isinstance(outcome, NervError) else outcome
+        count = 0 if append is None else len(append.events)
+        return Waiting(_future(), count, len(value), kept=False, append=append, command=command)
 
 
 def _future() -> "asyncio.Future[AppendOutcome]":

@@ -3,56 +3,54 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 import structlog
 
-from nerv.app import App
-from nerv.kafka import Membership
-from nerv.protocols import Clock
+from nerv.kafka.membership import Membership
+from nerv.kafka.owning.owner import Owner, Ownership
 from nerv.types import Description, Health
-from nerv_temporal.owner.partition import PartitionOwner
-from nerv_temporal.settings import TemporalSettings
-from nerv_temporal.tail import Tail
 
 TAKE_OVER_SECONDS = 30.0  # one takes 1 s; waiting for the transaction of a dead owner up to 10 s
 
 log = structlog.get_logger(__name__)
+O = TypeVar("O", bound=Owner[Any])  # noqa: E741 - an owner
 
 
-class Owners:
-    """Enters the group once the index has caught up, so that every take-over reads only the tail. Use as `async with`.
+class Owners(Generic[O]):
+    """Enters the group once `caught_up` returns, so that every take-over reads only the tail. Use as `async with`.
 
     When the service begins to close it leaves the group at once: others take over while requests still drain, and those
     are forwarded to them.
     """
 
     def __init__(
-        self, settings: TemporalSettings, app: App, tail: Tail, clock: Clock, closing: Callable[[], asyncio.Event]
+        self,
+        ownership: Ownership,
+        group: str,
+        made: Callable[[int], O],
+        caught_up: Callable[[], Awaitable[None]],
+        closing: Callable[[], asyncio.Event],
     ) -> None:
-        self._settings = settings
-        self._app = app
-        self._tail = tail
-        self._clock = clock
+        """`made` makes the owner of a partition, which begins to take over at once."""
+        self._ownership = ownership
+        self._group = group
+        self._made = made
+        self._caught_up = caught_up
         self._closing = closing
         self._leaving: asyncio.Task[None] | None = None
-        self._owners: dict[int, PartitionOwner] = {}
+        self._owners: dict[int, O] = {}
         self._membership: Membership | None = None
         self._settled = False
 
     async def __aenter__(self) -> Self:
-        await self._tail.catch_up()
+        await self._caught_up()
+        who = self._ownership
         self._membership = Membership(
-            self._settings.kafka,
-            f"temporal-{self._settings.instance}",
-            f"{self._settings.mesh}.temporal",
-            self._settings.history,
-            self._settings.partitions,
-            gained=self._gained,
-            lost=self._lost,
+            who.kafka, who.client_id(), self._group, who.topic, who.partitions, gained=self._gained, lost=self._lost
         )
         await self._membership.__aenter__()
         self._leaving = asyncio.create_task(self._leave_when_closing())
@@ -77,7 +75,7 @@ class Owners:
             await membership.__aexit__(None, None, None)
         await self._lost(set(self._owners))
 
-    def serving(self, partition: int) -> PartitionOwner | None:
+    def serving(self, partition: int) -> O | None:
         """The owner of a partition, if this replica has taken it over."""
         owner = self._owners.get(partition)
         return owner if owner is not None and owner.serving else None
@@ -87,7 +85,7 @@ class Owners:
         owner = self._owners.get(partition)
         return owner is not None and not owner.serving
 
-    def owned(self) -> dict[int, PartitionOwner]:
+    def owned(self) -> dict[int, O]:
         """The owners by partition."""
         return dict(self._owners)
 
@@ -107,28 +105,27 @@ class Owners:
 
     def describe(self) -> Description:
         """The owners as data: which partitions this replica serves, and how often each was taken over."""
+        topic = self._ownership.topic
         serving = sorted(partition for partition, owner in self._owners.items() if owner.serving)
+        parts = [owner.describe() for _, owner in sorted(self._owners.items())]
         return Description(
             "Owners",
-            self._settings.history,
-            outputs=tuple(f"{self._settings.history}/{partition}" for partition in serving),
+            topic,
+            outputs=tuple(f"{topic}/{partition}" for partition in serving),
             counters={f"take_overs/{p}": owner.take_overs for p, owner in sorted(self._owners.items())},
             health=Health.OK if self.fault() is None else Health.DEGRADED,
-            parts=() if self._membership is None else (self._membership.describe(),),
+            parts=tuple(parts if self._membership is None else [self._membership.describe(), *parts]),
         )
 
     async def _gained(self, partitions: AbstractSet[int]) -> None:
         if partitions:
-            log.info("owners.gained", partitions=sorted(partitions))
+            log.info("owners.gained", topic=self._ownership.topic, partitions=sorted(partitions))
         for partition in partitions:
             if partition not in self._owners:
                 self._owners[partition] = self._made(partition)
 
-    def _made(self, partition: int) -> PartitionOwner:
-        return PartitionOwner(self._settings, self._app, partition, self._tail, self._clock)
-
     async def _lost(self, partitions: AbstractSet[int]) -> None:
         if partitions:
-            log.info("owners.lost", partitions=sorted(partitions))
+            log.info("owners.lost", topic=self._ownership.topic, partitions=sorted(partitions))
         leaving = [owner for p in partitions if (owner := self._owners.pop(p, None)) is not None]
         await asyncio.gather(*(owner.leave() for owner in leaving))
