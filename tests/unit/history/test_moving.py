@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """History goes out into an archive and in again, whole or not at all; a file that was cut short is said, and gone on with."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from nerv.history.archive import CutShort, check
 from nerv.history.memory import MemoryHistory
 from nerv.history.moving import bring_in, export
 from nerv.history.sqlite import SqliteHistory
-from nerv.protocols import Appended, AppendRequest, History, ReadQuery
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, History, ReadQuery
 from nerv.testing.clock import ManualClock
 from nerv.types import Event, EventType
 
@@ -207,3 +207,81 @@ async def test_known_at_is_the_end_of_an_archive(tmp_path: Path) -> None:
     clock.advance(10**9)
     written = await export(history, tmp_path / "x.zst")
     assert written.events == 1
+
+
+async def order(history: History) -> list[str]:
+    """The ids of all events in the order of recording."""
+    return [e.id async for e in history.read_category(None, ReadQuery(deleted=True))]
+
+
+async def test_many_streams_come_back_in_their_order(source: MemoryHistory, target: History, tmp_path: Path) -> None:
+    """Who reads all streams finds the events as they stood, also those of streams that took turns in one call."""
+    await export(source, tmp_path / "all.zst")
+    await bring_in(target, tmp_path / "all.zst")
+    assert await order(target) == await order(source)
+
+
+class Calls(MemoryHistory):
+    """A history that knows what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[list[AppendRequest]] = []
+
+    async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
+        """Write down and append."""
+        self.calls.append(list(requests))
+        return await super().append(requests)
+
+
+async def test_an_effect_goes_after_its_cause(tmp_path: Path) -> None:
+    """Not in one call with it: their streams may be in partitions that do not wait for each other."""
+    source, target = MemoryHistory(), Calls()
+    cause, other = event(1), event(3)
+    effect = replace(event(2), causation_id=cause.id)
+    follow_up = replace(event(4), causation_id=effect.id)
+    last = replace(event(5), causation_id=other.id)
+    for stream, one in (("a-1", cause), ("c-1", other), ("b-1", effect), ("b-1", follow_up), ("b-1", last)):
+        await source.append([AppendRequest(stream, [one])])
+    await export(source, tmp_path / "x.zst")
+    await bring_in(target, tmp_path / "x.zst")
+    ids = [[[e.id for e in request.events] for request in call] for call in target.calls]
+    assert ids == [[["e1"], ["e3"]], [["e2", "e4", "e5"]]]
+
+
+async def test_an_effect_within_a_run_goes_after_its_cause(tmp_path: Path) -> None:
+    """Also where its own stream had begun before."""
+    source, target = MemoryHistory(), Calls()
+    for stream, one in (("a-1", event(1)), ("b-1", event(2)), ("b-1", replace(event(3), causation_id="e1"))):
+        await source.append([AppendRequest(stream, [one])])
+    await export(source, tmp_path / "x.zst")
+    await bring_in(target, tmp_path / "x.zst")
+    assert [[e.id for request in call for e in request.events] for call in target.calls] == [["e1", "e2"], ["e3"]]
+
+
+async def test_a_call_ends_where_a_stream_comes_again(source: MemoryHistory, tmp_path: Path) -> None:
+    """Of one that went another way at the end nothing more is appended, though what follows would fit its version."""
+    target = Calls()
+    await source.append([AppendRequest("x-1", [event(1000)])])
+    await export(source, tmp_path / "early.zst")
+    await bring_in(target, tmp_path / "early.zst")
+    await target.append([AppendRequest("x-1", [event(2000)])])
+    for stream, number in (("x-1", 1001), ("y-1", 1002), ("x-1", 1003)):
+        await source.append([AppendRequest(stream, [event(number)])])
+    await export(source, tmp_path / "late.zst")
+    with pytest.raises(VersionConflict, match="x-1 from version 2"):
+        await bring_in(target, tmp_path / "late.zst")
+    assert [e.id async for e in target.read("x-1")] == ["e1000", "e2000"]
+    assert all(len({r.stream for r in call}) == len(call) for call in target.calls)
+
+
+async def test_no_call_is_too_large(tmp_path: Path) -> None:
+    """Twenty events of 200 KiB go three at a time: a request of 1 MiB would be refused."""
+    source, target = MemoryHistory(), Calls()
+    for number in range(20):
+        large = replace(event(number), data=b'"%s"' % (b"x" * 200 * 1024), content_type="application/json")
+        await source.append([AppendRequest("large-1", [large])])
+    await export(source, tmp_path / "x.zst")
+    await bring_in(target, tmp_path / "x.zst")
+    assert [sum(len(request.events) for request in call) for call in target.calls] == [3] * 6 + [2]
+    assert await contents(target) == await contents(source)

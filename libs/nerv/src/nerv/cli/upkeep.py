@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from typer import _click as click  # typer 0.29 carries its own click
 from typer.core import TyperGroup
 
@@ -29,7 +38,6 @@ from nerv.protocols import Appended, AppendRequest, Expected
 from nerv.types import Event, EventType, check_id, new_event_id, utc_now
 
 SHOWN = 50  # faults in a table; --json has up to 1000
-EVERY = 500  # events between two looks at the clock of the progress
 
 Category = Annotated[str | None, typer.Option(help="Only the streams of this category.")]
 
@@ -64,8 +72,8 @@ def verify(app: AppOption = None, category: Category = None, as_json: AsJson = F
         verification = Verification(find_app(app))
     except NervError as error:
         raise fail(error) from None
-    with verification, _progress(as_json, "verified") as show:
-        report = call(lambda client: _verified(client, verification, category, show))
+    with verification, VerifyBar(console(), shown=_watched(as_json)) as bar:
+        report = call(lambda client: _verified(client, verification, category, bar))
     if as_json:
         say_json(asdict(report))
     else:
@@ -74,14 +82,33 @@ def verify(app: AppOption = None, category: Category = None, as_json: AsJson = F
         raise typer.Exit(1)
 
 
-async def _verified(
-    client: Client, verification: Verification, category: str | None, show: Callable[[int], None]
-) -> Report:
-    async for event in client.streams.read_category(category):
+async def _verified(client: Client, verification: Verification, category: str | None, bar: "VerifyBar") -> Report:
+    def reached(done: int, total: int) -> None:
+        bar.reached(verification.report.events, done, total)
+
+    async for event in client.streams.read_category(category, report=reached):
         verification.take(event)
-        if verification.report.events % EVERY == 0:
-            show(verification.report.events)
     return verification.finish()
+
+
+class VerifyBar:
+    """A bar with the share that is verified, and the time left. How much there is, the first page of events tells."""
+
+    def __init__(self, to: Console, *, shown: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=to, disable=not shown)
+
+    def __enter__(self) -> "VerifyBar":
+        self._bar.start()
+        self._task = self._bar.add_task("verifying", total=None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def reached(self, events: int, done: int, total: int) -> None:
+        """So many events are verified; of the places of the log so many of all are passed."""
+        self._bar.update(self._task, completed=done, total=total, description=f"{events:,} events verified")
 
 
 def _print(report: Report) -> None:
@@ -140,12 +167,16 @@ def _say_archive(checked: Checked, where: str, as_json: bool) -> None:
         console().print(f"{checked.events:,} events {where}, digest {checked.digest[:16]}", markup=False)
 
 
+def _watched(as_json: bool) -> bool:
+    return not as_json and sys.stdout.isatty()
+
+
 class _progress:
     """A line that counts, where somebody looks at it."""
 
     def __init__(self, as_json: bool, what: str) -> None:
         columns = (SpinnerColumn(), TextColumn(f"{{task.completed:,.0f}} events {what}"), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty())
+        self._bar = Progress(*columns, console=console(), disable=not _watched(as_json))
 
     def __enter__(self) -> Callable[[int], None]:
         self._bar.start()

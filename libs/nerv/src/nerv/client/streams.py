@@ -4,7 +4,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,8 @@ PROTOBUF = "application/x-protobuf"
 PAGE = 1000  # events a request
 STATES = 500  # states a request
 BATCH = 500  # requests a message
+
+Report = Callable[[int, int], None]
 
 _EXPECT = {
     Expect.ANY: history_pb2.EXPECT_ANY,
@@ -105,12 +107,20 @@ class Streams:
         async for event in self._pages(path, query, None):
             yield event
 
-    async def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
-        """The events of all streams of a category in the order of recording, fetched page by page."""
-        async for event in self._pages("/v1/streams", query, category):
+    async def read_category(
+        self, category: str | None, query: ReadQuery = ReadQuery(), *, report: Report | None = None
+    ) -> AsyncIterator[Event[bytes]]:
+        """The events of all streams of a category in the order of recording, fetched page by page.
+
+        `report` hears after each page but the last how many places of the log the read has passed, and how many it will pass:
+        offsets of Kafka, of which events have a share.
+        """
+        async for event in self._pages("/v1/streams", query, category, report):
             yield event
 
-    async def _pages(self, path: str, query: ReadQuery, category: str | None) -> AsyncIterator[Event[bytes]]:
+    async def _pages(
+        self, path: str, query: ReadQuery, category: str | None, report: Report | None = None
+    ) -> AsyncIterator[Event[bytes]]:
         after: str | None = None
         left = query.limit
         while left is None or left > 0:
@@ -124,6 +134,8 @@ class Streams:
             after = answer.headers.get("nerv-next")
             if after is None:
                 return
+            if report is not None:
+                report(*_passed(after))
             left = None if left is None else left - len(events)
 
     def subscribe(
@@ -310,3 +322,9 @@ def _error(problem: history_pb2.Problem) -> NervError:
     errors = orjson.loads(problem.errors) if problem.errors else []
     document = {"type": problem.type, "title": problem.title, "detail": problem.detail, "errors": errors}
     return from_problem(document, problem.status, problem.retry_after_seconds or None)
+
+
+def _passed(token: str) -> tuple[int, int]:
+    """How far a read of all partitions, from their beginnings, has come by its token, `0:42-100,1:17-90`; and how far it goes."""
+    left = [part.partition(":")[2].partition("-") for part in token.split(",")]
+    return sum(int(low) for low, _, _ in left), sum(int(high) for _, _, high in left)

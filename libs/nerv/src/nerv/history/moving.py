@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """History out into an archive and in again, over the port `History`: of a mesh, a file, or memory."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
+from nerv.cloudevents import to_proto
 from nerv.errors import IdConflict, Invalid, NervError
 from nerv.history.archive import ArchiveWriter, Checked, CutShort, Header, check, header_now, read
 from nerv.history.lifecycle import MARKS
@@ -13,7 +15,8 @@ from nerv.types import Event
 
 FRAME = 5000  # events in a frame, at most
 FRAME_DATA = 16 * 1024 * 1024  # bytes of data in a frame, but for its last event
-WINDOW = 500  # events that are appended in one call; their order over streams is not kept within it
+WINDOW = 500  # events that are appended in one call
+WINDOW_BYTES = 768 * 1024  # of them as messages: a request of 1 MiB is refused
 
 Report = Callable[[int], None]
 """Hears how many events are done."""
@@ -87,6 +90,11 @@ async def _framed(events: AsyncIterator[Event[bytes]]) -> AsyncIterator[list[Eve
 async def bring_in(history: History, path: Path, *, report: Report = lambda _: None) -> Checked:
     """Append the events of an archive to their streams, at their versions and with their ids: to repeat it is harmless.
 
+    The order of the archive, which is that of recording, is kept in each stream, and over all streams that share a partition.
+    Over partitions it is kept from call to call, and an event stands behind its cause. An append that had to be repeated may
+    stand behind some of other streams. An archive of few streams that take turns is slow to bring in: a call ends where a
+    stream comes again, for what stands behind a refused event must not be tried.
+
     The whole file is checked first; nothing is appended of one that is cut short (CutShort). Raises what an append is refused
     with: a stream that has other events at these versions is not touched.
     """
@@ -100,28 +108,58 @@ async def bring_in(history: History, path: Path, *, report: Report = lambda _: N
     return checked
 
 
-def _windows(events: Sequence[Event[bytes]]) -> Iterator[list[Event[bytes]]]:
-    """The events of one call each; a mark stands alone."""
-    held: list[Event[bytes]] = []
+def _windows(events: Iterable[Event[bytes]]) -> Iterator[list[Event[bytes]]]:
+    """The events of one call each: of each stream one run, no effect with its cause, and a mark alone."""
+    held = _Window()
     for event in events:
-        if held and (event.type in MARKS or held[-1].type in MARKS or len(held) == WINDOW):
-            yield held
-            held = []
-        held.append(event)
-    if held:
-        yield held
+        if not held.takes(event):
+            yield held.events
+            held = _Window()
+        held.add(event)
+    if held.events:
+        yield held.events
+
+
+class _Window:
+    """What goes in one call."""
+
+    def __init__(self) -> None:
+        self.events: list[Event[bytes]] = []
+        self._streams: dict[str | None, str] = {}  # of the events, by id
+        self._begun: set[str] = set()
+        self._size = 0
+
+    def takes(self, event: Event[bytes]) -> bool:
+        """Whether one more fits, without loss of order or of safety."""
+        if not self.events:
+            return True
+        last = self.events[-1]
+        if event.type in MARKS or last.type in MARKS or len(self.events) == WINDOW:
+            return False
+        again = event.stream != last.stream and event.stream in self._begun
+        effect = self._streams.get(event.causation_id, event.stream) != event.stream
+        return not again and not effect and self._size + _size(event) <= WINDOW_BYTES
+
+    def add(self, event: Event[bytes]) -> None:
+        """One more."""
+        self.events.append(event)
+        self._streams[event.id] = event.stream
+        self._begun.add(event.stream)
+        self._size += _size(event)
+
+
+def _size(event: Event[bytes]) -> int:
+    return to_proto(event).ByteSize()
 
 
 def _requests(window: Sequence[Event[bytes]]) -> list[AppendRequest]:
     """One request for each stream: where it is refused, nothing of that stream stands behind it in the same call."""
-    streams: dict[str, list[Event[bytes]]] = {}
-    for event in window:
-        streams.setdefault(event.stream, []).append(event)
-    return [_request(stream, events) for stream, events in streams.items()]
+    return [_request(list(run)) for _, run in groupby(window, key=lambda event: event.stream)]
 
 
-def _request(stream: str, events: Sequence[Event[bytes]]) -> AppendRequest:
-    return AppendRequest(stream, events, Expected(Expect.EXACT, (events[0].sequence or 1) - 1))
+def _request(events: Sequence[Event[bytes]]) -> AppendRequest:
+    first = events[0]
+    return AppendRequest(first.stream, events, Expected(Expect.EXACT, (first.sequence or 1) - 1))
 
 
 async def _append(history: History, requests: Sequence[AppendRequest]) -> None:
@@ -134,7 +172,7 @@ async def _append(history: History, requests: Sequence[AppendRequest]) -> None:
 
 async def _append_singly(history: History, request: AppendRequest) -> None:
     for event in request.events:
-        one = _request(request.stream, [event])
+        one = _request([event])
         [outcome] = await history.append([one])
         _must_be_done(one, outcome)
 
