@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ten bugs, seeded into the classes that the service runs. Each is the smallest change that makes the mistake."""
+"""Bugs, seeded into the classes that the service runs. Each is the smallest change that makes the mistake."""
+
+from collections.abc import Iterator
 
 from confluent_kafka import Producer as NativeProducer
 
+from nerv.api.event.v1 import event_pb2
 from nerv.errors import NervError
 from nerv.history import Known
 from nerv.kafka import CommitFailed, FencedWriter, Outgoing
@@ -11,6 +14,7 @@ from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS
 from nerv_temporal.index import Index
 from nerv_temporal.owner.tick import Tick
 from nerv_temporal.owner.waiting import Waiting
+from nerv_temporal.reads import LogReader
 from tests.faults.temporal.duel import DuelOwner, DuelWriter
 
 WINDOW = 3  # events whose ids a forgetful index knows
@@ -101,6 +105,26 @@ class IndexAheadOfLog(DuelOwner):
         if written := tick.written():
             self._tail.advance(self.partition, covered, written, covered + len(written))
         return await super()._commit(writer, tick)
+
+
+class SkipsWhatCameMeanwhile(LogReader):
+    """Goes from history to live from where the index is by now, not from where it had read."""
+
+    def resume(self) -> None:
+        """Leaves out what lies between."""
+        self._ranges = {p: (self._index.partition(p).next_offset,) * 2 for p in self._ranges}
+        super().resume()
+
+
+class NamesTheEventItself(LogReader):
+    """Gives each event its own place for a position, not the place after it."""
+
+    def each(self, limit: int) -> Iterator[tuple[str, event_pb2.Event]]:
+        """The next events, each with the position that the one before it should have."""
+        before = self.position
+        for position, event in super().each(limit):
+            yield before, event
+            before = position
 
 
 class KnownAtByClock(DuelOwner):

@@ -8,14 +8,16 @@ good history in each way that a rule names, and `bugs.py` breaks the service its
 import hashlib
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from nerv.protocols import Expected
 from nerv.protocols.history import Expect
-from tests.faults.temporal.operations import NEVER, Append, End, Entry, Kind, Log, Read, Seen
+from tests.faults.temporal.operations import NEVER, Append, Course, End, Entry, Kind, Log, Read, Seen
 
 Rule = Callable[["Facts"], Iterator[str]]
+Lanes = Mapping[int, Sequence[tuple[str, Entry]]]
+"""What a reader sees in order: by partition the events with their streams."""
 
 
 class _Frontier:
@@ -38,6 +40,12 @@ class Facts:
     def __init__(self, seen: Seen, log: Log) -> None:
         self.seen, self.log = seen, log
         self.versions = {(s, e.event_id): e.version for s, entries in log.items() for e in entries}
+        self.lanes: dict[int, list[tuple[str, Entry]]] = defaultdict(list)
+        for stream, entries in log.items():
+            for entry in entries:
+                self.lanes[entry.partition].append((stream, entry))
+        for lane in self.lanes.values():
+            lane.sort(key=lambda one: one[1].offset)
         self.invoked: dict[tuple[str, str], float] = {}
         self.acknowledged: dict[tuple[str, str], float] = {}
         self.ends: dict[tuple[str, str], set[End]] = defaultdict(set)
@@ -164,6 +172,36 @@ def known_reads(facts: Facts) -> Iterator[str]:
                 yield f"{read.stream}: a read as known at {read.known_us} saw {read.length} events, not {by_then}"
 
 
+def courses(facts: Facts) -> Iterator[str]:
+    """Who follows a stream sees its versions, and who follows all of them each partition in its order: each event once, and
+    none that the log does not have.
+    """
+    for number, course in enumerate(facts.seen.courses):
+        name = f"reader {number} of {course.stream or 'all'}"
+        lanes = (
+            facts.lanes
+            if course.stream is None
+            else {0: [(course.stream, e) for e in facts.log.get(course.stream, ())]}
+        )
+        yield from (f"{name}: {complaint}" for complaint in _off_course(course, lanes))
+
+
+def _off_course(course: Course, lanes: Lanes) -> Iterator[str]:
+    places = {(stream, e.event_id): (lane, n) for lane, found in lanes.items() for n, (stream, e) in enumerate(found)}
+    reached = dict.fromkeys(lanes, 0)
+    for sight in course.sights:
+        lane, place = places.get((sight.stream, sight.event_id), (0, -1))
+        if place < 0:
+            yield f"saw {sight}, which is not in its log"
+            continue
+        if place != reached[lane] or lanes[lane][place][1].version != sight.version:
+            yield f"saw {sight}, number {place} of lane {lane}, when number {reached[lane]} was next"
+        reached[lane] = max(reached[lane], place + 1)
+    missing = sum(len(found) - reached[lane] for lane, found in lanes.items())
+    if course.complete and missing:
+        yield f"the last {missing} events never came"
+
+
 def _bounds(facts: Facts, one: Append | Read) -> tuple[int, int]:
     """The lowest and the highest version that the stream can have had while an operation was under way."""
     return facts.at_least[one.stream].before(one.invoked), facts.at_most[one.stream].before(one.completed)
@@ -192,6 +230,7 @@ RULES: tuple[Rule, ...] = (
     prefixes,
     strong_reads,
     known_reads,
+    courses,
 )
 
 

@@ -7,7 +7,7 @@ tail (a replica that has stopped reading), a commit that dies, fails or whose re
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -20,16 +20,18 @@ from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NervError
 from nerv.kafka import CommitFailed, FencedWriter, KafkaSettings, Outgoing, Received
 from nerv.kafka.admin import Admin
-from nerv.protocols import AppendRequest, Expected
+from nerv.protocols import AppendRequest, Expected, ReadQuery
 from nerv.service.settings import HttpSettings
 from nerv.topics import of_mesh
 from nerv.types import Event, new_event_id, utc_now
 from nerv_temporal.index import Index
 from nerv_temporal.owner import PartitionOwner
+from nerv_temporal.positions import parse_whole_position
+from nerv_temporal.reads import LogReader
 from nerv_temporal.settings import TemporalSettings, TickSettings
 from nerv_temporal.tail import Tail
 from tests.faults.temporal.load import ended
-from tests.faults.temporal.operations import NEVER, Append, End, Kind, Read, Seen, digest
+from tests.faults.temporal.operations import NEVER, Append, Course, End, Kind, Read, Seen, Sight, digest
 
 ANSWER_SECONDS = 4.0
 SERVING_SECONDS = 30.0
@@ -114,7 +116,7 @@ class Side:
             temporal=TickSettings(answer_seconds=ANSWER_SECONDS),
         )
         self.clock = _Clock(skew)
-        self._seen = seen
+        self.seen = seen
         self._folder, self._index_class = folder / name, index
         self._owners: list[DuelOwner] = []
 
@@ -169,7 +171,7 @@ class Side:
         end, version, duplicate = ended(outcome)
         completed = NEVER if end is End.UNKNOWN else time.monotonic()
         ids = tuple(event.id for event in request.events)
-        self._seen.appends.append(
+        self.seen.appends.append(
             Append(request.stream, ids, request.expected, invoked, completed, end, version, duplicate)
         )
         return end
@@ -187,7 +189,33 @@ class Side:
             return
         events = list(self.index.events(STREAM, 1, 2**63 - 1, backward=False))
         ids = [e.id for e in events if not known_us or e.recorded_time_us <= known_us]
-        self._seen.reads.append(Read(STREAM, kind, invoked, time.monotonic(), len(ids), digest(ids), known_us=known_us))
+        self.seen.reads.append(Read(STREAM, kind, invoked, time.monotonic(), len(ids), digest(ids), known_us=known_us))
+
+    async def follow(
+        self,
+        course: Course,
+        after: str | None,
+        reader_class: type[LogReader],
+        meanwhile: Callable[[], Awaitable[object]],
+    ) -> str:
+        """Read all streams after a position as a subscription does, with an append between history and live; where it ends."""
+        start = {0: 0} if after is None else parse_whole_position(after, 1, "after")
+        await self.tail.reached(0, start[0] - 1, SERVING_SECONDS)
+        ranges = {p: (low, self.index.partition(p).next_offset) for p, low in start.items()}
+        reader = reader_class(self.index, ranges, None, ReadQuery())
+        at = self._see(course, reader)
+        await meanwhile()
+        reader.resume()
+        return self._see(course, reader) or at
+
+    @staticmethod
+    def _see(course: Course, reader: LogReader) -> str:
+        reached = ""
+        while not reader.done:
+            for position, event in reader.each(2):
+                course.sights.append(Sight(event.subject, event.sequence, event.id))
+                reached = position
+        return reached
 
 
 def request(expected: Expected = ANY, *, again: Event[bytes] | None = None) -> AppendRequest:

@@ -67,6 +67,10 @@ class Load:
             for number in range(LANES):
                 group.create_task(self._lane(number))
 
+    def some_stream(self, choice: random.Random) -> str:
+        """A stream that is written now."""
+        return choice.choice(choice.choice(self._streams)).name
+
     async def progressed(self, count: int, seconds: float = 120.0) -> None:
         """Until so many more appends are acknowledged."""
         goal = self.acknowledged + count

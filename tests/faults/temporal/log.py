@@ -47,7 +47,8 @@ async def _read(consumer: BatchConsumer, reached: Reached, found: Final) -> None
         for record in batch:
             event = parse(record)
             if isinstance(event, Event) and event.recorded_time is not None:
-                entry = Entry(event.sequence or 0, event.id, to_us(event.recorded_time))
+                at = record.partition(), record.offset()
+                entry = Entry(event.sequence or 0, event.id, to_us(event.recorded_time), *at)
                 found.log[event.stream].append(entry)
             elif isinstance(event, Fence) and event.producer == "b":
                 found.take_overs += 1

@@ -70,12 +70,35 @@ class Forgery:
     done: bool
 
 
+class Sight(NamedTuple):
+    """An event as a reader that follows saw it."""
+
+    stream: str
+    version: int
+    event_id: str
+
+
+@dataclass(slots=True)
+class Course:
+    """All that one reader saw, from the beginning of a stream (or of all), over so many cuts.
+
+    It is complete when it was left until nothing more could come.
+    """
+
+    stream: str | None
+    sights: list[Sight] = field(default_factory=list)
+    cuts: int = 0
+    complete: bool = False
+
+
 class Entry(NamedTuple):
-    """An event of the final log."""
+    """An event of the final log, and where it stands in Kafka."""
 
     version: int
     event_id: str
     recorded_us: int
+    partition: int = 0
+    offset: int = 0
 
 
 Log = Mapping[str, Sequence[Entry]]
@@ -89,11 +112,22 @@ class Seen:
     appends: list[Append] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     forgeries: list[Forgery] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
 
     @property
     def count(self) -> int:
         """How many operations there were."""
         return len(self.appends) + len(self.reads) + len(self.forgeries)
+
+    @property
+    def followed(self) -> int:
+        """How many events came to readers that follow."""
+        return sum(len(course.sights) for course in self.courses)
+
+    @property
+    def cuts(self) -> int:
+        """How often readers that follow were cut off."""
+        return sum(course.cuts for course in self.courses)
 
     def share(self, end: End) -> float:
         """The share of the appends that ended so."""

@@ -23,6 +23,7 @@ from nerv.dev.processes import Process, stop_together
 from nerv.dev.services import Service, wait_ready
 from nerv.dev.starting import Server
 from nerv.dev.threads import threaded
+from nerv.errors import Unavailable
 from nerv.kafka.admin import Admin
 from nerv.kafka.settings import KafkaSettings
 from nerv.topics import of_mesh
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 APPS = ROOT / "tests" / "apps"
 PARTITIONS = 4
 STOP_SECONDS = 10.0
+KAFKA_STARTS = 3  # tries, each of a minute: all replicas ask for it at once, on a machine that may have other work
 WATCH_SECONDS = 0.2
 READY_SECONDS = 600.0
 REPLICA = (sys.executable, "-m", "tests.faults.temporal.replica")
@@ -177,7 +179,14 @@ class Rig:
         """SIGKILL to Kafka, and a new one on the same data."""
         for process in self._processes(self._kafka):
             await asyncio.to_thread(process.kill)
-        self._kafka = await self._start_kafka()
+        for left in reversed(range(KAFKA_STARTS)):
+            try:
+                self._kafka = await self._start_kafka()
+            except Unavailable:
+                if not left:
+                    raise
+            else:
+                return
 
     async def _way(self, name: str) -> Proxy:
         own, listen = self._ports.take(), self._ports.take()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checker is shown to find ten bugs: each scenario is run on the service as it is, and on one with the bug in it."""
+"""The checker is shown to find bugs: each scenario is run on the service as it is, and on one with the bug in it."""
 
 import asyncio
 import tempfile
@@ -14,11 +14,12 @@ from nerv.kafka import KafkaSettings
 from nerv.protocols import Expected
 from nerv.protocols.history import Expect
 from nerv_temporal.index import Index
+from nerv_temporal.reads import LogReader
 from tests.faults.temporal import bugs
 from tests.faults.temporal.checker import check
 from tests.faults.temporal.duel import DuelOwner, DuelWriter, Fault, Side, make_topics, request
 from tests.faults.temporal.log import final_log
-from tests.faults.temporal.operations import Kind, Seen
+from tests.faults.temporal.operations import Course, Kind, Seen
 
 PAUSE = 0.3  # s in which an owner that makes the mistake has made it
 
@@ -30,6 +31,7 @@ class Parts:
     old: type[DuelOwner] = DuelOwner
     new_writer: type[DuelWriter] = DuelWriter
     index: type[Index] = Index
+    reader: type[LogReader] = LogReader
 
 
 Scenario = Callable[[Side, Side, Parts], Awaitable[None]]
@@ -131,6 +133,20 @@ async def is_followed_by_a_slower_clock(old: Side, new: Side, parts: Parts) -> N
     await new.append(request())
 
 
+async def is_followed_over_cuts(old: Side, new: Side, parts: Parts) -> None:
+    """A reader follows at one replica, is cut off, and goes on at the other, while both write."""
+    course = Course(None)
+    await old.own(parts.old)
+    for _ in range(3):
+        await old.append(request())
+    at = await old.follow(course, None, parts.reader, lambda: old.append(request()))
+    await new.own()
+    await new.append(request())
+    await new.follow(course, at, parts.reader, lambda: new.append(request()))
+    course.complete = True
+    new.seen.courses.append(course)
+
+
 @dataclass(frozen=True, slots=True)
 class Seed:
     """A bug, and the scenario in which it shows."""
@@ -151,6 +167,8 @@ SEEDS = (
     Seed("event-id-window", repeats_an_old_id, Parts(index=bugs.EventIdWindow)),
     Seed("index-ahead-of-log", fails_before_it_is_sent, Parts(old=bugs.IndexAheadOfLog)),
     Seed("known-at-by-clock", is_followed_by_a_slower_clock, Parts(old=bugs.KnownAtByClock)),
+    Seed("skips-what-came-meanwhile", is_followed_over_cuts, Parts(reader=bugs.SkipsWhatCameMeanwhile)),
+    Seed("position-of-the-event-itself", is_followed_over_cuts, Parts(reader=bugs.NamesTheEventItself)),
 )
 
 

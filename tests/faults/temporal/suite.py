@@ -22,6 +22,7 @@ from nerv.errors import NervError
 from nerv.kafka import KafkaSettings
 from tests.faults.temporal.checker import RULES, check
 from tests.faults.temporal.disturbances import LEAST_IN_FLIGHT, Disturber, Told
+from tests.faults.temporal.followers import Followers
 from tests.faults.temporal.load import Load
 from tests.faults.temporal.log import final_log
 from tests.faults.temporal.operations import End, Log, Seen
@@ -45,6 +46,7 @@ FAULTS: Mapping[str, int] = {
 BROKER_KILLS = 6
 CONVINCED_SECONDS = 120.0
 FEWEST_FIGHTS = 4  # take-overs of each partition
+FEWEST_CUTS = 200  # of the readers that follow, in each mesh
 OPERATIONS = 500_000
 WRITABLE_AFTER_KILL, WRITABLE_AFTER_TERM = 12.0, 3.0  # s, for 95 of 100
 MOST_UNKNOWN = 0.05
@@ -60,6 +62,7 @@ class Ran:
     mesh: Mesh
     load: Load
     seen: Seen
+    followers: Followers
     told: Told = field(default_factory=Told)
     take_overs: int = 0
 
@@ -129,8 +132,10 @@ async def _loaded(mesh: Mesh, seed: int) -> AsyncIterator[Ran]:
     async with clients[0].commands(mesh.kafka, mesh.name) as commands:
         load = Load(clients, commands, seen, partitions=PARTITIONS, seed=seed)
         running = asyncio.create_task(load.run())
+        followers = Followers(clients, load, seen, seed)
+        followers.start()
         try:
-            yield Ran(mesh, load, seen)
+            yield Ran(mesh, load, seen, followers)
         finally:
             load.stop.set()
             await running
@@ -183,11 +188,13 @@ async def _verdict(one: Ran, console: Console) -> dict[str, list[str]]:
     await one.mesh.ready()
     final = await final_log(one.mesh.kafka, one.mesh.history, PARTITIONS)
     log, one.take_overs = final.log, final.take_overs
+    await one.followers.finish(log)
     events = sum(map(len, log.values()))
     console.print(
         f"{one.mesh.spec.name}: {one.seen.count:,} operations, {events:,} events in {len(log):,} streams, "
         f"{one.seen.share(End.CONFLICT):.1%} conflicts, {one.seen.share(End.REFUSED):.2%} not done, "
-        f"{one.seen.share(End.UNKNOWN):.3%} unknown; {one.take_overs} take-overs; {one.told.counts}",
+        f"{one.seen.share(End.UNKNOWN):.3%} unknown; {one.take_overs} take-overs; {one.told.counts}; "
+        f"{len(one.seen.courses)} readers followed {one.seen.followed:,} events over {one.seen.cuts:,} cuts",
         highlight=False,
     )
     complaints = await asyncio.to_thread(check, one.seen, log)
@@ -242,6 +249,8 @@ def _vacuous(everything: Sequence[Ran], scale: float) -> str:
     if both.take_overs < FEWEST_FIGHTS * PARTITIONS:
         return f"two that both owned everything took over only {both.take_overs} times"
     for one in everything:
+        if one.seen.cuts < FEWEST_CUTS * scale:
+            return f"the readers that follow {one.mesh.spec.name} were cut only {one.seen.cuts} times"
         if one.seen.share(End.UNKNOWN) > MOST_UNKNOWN:
             return f"{one.seen.share(End.UNKNOWN):.1%} of the outcomes of {one.mesh.spec.name} are unknown"
         if one.seen.share(End.DONE) < LEAST_DONE:

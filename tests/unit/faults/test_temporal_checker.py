@@ -9,7 +9,7 @@ import pytest
 from nerv.protocols import Expected
 from nerv.protocols.history import Expect
 from tests.faults.temporal.checker import RULES, check
-from tests.faults.temporal.operations import NEVER, Append, End, Entry, Forgery, Kind, Read, Seen, digest
+from tests.faults.temporal.operations import NEVER, Append, Course, End, Entry, Forgery, Kind, Read, Seen, Sight, digest
 
 ANY = Expected()
 
@@ -17,6 +17,9 @@ ANY = Expected()
 def exact(version: int) -> Expected:
     """An exact version."""
     return Expected(Expect.EXACT, version)
+
+
+ALL = [("s", 1, "a"), ("t", 1, "f"), ("s", 2, "b"), ("s", 3, "c"), ("s", 4, "d")]
 
 
 def good() -> tuple[Seen, dict[str, list[Entry]]]:
@@ -39,10 +42,15 @@ def good() -> tuple[Seen, dict[str, list[Entry]]]:
             Read("u", Kind.STRONG, 1.0, 2.0, 0, digest([])),
         ],
         forgeries=[Forgery("s", "a", done=False)],
+        courses=[
+            Course(None, [Sight(*sight) for sight in ALL], cuts=2, complete=True),
+            Course("s", [Sight("s", 1, "a"), Sight("s", 2, "b")], cuts=1),
+            Course("never-written"),
+        ],
     )
     log = {
-        "s": [Entry(1, "a", 10), Entry(2, "b", 20), Entry(3, "c", 20), Entry(4, "d", 30)],
-        "t": [Entry(1, "f", 11)],
+        "s": [Entry(1, "a", 10, 0, 3), Entry(2, "b", 20, 0, 6), Entry(3, "c", 20, 0, 7), Entry(4, "d", 30, 0, 9)],
+        "t": [Entry(1, "f", 11, 1, 2)],
     }
     return seen, log
 
@@ -58,7 +66,7 @@ def test_a_good_history_has_no_complaint() -> None:
 
 
 # An event that stands later than its client was told: whatever was said of the versions between is untrue as well.
-ALMOST_ALL = {"versions", "acknowledged", "real_time", "conflicts", "strong_reads"}
+ALMOST_ALL = {"versions", "acknowledged", "real_time", "conflicts", "strong_reads", "courses"}
 Break = Callable[[Seen, dict[str, list[Entry]]], object]
 
 
@@ -76,17 +84,28 @@ def _read(number: int, **changes: object) -> Break:
     return change
 
 
+def _course(number: int, *sights: tuple[str, int, str]) -> Break:
+    def change(seen: Seen, log: dict[str, list[Entry]]) -> None:
+        seen.courses[number].sights = [Sight(*sight) for sight in sights]
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("break_it", "wanted"),
     [
-        (lambda seen, log: log["s"].pop(), set()),  # an unknown append that did not happen after all
-        (lambda seen, log: log["s"].pop(0), {"versions", "acknowledged", "prefixes", "known_reads"}),
-        (lambda seen, log: log["t"].clear(), {"acknowledged", "conflicts"}),
-        (lambda seen, log: log["s"].append(Entry(5, "a", 40)), ALMOST_ALL),
-        (lambda seen, log: log["s"].append(Entry(4, "e", 40)), {"versions"}),
-        (lambda seen, log: log["s"].append(Entry(5, "x", 40)), {"absent"}),
-        (lambda seen, log: log["s"].append(Entry(5, "nobody", 40)), {"absent"}),
-        (lambda seen, log: log["s"].append(Entry(5, "e", 25)), {"versions"}),
+        (
+            lambda seen, log: log["s"].pop() and seen.courses[0].sights.pop(),
+            set(),
+        ),  # an unknown append that never happened
+        (lambda seen, log: log["s"].pop(), {"courses"}),  # but then nobody may see it
+        (lambda seen, log: log["s"].pop(0), {"versions", "acknowledged", "prefixes", "known_reads", "courses"}),
+        (lambda seen, log: log["t"].clear(), {"acknowledged", "conflicts", "courses"}),
+        (lambda seen, log: log["s"].append(Entry(5, "a", 40, 0, 10)), ALMOST_ALL),
+        (lambda seen, log: log["s"].append(Entry(4, "e", 40, 0, 10)), {"versions", "courses"}),
+        (lambda seen, log: log["s"].append(Entry(5, "x", 40, 0, 10)), {"absent", "courses"}),
+        (lambda seen, log: log["s"].append(Entry(5, "nobody", 40, 0, 10)), {"absent", "courses"}),
+        (lambda seen, log: log["s"].append(Entry(5, "e", 25, 0, 10)), {"versions", "courses"}),
         (lambda seen, log: seen.forgeries.append(Forgery("s", "b", done=True)), {"absent"}),
         (_append(0, version=2), {"acknowledged"}),
         (_append(1, expected=exact(2)), {"acknowledged"}),
@@ -103,6 +122,17 @@ def _read(number: int, **changes: object) -> Break:
         (_read(1, length=9), {"prefixes"}),
         (_read(1, least=2), {"prefixes"}),
         (_read(2, known_us=20), {"known_reads"}),
+        (_course(0, *ALL[:-1]), {"courses"}),  # the end never came
+        (_course(0, *ALL[:2], *ALL[3:]), {"courses"}),  # a gap
+        (_course(0, *ALL[:3], *ALL[2:]), {"courses"}),  # a double
+        (_course(0, *ALL, *ALL), {"courses"}),  # all of it again
+        (_course(0, *ALL[:2], ALL[3], ALL[2], ALL[4]), {"courses"}),  # out of order
+        (_course(0, *ALL, ("s", 5, "e")), {"courses"}),  # what did not happen
+        (_course(0, *ALL[:4], ("s", 5, "d")), {"courses"}),  # another version
+        (_course(0, ALL[1], ALL[0], *ALL[2:]), set()),  # partitions in any order
+        (_course(1, ("s", 2, "b")), {"courses"}),
+        (_course(1), set()),  # it was cut off before anything came
+        (_course(1, ("s", 1, "a"), ("t", 1, "f")), {"courses"}),  # another stream's
     ],
 )
 def test_each_way_to_break_it_is_found(break_it: Break, wanted: set[str]) -> None:
