@@ -154,19 +154,24 @@ async def test_a_malformed_stream_is_refused(http: aiohttp.ClientSession, stream
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_one_bad_request_of_a_batch_harms_no_other(http: aiohttp.ClientSession) -> None:
-    """As protobuf: an instant out of range, no expectation and a huge version are refused one by one; the good one is done."""
+    """As protobuf: an instant out of range, no expectation, a huge version and data too deep for any reader of JSON are refused
+    one by one; the good one is done.
+    """
     batch = history_pb2.AppendBatch()
-    for _ in range(4):
+    for _ in range(5):
         one = batch.requests.add(stream=f"account-{uuid.uuid4().hex}", expect=history_pb2.EXPECT_ANY)
         one.events.add(id="1", source="test", type="thing.noted.v1", time_us=1, content_type="text/plain", data=b"x")
     batch.requests[0].events[0].time_us = 2**62
     batch.requests[1].expect = history_pb2.EXPECT_UNSPECIFIED
     batch.requests[2].expect = history_pb2.EXPECT_EXACT
     batch.requests[2].expected_version = 2**64 - 1
+    deep = batch.requests[4].events[0]
+    deep.content_type, deep.data = "application/json", b"[" * DEEP + b"]" * DEEP
     async with http.post("/v1/streams", data=batch.SerializeToString(), headers={"content-type": PROTOBUF}) as answer:
         replies = history_pb2.AppendBatchReply.FromString(await answer.read()).replies
     assert [reply.refused.status for reply in replies[:3]] == [400, 400, 400]
     assert replies[3].appended.first_version == 1
+    assert (replies[4].refused.status, "32 levels" in replies[4].refused.detail) == (413, True)
     async with http.post("/v1/streams", data=b"\xff\xff", headers={"content-type": PROTOBUF}) as answer:
         assert (answer.status, "AppendBatch" in await answer.text()) == (400, True)
 

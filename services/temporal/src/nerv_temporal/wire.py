@@ -8,7 +8,7 @@ from nerv.app import App
 from nerv.cloudevents import from_proto
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import Invalid, NervError, Refused
-from nerv.limits import Limits, check_batch, check_event_size
+from nerv.limits import Limits, check_batch, check_event_size, check_json_depth
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.types import Event, check_id, check_version
@@ -33,6 +33,8 @@ def check_append(request: AppendRequest, app: App, limits: Limits) -> None:
         check_id(event.source, "event source")
         check_id(event.type, "event type")
         check_event_size(len(event.data), limits)
+        if event.content_type.partition(";")[0].endswith("json"):
+            check_json_depth(event.data, limits.json_depth)  # or no reader of JSON could read the stream
         if app.knows(event.type):
             app.decode(event)
 
