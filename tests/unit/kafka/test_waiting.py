@@ -97,3 +97,33 @@ async def test_who_goes_away_takes_back_what_no_tick_has() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert made.take(10, 100) == []
+
+
+async def test_a_tick_waits_for_as_many_as_it_is_told() -> None:
+    """The second of two that are wanted ends the wait, long before its time is up."""
+    made = filled([waiting()], queue())
+    arrived = asyncio.create_task(made.arrived(2, asyncio.get_running_loop().time() + SECONDS))
+    await asyncio.sleep(0)
+    assert not arrived.done()
+    made.put(waiting())
+    async with asyncio.timeout(SECONDS / 2):
+        await arrived
+
+
+@pytest.mark.parametrize("late", [-1.0, 0.01])
+async def test_when_time_is_up_one_request_is_enough(late: float) -> None:
+    """Whether the time was over before, or ends as the tick waits for a second one."""
+    made = filled([waiting()], queue())
+    async with asyncio.timeout(SECONDS):
+        await made.arrived(2, asyncio.get_running_loop().time() + late)
+
+
+async def test_nobody_waits_then_the_first_one_ends_the_wait() -> None:
+    """However many were wanted while there was time."""
+    made = queue()
+    arrived = asyncio.create_task(made.arrived(2, asyncio.get_running_loop().time() + 0.01))
+    done, _ = await asyncio.wait({arrived}, timeout=0.1)
+    assert not done
+    made.put(waiting())
+    async with asyncio.timeout(SECONDS):
+        await arrived

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.1  # s, doubled with each failed take-over
 LONGEST_PAUSE = 5.0
+PACE = 0.5  # of a tick's time its writers have to come again: what PostgreSQL advises for its `commit_delay`
+LONGEST_PACE = 0.005  # s
 CATCH_UP_SECONDS = 60.0  # to read up to our own fence
 
 
@@ -65,7 +67,9 @@ class Owner(ABC, Generic[W]):
         self._clock = clock
         self._crash = crash
         self._queue: Queue[W] = Queue(ownership.waiting, ownership.waiting_bytes, ownership.answer_seconds)
-        self._future = asyncio.get_running_loop().create_future
+        loop = asyncio.get_running_loop()
+        self._future, self._time = loop.create_future, loop.time
+        self._pace = (1, 0.0)  # so many requests make a tick, until this instant of the loop's clock; then one does
         self._leaving = asyncio.Event()
         self._task = asyncio.create_task(self._own(), name=f"owner-{partition}")
 
@@ -162,14 +166,19 @@ class Owner(ABC, Generic[W]):
     async def _serve(self, writer: FencedWriter) -> None:
         async with self._while_serving():
             while not self._leaving.is_set():
-                await self._queue.arrived()
+                await self._queue.arrived(*self._pace)
                 await self._next_tick(writer)
         while len(self._queue) > 0:  # nothing more comes in, and who waits need not ask again elsewhere
             await self._next_tick(writer)
 
     async def _next_tick(self, writer: FencedWriter) -> None:
         if taken := self._queue.take(self._ownership.tick_records, self._ownership.tick_bytes):
+            began = self._time()
             await self._tick(writer, taken)
+            # Those who are answered now as a rule come again. A tick that waits a moment for them saves the next one, where
+            # else two halves of the writers would wait for each other's transactions for ever.
+            ended = self._time()
+            self._pace = len(taken) + len(self._queue), ended + min(PACE * (ended - began), LONGEST_PACE)
 
     async def _tick(self, writer: FencedWriter, taken: list[W]) -> None:
         for item in taken:

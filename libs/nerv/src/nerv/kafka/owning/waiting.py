@@ -54,6 +54,7 @@ class Queue(Generic[W]):
         self._in_hand: list[W] = []
         # One timer for all that wait: one each costs as much as all else that is done in the loop to let them wait.
         self._timer: asyncio.TimerHandle | None = None
+        self._wanted = 1  # so many have to wait, for `arrived` to return
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -70,7 +71,8 @@ class Queue(Generic[W]):
         if self._timer is None:
             self._timer = self._loop.call_at(item.deadline, self._time_is_up)
         self._waiting.append(item)
-        self._arrived.set()
+        if len(self._waiting) >= self._wanted:
+            self._arrived.set()
 
     def put_read(self, items: Sequence[W]) -> None:
         """Let wait what came over Kafka: without a bound, for no more is read before these are answered."""
@@ -96,11 +98,20 @@ class Queue(Generic[W]):
         """Have `arrived` return, whether or not something waits."""
         self._arrived.set()
 
-    async def arrived(self) -> None:
-        """Wait until something waits, or someone wakes."""
+    async def arrived(self, count: int = 1, until: float = 0.0) -> None:
+        """Wait until `count` wait, or, from `until` on (of the loop's clock), until any does; or someone wakes."""
+        if len(self._waiting) < count and self._loop.time() < until:
+            timer = self._loop.call_at(until, self.wake)
+            await self._wait_for(count)
+            timer.cancel()
         if not self._waiting:
-            self._arrived.clear()
-            await self._arrived.wait()
+            await self._wait_for(1)
+
+    async def _wait_for(self, count: int) -> None:
+        self._wanted = count
+        self._arrived.clear()
+        await self._arrived.wait()
+        self._wanted = 1
 
     def take(self, count: int, size: int) -> list[W]:
         """The next ones, up to so many records and bytes (at least one); those whose asker gave up are dropped."""
