@@ -4,11 +4,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import orjson
 import pytest
-from starlette.requests import Request as StarletteRequest
 
 import nerv
 from nerv.errors import Forbidden, SchemaMismatch
@@ -62,12 +60,9 @@ async def deps() -> Deps:
 async def ask(key: str | None, scopes: Sequence[str] = (), projection: str = "plane", **query: str) -> Any:
     """The answer to a reader with these scopes."""
     path = {"projection": projection} if key is None else {"projection": projection, "key": key}
-    http = StarletteRequest(
-        {"type": "http", "headers": [], "path_params": path, "query_string": urlencode(query).encode()}
-    )
     principal = Principal("ann", "default", frozenset(scopes))
     handler = list_views if key is None else get_view
-    answer = await handler(Request(await deps(), principal, b"", http))
+    answer = await handler(Request(await deps(), principal, b"", path, list(query.items())))
     return orjson.loads(bytes(answer.body))
 
 

@@ -7,10 +7,10 @@ from urllib.parse import quote, urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.requests import Request as StarletteRequest
 
 from nerv.errors import Invalid, TooLarge
 from nerv.service import Request
+from nerv.service.routes import headers_of, query_words_of
 from nerv.types import Principal
 from nerv_temporal.api.formats import Format
 from nerv_temporal.api.query import OF_MANY, asked_of_many, asked_of_stream
@@ -22,8 +22,8 @@ PARTITIONS = 4
 def request(query: str, **headers: str) -> Request[None]:
     """A request with this query."""
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": query.encode(), "headers": raw}
-    return Request(None, Principal("test", "test", frozenset()), b"", StarletteRequest(scope))
+    scope = {"query_string": query.encode(), "headers": raw}
+    return Request(None, Principal("test", "test", frozenset()), b"", {}, query_words_of(scope), headers_of(scope))
 
 
 NAMES = st.sampled_from([*(param.name for param in OF_MANY), "nonsense", ""])

@@ -51,8 +51,7 @@ async def publish(request: Request[Deps]) -> Response:
     """
     deps = request.deps
     topic = await _topic(request)
-    headers = {name.lower(): value for name, value in request.http.headers.items()}
-    events = from_http(headers, request.body, deps.settings.limits)
+    events = from_http(request.headers, request.body, deps.settings.limits)
     passed = deps.chains.published(topic, events)
     for other in {one.topic for one in passed} - {topic}:
         await deps.catalog.partitions(other)

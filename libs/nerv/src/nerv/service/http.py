@@ -4,7 +4,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
+from starlette.types import Receive, Scope, Send
 
 from nerv.boundary import cross
 from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
@@ -26,8 +27,8 @@ from nerv.limits import Limits
 from nerv.service.auth import Authenticator
 from nerv.service.openapi import PROBLEM, openapi
 from nerv.service.params import SHOWN
-from nerv.service.routes import Request, Route, respond
-from nerv.telemetry import Carrier, span
+from nerv.service.routes import Request, Route, headers_of, query_words_of, respond
+from nerv.telemetry import Carrier, enabled, span
 from nerv.telemetry import names as n
 from nerv.types import Description
 
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 COMPONENTS = "/.well-known/nerv/components"
 OPENAPI = "/openapi.json"
+BODILESS = ("GET", "HEAD", "DELETE")
 
 
 def problem(error: NervError, instance: str) -> Response:
@@ -78,7 +80,7 @@ def application(
         Route("GET", OPENAPI, document, "mesh:read"),
     )
     doors = {route: Door(route, deps, authenticator, limits) for route in table}
-    made = [StarletteRoute(route.path, door.answer, methods=[route.method]) for route, door in doors.items()]
+    made = [StarletteRoute(route.path, door, methods=[route.method]) for route, door in doors.items()]
     return Starlette(routes=made, middleware=_cors(cors_origins), exception_handlers={HTTPException: _not_routed})
 
 
@@ -122,30 +124,45 @@ class Door:
         self._words = {param.name for param in route.takes if param.place == "query"}
         self._counters: Counter[str] = Counter()
 
-    async def answer(self, request: StarletteRequest) -> Response:
-        """The answer to a request, whatever happens, in a span of its own."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request (ASGI). Whatever happens is answered here, so that nothing has to stand around this."""
+        request = StarletteRequest(scope, receive, send)
+        if enabled():
+            answer = await self._traced(request)
+        else:
+            answer = await self._answer(request)
+        await answer(scope, receive, send)
+
+    async def _traced(self, request: StarletteRequest) -> Response:
         carrier = Carrier(request.headers.get("traceparent"), request.headers.get("tracestate"))
         attributes = {n.HTTP_METHOD: self._route.method, n.HTTP_ROUTE: self._route.path}
         with span(self.name, SpanKind.SERVER, parent=carrier, attributes=attributes) as current:
-            try:
-                answer = await cross(self, request)
-            except asyncio.CancelledError:
-                # The service ends and has no more time for this request: what it has done by now nobody can say.
-                answer = problem(_cut_off(request.method), request.url.path)
+            answer = await self._answer(request)
             current.set_attribute(n.HTTP_STATUS, answer.status_code)
             return answer
 
+    async def _answer(self, request: StarletteRequest) -> Response:
+        try:
+            return await cross(self, request)
+        except asyncio.CancelledError:
+            # The service ends and has no more time for this request: what it has done by now nobody can say.
+            return problem(_cut_off(request.method), request.url.path)
+
     async def validate(self, raw: StarletteRequest) -> Request[Any]:
         """The request with who sent it and its bounded body. Raises Unauthenticated, Forbidden, TooLarge or Invalid."""
-        _check_head(raw, self._limits)
-        principal = await self._authenticator.principal(raw.headers.get("authorization"))
+        scope = raw.scope
+        _check_head(scope, self._limits)
+        headers = headers_of(scope)
+        principal = await self._authenticator.principal(headers.get("authorization"))
         self._route.admit(principal, raw.path_params)
-        self._refuse_unknown(raw)
-        return Request(self._deps, principal, await _body(raw, self._limits.body), raw)
+        words = query_words_of(scope)
+        self._refuse_unknown(words)
+        body = b"" if raw.method in BODILESS else await _body(raw, headers, self._limits.body)
+        return Request(self._deps, principal, body, raw.path_params, words, headers)
 
-    def _refuse_unknown(self, raw: StarletteRequest) -> None:
+    def _refuse_unknown(self, words: Sequence[tuple[str, str]]) -> None:
         # A word that is not known would be passed over in silence, and the answer be another one than was asked for.
-        unknown = sorted(raw.query_params.keys() - self._words)
+        unknown = sorted({word for word, _ in words} - self._words)
         if unknown:
             known = ", ".join(sorted(self._words)) or "none"
             raise Invalid(f"there is no parameter {unknown[0][:SHOWN]!r} here; there are: {known}")
@@ -178,9 +195,8 @@ def _cut_off(method: str) -> NervError:
     return UnknownOutcome("the service is stopping, and did not see the end of this; repeat it with the same ids")
 
 
-def _check_head(request: StarletteRequest, limits: Limits) -> None:
+def _check_head(scope: Scope, limits: Limits) -> None:
     """Refuse an address or headers over the limits, before anything of them is parsed."""
-    scope = request.scope
     address = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
     if address > limits.address:
         raise TooLarge(f"the address has {address} characters; the limit is {limits.address} (NERV_LIMITS__ADDRESS)")
@@ -195,14 +211,12 @@ def _check_head(request: StarletteRequest, limits: Limits) -> None:
             )
 
 
-async def _body(request: StarletteRequest, limit: int) -> bytes:
+async def _body(request: StarletteRequest, headers: Mapping[str, str], limit: int) -> bytes:
     """The body, read only as far as the limit."""
-    if request.method in ("GET", "HEAD", "DELETE"):
-        return b""
-    length = request.headers.get("content-length", "0")
+    length = headers.get("content-length", "0")
     if length.isdigit() and int(length) > limit:
         raise TooLarge(f"the body has {length} bytes; the limit is {limit} (NERV_LIMITS__BODY)")
-    if request.headers.get("content-encoding", "identity") != "identity":
+    if headers.get("content-encoding", "identity") != "identity":
         raise Invalid("send the body without content-encoding")
     parts: list[bytes] = []
     size = 0

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a service answers to: a table of routes, and a request as a handler sees it."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
 
 import orjson
-from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
+from starlette.types import Scope
 
 from nerv.errors import Invalid
 from nerv.service.params import Body, Param
@@ -26,16 +27,17 @@ class Request(Generic[D]):
     deps: D
     principal: Principal
     body: bytes
-    http: StarletteRequest
+    path_words: Mapping[str, str]
+    query_words: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)  # by lower-case name; of one that came twice, the first
 
     def path(self, name: str) -> str:
         """A parameter of the path."""
-        value: str = self.http.path_params[name]
-        return value
+        return self.path_words[name]
 
     def query(self, name: str) -> str | None:
         """A parameter of the query, or None. One that is given twice is refused."""
-        values = self.http.query_params.getlist(name)
+        values = [value for word, value in self.query_words if word == name]
         if len(values) > 1:
             raise Invalid(f"query parameter {name} is given {len(values)} times; give it once")
         return values[0] if values else None
@@ -46,9 +48,18 @@ class Request(Generic[D]):
         return param.default if found is None else param.read(found)
 
     def header(self, name: str) -> str | None:
-        """A header by its name, or None."""
-        value: str | None = self.http.headers.get(name)
-        return value
+        """A header by its lower-case name, or None."""
+        return self.headers.get(name)
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers of a request, all at once: what Starlette has for it searches them for each one that is asked for."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def query_words_of(scope: Scope) -> list[tuple[str, str]]:
+    """The parameters of a query, in order."""
+    return parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
 
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]

@@ -190,6 +190,7 @@ async def _listening(
             log_config=None,
             access_log=False,
             lifespan="off",
+            proxy_headers=False,  # nothing here is decided by where a request says that it comes from
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=drain_seconds,

@@ -46,8 +46,7 @@ def _permitted(principal: Principal, one: AppendRequest | NervError) -> AppendRe
 async def append(request: Request[Deps]) -> Response:
     """POST /v1/streams/{stream}/events: append CloudEvents (structured, batch, binary) to one stream, all or none."""
     deps = request.deps
-    headers = {name.lower(): value for name, value in request.http.headers.items()}
-    events = from_http(headers, request.body, deps.settings.limits, require_time=True)
+    events = from_http(request.headers, request.body, deps.settings.limits, require_time=True)
     expected = _expected(request)
     one = AppendRequest(check_id(request.path("stream"), "stream"), events, expected)
     check_append(one, deps.app, deps.settings.limits)
