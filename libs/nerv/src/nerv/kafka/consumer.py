@@ -104,6 +104,7 @@ class BatchConsumer:
         self.ended: dict[Partition, int] = {}
         self._ready: asyncio.Queue[list[Received] | BaseException | _End] = asyncio.Queue()
         self._ahead = threading.Semaphore(AHEAD)
+        self._held: set[Partition] = set()
         self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
         self._group_metadata: object = None
         self._stopping = threading.Event()
@@ -128,16 +129,52 @@ class BatchConsumer:
         Raises the error that ended the thread: Kafka refused, or there is no position to start from.
         """
         while True:
-            item = await self._ready.get()
-            if isinstance(item, BaseException):
-                raise item
+            item = await self._next()
             if isinstance(item, _End):
-                self.ended[item.partition] = item.offset
                 continue
             try:
                 yield item
             finally:
                 self._ahead.release()
+
+    async def batches_to(self, until: Mapping[Partition, int]) -> AsyncIterator[list[Received]]:
+        """Batches until each of these partitions has been read up to its offset; records behind it may come along.
+
+        Needs `ends`: the last offsets may be markers of transactions, which no consumer sees. Raises as `batches` does.
+        """
+        left = dict(until)
+        while left:
+            item = await self._next()
+            if isinstance(item, _End):
+                if item.offset >= left.get(item.partition, item.offset + 1):
+                    del left[item.partition]
+                continue
+            try:
+                yield item
+            finally:
+                self._ahead.release()
+            for record in item:
+                partition = (record.topic(), record.partition())
+                if partition in left and record.offset() + 1 >= left[partition]:
+                    del left[partition]
+
+    async def _next(self) -> "list[Received] | _End":
+        item = await self._ready.get()
+        if isinstance(item, BaseException):
+            raise item
+        if isinstance(item, _End):
+            self.ended[item.partition] = item.offset
+        return item
+
+    async def pause(self, partitions: Iterable[Partition]) -> None:
+        """No more records of these until `resume`; batches read before may still come."""
+        found = list(partitions)
+        await self._ask(lambda: self._hold(found))
+
+    async def resume(self, partitions: Iterable[Partition]) -> None:
+        """Go on with them, where they were paused."""
+        found = list(partitions)
+        await self._ask(lambda: self._release(found))
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit the next offsets to read, and wait for Kafka. Raises Unavailable."""
@@ -264,8 +301,17 @@ class BatchConsumer:
                 self._pause()
             self._answer_asked()
         self._ahead.release()
-        if assigned := self._consumer.assignment():
-            self._consumer.resume(assigned)
+        if free := [tp for tp in self._consumer.assignment() if (tp.topic, tp.partition) not in self._held]:
+            self._consumer.resume(free)
+
+    def _hold(self, partitions: list[Partition]) -> None:
+        self._held.update(partitions)
+        self._consumer.pause([TopicPartition(*partition) for partition in partitions])
+
+    def _release(self, partitions: list[Partition]) -> None:
+        self._held.difference_update(partitions)
+        assigned = _names(self._consumer.assignment())
+        self._consumer.resume([TopicPartition(*partition) for partition in partitions if partition in assigned])
 
     def _pause(self) -> None:
         if assigned := self._consumer.assignment():
@@ -312,10 +358,12 @@ class BatchConsumer:
             consumer.assign(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._held -= _names(partitions)
         if self._rebalance is not None and partitions:
             self._wait_for(self._rebalance.revoked(_names(partitions), lost=False))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._held -= _names(partitions)
         if self._rebalance is not None and partitions:
             self._wait_for(self._rebalance.revoked(_names(partitions), lost=True))
 
