@@ -80,7 +80,7 @@ def test_topics_of_nobody_take_any_type_and_those_of_the_app_only_their_own() ->
 def test_effects_carry_their_cause_and_the_received_bytes() -> None:
     """Time, correlation and causation are the cause's; the event that came is passed on as it was written."""
     cause = event(b'{ "key":"k",  "n":1 }', correlation_id="c")
-    asked = react(app, list(app.reactions.values()), cause)
+    asked = react(app, app.reactions["twice"], cause)
     request = append_request(app, asked[0], asked[0].effect)  # type: ignore[arg-type]
     [recorded] = request.events
     assert (request.stream, recorded.id, recorded.data) == ("note-k", asked[0].id, cause.data)
@@ -92,11 +92,11 @@ def test_effects_carry_their_cause_and_the_received_bytes() -> None:
 
 def test_a_reaction_answers_effects_and_nothing_else() -> None:
     """None, one, many; anything else is named."""
-    assert listed(None) == []
+    assert listed(app, None) == []
     with pytest.raises(Misconfigured, match="str"):
-        listed(["append"])
+        listed(app, ["append"])
     with pytest.raises(Misconfigured, match="int"):
-        listed(7)
+        listed(app, 7)
 
 
 @given(st.dictionaries(st.integers(0, 9), st.integers(0, 2**40), min_size=1))

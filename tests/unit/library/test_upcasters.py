@@ -94,7 +94,8 @@ def test_reactions_meet_the_newest() -> None:
     app = made()
     app.on("left.v3")(lambda event: nerv.append(f"aircraft-{event.tail}", event))
     app.check()
-    [asked] = react(app, list(app.reactions.values()), OLD[0])
+    [reaction] = app.reactions.values()
+    [asked] = react(app, reaction, OLD[0])
     [event] = append_request(app, asked, asked.effect).events  # type: ignore[arg-type]  # it is an Append
     assert (event.type, event.causation_id) == ("left.v3", "a")
     assert app.decode(event) == Left(tail="N1", delay_seconds=120)

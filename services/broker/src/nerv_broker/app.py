@@ -45,7 +45,7 @@ class Wiring(containers.DeclarativeContainer):
         survey,
     )
     client = providers.Singleton(client_of, settings)
-    reactions = providers.Singleton(Reactions, settings, app, client)
+    reactions = providers.Singleton(Reactions, settings, app, client, chains)
     schemas = providers.Singleton(Registry, settings, admin, app)
     bridges = providers.Singleton(Bridges, settings, app, producer)
     deps = providers.Singleton(

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nerv.app import App, EventSpec, ReactionSpec
+from nerv.app.specs import Reaction
 from nerv.bus import Passed
 from nerv.cloudevents import to_headers
-from nerv.effects import Append, Http, MeshEffect, Publish, Run, effect_ids
+from nerv.effects import Append, Effect, Http, Publish, Run, effect_ids
 from nerv.errors import Misconfigured, NervError, SchemaMismatch
 from nerv.model import EventModel
 from nerv.protocols import AppendRequest
@@ -86,36 +87,55 @@ def _text_key(event: Event[bytes]) -> bytes | None:
 class Asked:
     """An effect with its identity, and who asked for it because of what."""
 
-    effect: MeshEffect
+    effect: Effect[Any]
     id: str
     reaction: str
     cause: Event[bytes]
 
 
-def react(app: App, reactions: Sequence[ReactionSpec], event: Event[bytes]) -> list[Asked]:
-    """What the reactions ask for because of an event. Raises SchemaMismatch, or whatever a reaction raises."""
+def react(app: App, reaction: ReactionSpec, event: Event[bytes]) -> list[Asked]:
+    """What a reaction asks for because of one event. Raises SchemaMismatch, or whatever the reaction raises."""
     event = app.upcast(event)
-    decoded = app.decode(event)
-    asked: list[Asked] = []
-    for reaction in reactions:
-        effects = listed(reaction.function(decoded))
-        ids = effect_ids(app.name, reaction.name, event, effects)
-        asked += [Asked(e, i, reaction.name, event) for e, i in zip(effects, ids, strict=True)]
-    return asked
+    return asked_of(app, reaction, event, answers_of(reaction, reaction.function, [app.decode(event)])[0])
 
 
-def listed(answer: Any) -> list[MeshEffect]:
-    """The effects that a reaction answered: none, one or many. Raises Misconfigured for anything else."""
+def answers_of(reaction: ReactionSpec, function: Reaction, models: Sequence[EventModel]) -> Sequence[Any]:
+    """What a reaction answers to some events: one answer each. Raises Misconfigured, or what the function raises."""
+    if reaction.batch is None:
+        return [function(model) for model in models]
+    answers = function(list(models))
+    if not isinstance(answers, Sequence) or len(answers) != len(models):
+        given = len(answers) if isinstance(answers, Sequence) else type(answers).__name__
+        raise Misconfigured(
+            f"reaction {reaction.name} took {len(models)} events and answered {given}; answer a list as long, "
+            "with what each event asks for"
+        )
+    return answers
+
+
+def asked_of(app: App, reaction: ReactionSpec, event: Event[bytes], answer: Any) -> list[Asked]:
+    """The effects of an answer with their identities: the same ones whenever the event comes, and with whichever others."""
+    effects = listed(app, answer)
+    ids = effect_ids(app.name, reaction.name, event, effects)
+    return [Asked(effect, id, reaction.name, event) for effect, id in zip(effects, ids, strict=True)]  # noqa: A001
+
+
+def listed(app: App, answer: Any) -> list[Effect[Any]]:
+    """The effects of an answer: none, one or many. Raises Misconfigured for anything else."""
     if answer is None:
         return []
     effects = list(answer) if isinstance(answer, Sequence) else [answer]
     for effect in effects:
-        if not isinstance(effect, Append | Publish | Run | Http):
+        if not isinstance(effect, Append | Publish | Run | Http) and not _own(app, effect):
             raise Misconfigured(
                 f"a reaction answered {type(effect).__name__}; answer nerv.append(...), nerv.publish(...), "
-                "nerv.run(...), nerv.http(...), a list of them, or None"
+                "nerv.run(...), nerv.http(...), an effect that app.handlers performs, a list of them, or None"
             )
     return effects
+
+
+def _own(app: App, effect: Any) -> bool:
+    return isinstance(effect, Effect) and app.handlers.performs(type(effect))
 
 
 def event_of(app: App, asked: Asked, model: EventModel) -> Event[bytes]:

@@ -19,6 +19,7 @@ class EdgeSettings(BaseModel):
     heartbeat_seconds: PositiveFloat = 10.0  # a comment on an event stream that has nothing to say
     history: PositiveInt = 256  # events of a topic that /v1/topics/{topic}/history tells of
     reaction_batch: PositiveInt = 2000  # events between two commits of the reactions
+    reaction_attempts: PositiveInt = 5  # then the event goes to the dead letters and its key waits
     append_lanes: PositiveInt = 4  # appends under way side by side; a stream stays in its lane, and so in order
     schema_compatibility: Compatibility = Compatibility.BACKWARD  # what a new version of a schema must be
     http_allow: tuple[str, ...] = ()  # URL prefixes that `nerv.http` effects may call

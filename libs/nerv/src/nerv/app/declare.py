@@ -39,7 +39,9 @@ from nerv.types import Description, Event, check_id
 
 if TYPE_CHECKING:
     from nerv.api.event.v1 import event_pb2
+    from nerv.aspects import Aspect, AspectWeaver
     from nerv.di import Container
+    from nerv.effects import Handlers
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=type[EventModel])
@@ -57,6 +59,7 @@ class App:
         self.middleware: list[MiddlewareSpec] = []
         self.bridges: dict[str, BridgeSpec] = {}
         self.reactions: dict[str, ReactionSpec] = {}
+        self.aspects: list[Aspect] = []
         self.projections: dict[str, ProjectionSpec] = {}
         self.snapshot_policies: dict[str | None, SnapshotPolicy] = {}
         self.perspectives: dict[tuple[str, str], PerspectiveSpec] = {}
@@ -149,8 +152,37 @@ class App:
             raise Misconfigured(f"bridge {name} leads from {source} to itself")
         self._add(self.bridges, name, spec, "bridge")
 
-    def on(self, event_type: str, *, name: str | None = None) -> Callable[[F], F]:
-        """Declare a reaction: a pure function from an event to effects."""
+    def weave(self, *aspects: "Aspect") -> None:
+        """Put aspects (`nerv.aspects`) around the app's reactions and around what performs effects, outermost first.
+
+        A reaction with `batch` and the effects of a kind are one call for many. An aspect that waits makes all wait.
+        """
+        if "weaver" in vars(self):
+            raise Misconfigured(f"the aspects of app {self.name} are in use already; declare them before")
+        self.aspects += aspects
+
+    @cached_property
+    def weaver(self) -> "AspectWeaver":
+        """The app's aspects."""
+        from nerv.aspects import AspectWeaver  # few apps have aspects
+
+        return AspectWeaver(*self.aspects, name=self.name)
+
+    @cached_property
+    def handlers(self) -> "Handlers":
+        """Who performs effects of the app's own types: `app.handlers.on(Mail, send)`; `nerv.effects.effect_id()` is the id."""
+        from nerv.effects import Handlers
+
+        return Handlers(self.name)
+
+    def on(self, event_type: str, *, name: str | None = None, batch: int | None = None) -> Callable[[F], F]:
+        """Declare a reaction: a pure function from an event to effects (one, a sequence of them, or None).
+
+        With `batch` it takes a list of at most so many events, those of a key in order, and gives a list as long: what each
+        of them asks for. So an effect belongs to one event, and has the same id however events come together.
+        """
+        if batch is not None and batch < 1:
+            raise Misconfigured(f"reaction to {event_type}: batch must be at least 1, not {batch}")
 
         def register(function: F) -> F:
             spec = self.events.get(event_type)
@@ -158,7 +190,7 @@ class App:
                 raise Misconfigured(f"reaction {function.__name__}: declare event {event_type} with a topic before it")
             label = name or function.__name__
             reaction: Reaction = function
-            self._add(self.reactions, label, ReactionSpec(label, event_type, spec.topic, reaction), "reaction")
+            self._add(self.reactions, label, ReactionSpec(label, event_type, spec.topic, reaction, batch), "reaction")
             return function
 
         return register

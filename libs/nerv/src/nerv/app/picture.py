@@ -97,7 +97,13 @@ def _selector(types: Selector | None) -> str | None:
 
 
 def _reaction(spec: ReactionSpec) -> dict[str, Any]:
-    return {"name": spec.name, "on": spec.event_type, "topic": spec.topic, "doc": _doc(spec.function)}
+    return {
+        "name": spec.name,
+        "on": spec.event_type,
+        "topic": spec.topic,
+        "batch": spec.batch,
+        "doc": _doc(spec.function),
+    }
 
 
 def _decider(spec: DeciderSpec) -> dict[str, Any]:

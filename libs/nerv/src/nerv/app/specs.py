@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from nerv.bus.chain import Step
 from nerv.bus.model import Selector
-from nerv.effects import MeshEffect
 from nerv.errors import Invalid, Misconfigured
 from nerv.model import EventModel
 from nerv.perspectives import Perspective
@@ -17,7 +16,8 @@ from nerv.types import check_id
 KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
 
 Fold = Callable[[Any, Any], Any]
-Reaction = Callable[[Any], MeshEffect | Sequence[MeshEffect] | None]
+Reaction = Callable[[Any], Any]
+"""An event to an effect, a sequence of them, or None; for a list of events a list of such answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,16 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class ReactionSpec:
-    """Event in, effects out; run in the broker adapter's consumer group."""
+    """Event in, effects out; run in the broker adapter's consumer group.
+
+    With `batch` the function takes a list of at most so many events, and answers as many times.
+    """
 
     name: str
     event_type: str
     topic: str
     function: Reaction
+    batch: int | None = None
 
 
 class Way(StrEnum):

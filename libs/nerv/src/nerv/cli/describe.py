@@ -111,7 +111,7 @@ def _event(row: Document) -> list[Text]:
 
 
 def _reaction(row: Document) -> list[Text]:
-    return [_head(row["name"], f"on {row['on']}"), *_facts(topic=row["topic"])]
+    return [_head(row["name"], f"on {row['on']}"), *_facts(topic=row["topic"], batch=row["batch"])]
 
 
 def _decider(row: Document) -> list[Text]:

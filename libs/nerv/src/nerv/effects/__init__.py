@@ -7,7 +7,7 @@ One effect is an answer of a reaction or a task. An `EffectMonad` is a program o
 from nerv.effects.caching import Cache
 from nerv.effects.execution import Context, DryRun, Execution, Recorded, Recording, Replay, using
 from nerv.effects.handlers import Handlers
-from nerv.effects.identity import effect_ids
+from nerv.effects.identity import effect_id, effect_ids
 from nerv.effects.kinds import (
     Append,
     Http,
@@ -53,6 +53,7 @@ __all__ = [
     "Timer",
     "append",
     "ask",
+    "effect_id",
     "effect_ids",
     "http",
     "log",

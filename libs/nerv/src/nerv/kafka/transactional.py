@@ -2,20 +2,22 @@
 """Consume, produce and commit in one transaction: what was made of a batch stands if, and only if, the batch is done."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as NativeProducer
 
 from nerv.kafka.consumer import BatchConsumer
 from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed
-from nerv.kafka.records import Outgoing
+from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 from nerv.types import Description, Health
 
 LINGER_MS = 5  # a commit flushes at once; until then records gather in batches
 
+R = TypeVar("R")
 NextOffsets = Mapping[tuple[str, int], int]
 
 
@@ -38,13 +40,20 @@ class TransactionalProducer:
         self._settings = settings
         self._client_id = client_id
         self._commits = self._records = 0
-        self._void = False
+        self._void = self._open = False
         self._groups: dict[str, Consumer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=transactional_id)
 
     async def start(self) -> None:
         """Shut out an earlier producer of the same id and end its transaction. Raises CommitFailed."""
         await self._run(self._native.init_transactions, INIT_SECONDS)
+
+    async def write(self, records: Sequence[Outgoing]) -> list[Position]:
+        """Begin a transaction with `records` and say where each stands, should it be committed: `commit` ends it.
+
+        Raises CommitFailed.
+        """
+        return await self._run(self._write, records)
 
     async def commit(
         self, records: Sequence[Outgoing], offsets: NextOffsets, consumer: BatchConsumer | None = None, group: str = ""
@@ -72,11 +81,25 @@ class TransactionalProducer:
         for consumer in self._groups.values():
             consumer.close()
 
+    def _write(self, records: Sequence[Outgoing]) -> list[Position]:
+        native = self._native
+        native.begin_transaction()
+        self._open = True
+        places: dict[int, Position] = {}
+        for number, (topic, value, key, headers, partition) in enumerate(records):
+            native.produce(topic, value, key, partition, _into(places, number), None, 0, list(headers))
+        if native.flush(COMMIT_SECONDS) or len(places) < len(records):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        self._records += len(records)
+        return [places[number] for number in range(len(records))]
+
     def _commit(
         self, records: Sequence[Outgoing], offsets: NextOffsets, consumer: BatchConsumer | None, group: str
     ) -> None:
         native = self._native
-        native.begin_transaction()
+        if not self._open:
+            native.begin_transaction()
+        self._open = False
         for topic, value, key, headers, partition in records:
             native.produce(topic, value, key, partition, None, None, 0, list(headers))  # by name costs 0.2 µs
         if offsets:
@@ -93,10 +116,18 @@ class TransactionalProducer:
             self._groups[group] = Consumer(self._settings.consumer(self._client_id, group))
         return self._groups[group].consumer_group_metadata()
 
-    async def _run(self, function: object, *args: object) -> None:
+    async def _run(self, function: Callable[..., R], *args: object) -> R:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, function, *args)  # type: ignore[arg-type]  # any callable
+            return await loop.run_in_executor(self._thread, function, *args)
         except (KafkaException, BufferError, RuntimeError) as error:
             self._void = True
             raise CommitFailed(f"the transaction did not surely commit: {error}", retry_after=1.0) from error
+
+
+def _into(places: dict[int, Position], number: int) -> Callable[[KafkaError | None, Message], None]:
+    def report(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            places[number] = Position(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+
+    return report

@@ -7,10 +7,13 @@ publishes and dead letters are in the transaction itself, with the offsets: both
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
@@ -18,9 +21,19 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, TransactionalProducer
+from nerv.kafka.deadletters import origin_of
+from nerv.subscriptions import Letter
 from nerv.telemetry import process_spans
+from nerv.types import Event
+from nerv_broker.deadletters.reading import LetterBox
+from nerv_broker.middleware import Chains
+from nerv_broker.model import describe
+from nerv_broker.reactions.answers import BEHIND, Answer
+from nerv_broker.reactions.batch import Ending
+from nerv_broker.reactions.parking import Parks
 from nerv_broker.reactions.performing import Performer
-from nerv_broker.reactions.planning import Plan, Planner
+from nerv_broker.reactions.planning import Planner
+from nerv_broker.reactions.replaying import paced
 from nerv_broker.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
@@ -28,16 +41,18 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE = 0.2  # s, doubled with each round that failed
 LONGEST_PAUSE = 5.0
 REVOKE_SECONDS = 4.0  # for the batch in hand to end, below the time in which the group gives up on us
+UNDER_WAY = 2  # batches: while the effects of one are performed, the next is decoded
 CHUNK = 100  # events reacted to before the loop may do something else
 
 
 class Reactions:
     """The member of the group `<mesh>.broker` that runs the app's reactions. Use as `async with`."""
 
-    def __init__(self, settings: BrokerSettings, app: App, client: Client) -> None:
-        self._settings = settings
-        self._planner = Planner(app)
-        self._performer = Performer(client, settings.broker)
+    def __init__(self, settings: BrokerSettings, app: App, client: Client, chains: Chains) -> None:
+        self._settings, self._client = settings, client
+        self._planner = Planner(app, chains, settings.limits)
+        self._performer = Performer(app, client, settings.broker)
+        self._reactions = [(reaction.name, reaction.topic) for reaction in app.reactions.values()]
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._fault: str | None = None
@@ -82,23 +97,27 @@ class Reactions:
 
     @asynccontextmanager
     async def _round(self) -> AsyncIterator["_Round"]:
-        name = f"broker-{self._settings.instance}"
-        producer = TransactionalProducer(self._settings.kafka, f"{self._settings.group}/{name}", f"{name}-reactions")
+        settings = self._settings
+        name = f"broker-{settings.instance}"
+        producer = TransactionalProducer(settings.kafka, f"{settings.group}/{name}", f"{name}-reactions")
         try:
             await producer.start()
-            round_ = _Round(self._settings, self._planner, self._performer, producer)
-            consumer = BatchConsumer(
-                self._settings.kafka,
-                f"{name}-reactions",
-                self._settings.group,
-                topics=self._planner.topics,
-                rebalance=round_,
-                reset="earliest",
-                batch=self._settings.broker.reaction_batch,
-            )
-            round_.consumer = consumer
-            async with consumer:
-                yield round_
+            async with Parks(self._client.streams, self._reactions) as parks:
+                ending = Ending(settings.broker, settings.deadletters, self._planner, self._performer, parks, producer)
+                box = LetterBox(settings.kafka, name, settings.deadletters)
+                round_ = _Round(settings, self._planner, parks, ending, box)
+                consumer = BatchConsumer(
+                    settings.kafka,
+                    f"{name}-reactions",
+                    settings.group,
+                    topics=self._planner.topics,
+                    rebalance=round_,
+                    reset="earliest",
+                    batch=settings.broker.reaction_batch,
+                )
+                round_.consumer = consumer
+                async with consumer:
+                    yield round_
         finally:
             await producer.close()
 
@@ -113,90 +132,120 @@ class _Round:
     consumer: BatchConsumer
 
     def __init__(
-        self, settings: BrokerSettings, planner: Planner, performer: Performer, producer: TransactionalProducer
+        self, settings: BrokerSettings, planner: Planner, parks: Parks, ending: Ending, box: LetterBox
     ) -> None:
-        self._settings, self._planner, self._performer, self._producer = settings, planner, performer, producer
+        self._settings, self._planner, self._parks, self._ending, self._box = settings, planner, parks, ending, box
         self._next: dict[tuple[str, int], int] = {}
-        self._in_hand: asyncio.Task[None] | None = None
+        self._under_way: deque[asyncio.Task[None]] = deque()
 
     async def assigned(self, partitions: set[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Start where the group has committed, or at the beginning."""
         committed = await self.consumer.committed(partitions)
         self._next |= {partition: committed.get(partition, 0) for partition in partitions}
         log.info("reactions.assigned", partitions=sorted(partitions))
+        self._parks.nudge()
         return committed
 
     async def revoked(self, partitions: set[tuple[str, int]], *, lost: bool) -> None:
         """End what is in hand; what does not end in time, or is another's already, is given up and comes again there."""
         log.info("reactions.revoked", partitions=sorted(partitions), lost=lost)
-        in_hand = self._in_hand
-        if in_hand is not None and not in_hand.done():
-            if not lost:
-                await asyncio.wait({in_hand}, timeout=REVOKE_SECONDS)
-            in_hand.cancel()
+        if self._under_way and not lost:
+            await asyncio.wait(set(self._under_way), timeout=REVOKE_SECONDS)
+        for task in self._under_way:
+            task.cancel()
         for partition in partitions:
             self._next.pop(partition, None)
+        self._parks.lost(partitions)
 
     async def work(self, stopping: asyncio.Event) -> None:
         """Until the service stops. Raises a NervError when the round cannot go on."""
         stop = asyncio.ensure_future(stopping.wait())
         batches = self.consumer.batches()
-        coming: asyncio.Future[list[Received]] | None = None
+        coming = asyncio.ensure_future(anext(batches))
+        decided = asyncio.ensure_future(self._parks.wait())
         try:
             while not stop.done():
-                coming = asyncio.ensure_future(anext(batches))
-                await asyncio.wait({coming, stop, *self._unfinished()}, return_when=asyncio.FIRST_COMPLETED)
-                while not coming.done() and not stop.done():
-                    await self._check()
-                    await asyncio.wait({coming, stop, *self._unfinished()}, return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
-                    break
-                before = self._in_hand
-                self._in_hand = asyncio.create_task(self._batch(coming.result(), before))
-                await asyncio.sleep(0)
-                if before is not None:
-                    await self._ended(before)
-            if self._in_hand is not None:
-                await asyncio.wait({self._in_hand}, timeout=REVOKE_SECONDS)
+                room = len(self._under_way) < UNDER_WAY
+                waited: set[asyncio.Future[Any]] = {stop, *self._under_way, *((coming, decided) if room else ())}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                self._check()
+                if stop.done() or len(self._under_way) == UNDER_WAY:
+                    continue
+                if decided.done():
+                    decided = asyncio.ensure_future(self._parks.wait())
+                    self._follow(self._replay)
+                elif coming.done():
+                    batch, coming = coming.result(), asyncio.ensure_future(anext(batches))
+                    self._follow(partial(self._batch, batch))
+            if self._under_way:
+                await asyncio.wait(set(self._under_way), timeout=REVOKE_SECONDS)
         finally:
-            stop.cancel()
-            for task in (coming, self._in_hand):
-                if task is not None and not task.done():
-                    task.cancel()
-                    await asyncio.wait({task})
+            ending: list[asyncio.Future[Any]] = [stop, decided, coming, *self._under_way]
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending)
 
-    def _unfinished(self) -> set[asyncio.Task[None]]:
-        return {self._in_hand} if self._in_hand is not None and not self._in_hand.done() else set()
+    def _follow(self, work: Callable[["asyncio.Task[None] | None"], Coroutine[Any, Any, None]]) -> None:
+        """Begin this; it waits for what is under way where it has to."""
+        self._under_way.append(asyncio.create_task(work(self._under_way[-1] if self._under_way else None)))
 
-    async def _check(self) -> None:
-        if self._in_hand is not None and self._in_hand.done():
-            done, self._in_hand = self._in_hand, None
-            await self._ended(done)
-
-    async def _ended(self, task: asyncio.Task[None]) -> None:
-        """Wait for a batch; one that was given up voids the round, for nobody knows whether it committed."""
-        await asyncio.wait({task})
-        if task.cancelled():
-            raise Unavailable("a batch was given up for a rebalance; it comes again")
-        task.result()
+    def _check(self) -> None:
+        """What became of a batch; one that was given up voids the round, for nobody knows whether it committed."""
+        while self._under_way and self._under_way[0].done():
+            task = self._under_way.popleft()
+            if task.cancelled():
+                raise Unavailable("a batch was given up for a rebalance; it comes again")
+            task.result()
 
     async def _batch(self, batch: Sequence[Received], before: asyncio.Task[None] | None) -> None:
-        """React, then wait for the batch before, then perform and commit."""
+        """React, then wait for what is before, then perform and commit."""
         mine = [r for r in batch if r.offset() >= self._next.get((r.topic(), r.partition()), 2**63)]
         if not mine:
             return
-        plan = Plan()
-        events = self._planner.read(mine, plan)
-        self._next |= plan.offsets
+        offsets = {(r.topic(), r.partition()): r.offset() + 1 for r in mine}
+        self._next |= offsets
+        events, rubbish = self._read(mine)
+        answers: list[Answer] = []
         with process_spans(mine[0].topic(), self._settings.group, (event for event, _ in events)) as passed:
             for start in range(0, len(events), CHUNK):
-                for event, record in events[start : start + CHUNK]:
-                    self._planner.react(event, record, passed, plan)
+                answers += self._planner.answers(events[start : start + CHUNK], passed)
                 await asyncio.sleep(0)
             if before is not None:
                 await asyncio.wait({before})
                 before.result()
-            await self._performer.perform(plan)
-            await self._producer.commit(plan.outgoing(self._settings.deadletters), plan.offsets, self.consumer)
-        for letter in plan.letters:
-            log.error("poison", by=letter.by, cause=letter.cause)
+            await self._ending.end(answers, rubbish, offsets, self.consumer)
+
+    def _read(
+        self, records: Sequence[Received]
+    ) -> tuple[list[tuple[Event[bytes], Received]], list[tuple[Received, str]]]:
+        """The events of a batch, and what is none: whatever is wrong with the bytes, the partition goes on (rule 15)."""
+        events, rubbish = [], []
+        for record in records:
+            try:
+                events.append((self._planner.event(record), record))
+            except Exception as error:  # of whatever kind
+                rubbish.append((record, describe(error)))
+        return events, rubbish
+
+    async def _replay(self, before: asyncio.Task[None] | None) -> None:
+        """Dead letters that somebody wants tried again, behind what is in hand."""
+        if before is not None:
+            await asyncio.wait({before})
+            before.result()
+        for name, letters in await self._parks.replaying(set(self._next)):
+            for part in paced(letters):
+                await self._replay_part(name, part)
+                if part[0].rate is not None:
+                    await asyncio.sleep(len(part) / part[0].rate)
+
+    async def _replay_part(self, name: str, letters: Sequence[Letter]) -> None:
+        found = await self._box.fetch([letter.place for letter in letters])
+        gone = [letter for letter in letters if letter.place not in found]
+        answers, rubbish = self._planner.letters(name, [found[one.place] for one in letters if one.place in found])
+        await self._ending.again(answers, self.consumer)
+        done = [origin_of(one.record) for one in answers if one.good]
+        held = {origin_of(one.record) for one in answers if one.held}
+        failed = [replace(one, cause="the letter is gone from the topic", held=False) for one in gone]
+        failed += [replace(one, cause=rubbish[one.origin], held=False) for one in letters if one.origin in rubbish]
+        waiting = [replace(one, held=True, cause=BEHIND) for one in letters if one.origin in held]
+        await self._parks.settle(name, done, [*failed, *waiting])
