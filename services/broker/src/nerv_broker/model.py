@@ -7,7 +7,7 @@ from typing import Any
 
 from nerv.app import App, EventSpec, ReactionSpec
 from nerv.app.specs import Reaction
-from nerv.bus import Passed
+from nerv.bus import Outcome, Passed
 from nerv.cloudevents import to_headers
 from nerv.effects import Append, Effect, Http, Publish, Run, effect_ids
 from nerv.errors import Misconfigured, NervError, SchemaMismatch
@@ -43,7 +43,7 @@ def keyed(passed: Sequence[Passed], app: App, hop: Carrier) -> list[Keyed]:
         if event is None:
             continue
         try:
-            key = _key(one.topic, event, app, one.topic in declared)
+            key = _key(one, event, app, one.topic in declared)
         except SchemaMismatch as error:
             faults.append({"index": one.index, "id": event.id, "detail": error.detail, "errors": error.errors})
             continue
@@ -61,14 +61,15 @@ def keyed(passed: Sequence[Passed], app: App, hop: Carrier) -> list[Keyed]:
     return found
 
 
-def _key(topic: str, event: Event[bytes], app: App, owned: bool) -> bytes | None:
+def _key(one: Passed, event: Event[bytes], app: App, owned: bool) -> bytes | None:
     spec = app.events.get(app.latest(event.type))
     if spec is None:
         if owned:
-            raise SchemaMismatch(f"app {app.name} declares {topic}, but no event type {event.type!r}")
+            raise SchemaMismatch(f"app {app.name} declares {one.topic}, but no event type {event.type!r}")
         return _text_key(event)
-    if spec.topic is not None and spec.topic != topic:
-        raise SchemaMismatch(f"{event.type} belongs on {spec.topic}, not on {topic}")
+    # Where the app itself routes an event to, it belongs.
+    if spec.topic not in (None, one.topic) and one.outcome is not Outcome.ROUTED:
+        raise SchemaMismatch(f"{event.type} belongs on {spec.topic}, not on {one.topic}")
     return key_of(spec, app.decode(event), event)
 
 
