@@ -56,6 +56,7 @@ class Wiring(containers.DeclarativeContainer):
         client_id,
         settings.provided.group,
         settings.provided.history,
+        settings.provided.partitions,
         gained=hub.provided.gained,
         lost=hub.provided.lost,
     )
