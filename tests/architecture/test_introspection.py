@@ -30,7 +30,10 @@ NO_COMPONENTS = {
     "nerv.kafka.admin.Admin": "a hold on Kafka's admin client, without anything of its own",
 }
 # An API of Client, which describes what they share.
-APIS = "schemas.Schemas streams.Streams syncs.Syncs topics.Topics views.Views workflows.Workflows"
+APIS = """
+    deadletters.DeadLetters schemas.Schemas streams.Streams subscriptions.Subscriptions syncs.Syncs topics.Topics views.Views
+    workflows.Workflows
+"""
 # Inside a component, which describes it.
 INSIDE = """
     nerv.aspects.joinpoint.JoinPoint nerv.aspects.joinpoint.Woven

@@ -13,6 +13,8 @@ from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
+from nerv_broker.deadletters.office import Office
+from nerv_broker.groups import Groups
 from nerv_broker.handlers import ROUTES, Deps
 from nerv_broker.middleware import Chains
 from nerv_broker.reactions import Reactions
@@ -48,6 +50,8 @@ class Wiring(containers.DeclarativeContainer):
     reactions = providers.Singleton(Reactions, settings, app, client, chains)
     schemas = providers.Singleton(Registry, settings, admin, app)
     bridges = providers.Singleton(Bridges, settings, app, producer)
+    groups = providers.Singleton(Groups, settings, client, producer, chains, health.provided.closing)
+    office = providers.Singleton(Office, settings, client, producer, groups, survey)
     deps = providers.Singleton(
         Deps,
         settings=settings,
@@ -58,6 +62,9 @@ class Wiring(containers.DeclarativeContainer):
         schemas=schemas,
         chains=chains,
         bridges=bridges,
+        survey=survey,
+        groups=groups,
+        office=office,
     )
 
 
@@ -72,6 +79,14 @@ def build(settings: BrokerSettings) -> Service:
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(schemas, wiring.producer(), wiring.client(), wiring.subscriptions(), reactions, wiring.bridges()),
+        parts=(
+            schemas,
+            wiring.producer(),
+            wiring.client(),
+            wiring.subscriptions(),
+            wiring.groups(),
+            reactions,
+            wiring.bridges(),
+        ),
         crashed=reactions.crashed,
     )

@@ -5,8 +5,9 @@ import asyncio
 import time
 
 from nerv.app import App
-from nerv.errors import NotFound
+from nerv.errors import Forbidden, NotFound
 from nerv.kafka.admin import Admin
+from nerv.types import check_id
 
 FRESH_SECONDS = 1.0
 SHOWN = 20  # names in an error
@@ -44,3 +45,13 @@ class Catalog:
 
     def _internal(self, name: str) -> bool:
         return name.startswith(("__", f"{self._mesh}."))
+
+
+def check_topic(name: str, mesh: str) -> str:
+    """A name that may be a user's topic. Raises Forbidden for the mesh's own, NotFound for Kafka's, Invalid or TooLarge."""
+    check_id(name, "topic")
+    if name.startswith(f"{mesh}."):
+        raise Forbidden(f"{name} belongs to the mesh itself; append to streams by /v1/streams, read views by /v1/views")
+    if name.startswith("__"):
+        raise NotFound(f"there is no topic {name}")
+    return name

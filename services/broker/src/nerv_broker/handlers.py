@@ -11,16 +11,21 @@ from nerv.app import App
 from nerv.bus import Passed
 from nerv.cloudevents.http_binding import from_http
 from nerv.documents import asyncapi, page
-from nerv.errors import Forbidden, NervError, NotFound, UnknownOutcome
+from nerv.errors import NervError, UnknownOutcome
 from nerv.kafka import Delivery, Outgoing, Position, Producer
+from nerv.kafka.survey import Survey
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
 from nerv.service.params import CLOUDEVENTS
 from nerv.telemetry import carrier, span
 from nerv.telemetry import names as n
-from nerv.types import Event, check_id
+from nerv.types import Event
 from nerv_broker.bridges import Bridges
-from nerv_broker.catalog import Catalog
+from nerv_broker.catalog import Catalog, check_topic
+from nerv_broker.deadletters import handlers as deadletters
+from nerv_broker.deadletters.office import Office
+from nerv_broker.groups import Groups
+from nerv_broker.groups import handlers as groups
 from nerv_broker.middleware import Chains
 from nerv_broker.model import keyed
 from nerv_broker.schemas import Registry
@@ -42,6 +47,9 @@ class Deps:
     schemas: Registry
     chains: Chains
     bridges: Bridges
+    survey: Survey
+    groups: Groups
+    office: Office
 
 
 async def publish(request: Request[Deps]) -> Response:
@@ -154,11 +162,7 @@ async def asyncapi_page(request: Request[Deps]) -> Response:
 
 async def _topic(request: Request[Deps]) -> str:
     """The topic that the path names. Raises Forbidden for the mesh's own, NotFound for one that is not there."""
-    name = check_id(request.path("topic"), "topic")
-    if name.startswith(f"{request.deps.settings.mesh}."):
-        raise Forbidden(f"{name} belongs to the mesh itself; append to streams by /v1/streams, read views by /v1/views")
-    if name.startswith("__"):
-        raise NotFound(f"there is no topic {name}")
+    name = check_topic(request.path("topic"), request.deps.settings.mesh)
     await request.deps.catalog.partitions(name)
     return name
 
@@ -184,5 +188,7 @@ ROUTES = (
     Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),
     Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read", gives=("text/html",)),
     *schemas.ROUTES,
+    *groups.ROUTES,
+    *deadletters.ROUTES,
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -16,6 +16,7 @@ class EdgeSettings(BaseModel):
     in_flight: PositiveInt = 50_000  # records that may wait for Kafka; beyond: 429
     subscribers: PositiveInt = 2000  # open event streams; beyond: 429
     readings: PositiveInt = 50  # of them those that read for themselves: replays, and who is behind; beyond: 429
+    groups: PositiveInt = 50  # that each replica hosts; beyond: 429
     heartbeat_seconds: PositiveFloat = 10.0  # a comment on an event stream that has nothing to say
     history: PositiveInt = 256  # events of a topic that /v1/topics/{topic}/history tells of
     reaction_batch: PositiveInt = 2000  # events between two commits of the reactions

@@ -10,9 +10,11 @@ from typing import Any, Self
 import orjson
 
 from nerv.client.commands import Commands
+from nerv.client.deadletters import DeadLetters
 from nerv.client.schemas import Schemas
 from nerv.client.states import States
 from nerv.client.streams import Streams
+from nerv.client.subscriptions import Subscriptions
 from nerv.client.syncs import Syncs
 from nerv.client.topics import Topics
 from nerv.client.transport import Transport
@@ -36,6 +38,8 @@ class Client:
     def __init__(self, urls: Mapping[str, str] | None = None, *, token: str | None = None) -> None:
         self.transport = Transport(_expand(urls) if urls is not None else find_urls(), token)
         self.topics = Topics(self.transport)
+        self.subscriptions = Subscriptions(self.transport)
+        self.deadletters = DeadLetters(self.transport)
         self.schemas = Schemas(self.transport)
         self.streams = Streams(self.transport)
         self.views = Views(self.transport)

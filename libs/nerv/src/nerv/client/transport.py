@@ -111,6 +111,22 @@ class Transport:
                 self._repeats += 1
                 pause = min(pause * 2, LONGEST_PAUSE)
 
+    async def json(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = DEADLINE_SECONDS,
+    ) -> dict[str, Any]:
+        """The same with JSON both ways: a document, or none, for a document."""
+        data = None if body is None else orjson.dumps(body)
+        headers = {"content-type": "application/json"}
+        answer = await self.request(service, method, path, body=data, headers=headers, seconds=seconds)
+        document: dict[str, Any] = answer.json()
+        return document
+
     async def attempt(
         self,
         service: str,

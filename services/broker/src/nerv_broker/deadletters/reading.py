@@ -42,11 +42,6 @@ class LetterBox:
             found |= {place: letter for place in part if (letter := letters.get(place)) is not None}
         return found
 
-    async def spans(self, partitions: int) -> dict[int, tuple[int, int]]:
-        """All that stands in the topic now. Raises Unavailable."""
-        async with BatchConsumer(self._kafka, self._name, self._name) as consumer:
-            return {p: await consumer.bounds((self._topic, p)) for p in range(partitions)}
-
     async def read(self, spans: Spans) -> AsyncIterator[Found]:
         """What stands there, in order of each partition. Raises Unavailable."""
         left = {p: end for p, (start, end) in spans.items() if start < end}
