@@ -10,6 +10,7 @@ from rich.console import Console
 from bench.broker import consume, produce
 from bench.core import suite as core
 from bench.harness import Figure, Measured, scale
+from bench.projector import suite as projector
 from bench.sync import suite as sync
 from bench.temporal import suite as temporal
 from nerv.errors import NervError
@@ -20,6 +21,7 @@ SUITES = {
     "core": core.run,
     "sync": sync.run,
     "temporal": temporal.run,
+    "projector": projector.run,
 }
 
 

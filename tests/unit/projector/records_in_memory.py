@@ -5,9 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from nerv.cloudevents import to_headers
+from nerv.protocols.views import Epoch
+from nerv.state import written_between
 from nerv.types import Event
+from nerv_projector.changes import Change
 from nerv_projector.deadletters import Letter
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -58,6 +62,19 @@ def event(kind: str, stream: str, data: object, number: int = 1) -> Event[bytes]
 def record(found: Event[bytes], *, offset: int, partition: int = 0, topic: str = "m.history.v1") -> Record:
     """The record of an event in history."""
     return Record(topic, partition, offset, found.stream.encode(), found.data, to_headers(found))
+
+
+@dataclass
+class Told:
+    """Keeps what changed: key, from which version to which, and the delta."""
+
+    changes: list[tuple[str, int, int, Any]] = field(default_factory=list)
+
+    async def write(self, epoch: Epoch, changes: Sequence[Change]) -> None:
+        """Keep them in order."""
+        for key, before, after, _ in changes:
+            delta = json.loads(written_between(before.data, after.data))
+            self.changes.append((key, before.version, after.version, delta))
 
 
 @dataclass

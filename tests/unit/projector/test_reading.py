@@ -51,7 +51,7 @@ async def deps() -> Deps:
         shown = {key: View(1, orjson.dumps(state)) for key, state in states.items()}
         await views.apply(epoch, {}, {**shown, "N3": View(0, b"null", {"cause": "its first event"})})
         projection: Projection[Any] = Projection(app, app.projections[name])
-        runner = Runner(Hosted(projection, views, (), ()), None, None)  # type: ignore[arg-type]  # it is not started
+        runner = Runner(Hosted(projection, views, (), "", ()), None, None)  # type: ignore[arg-type]  # it is not started
         runner.epoch = epoch
         runners.append(runner)
     return Deps(None, app, Hub(runners, Health()), None, None)  # type: ignore[arg-type]  # no travel through time

@@ -22,7 +22,7 @@ def runner() -> tuple[Runner, "asyncio.Future[None]"]:
     projection: Projection[Any] = Projection(app, app.projections["plane"])
     crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     watermarks = Watermarks(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "test", "test", 1)
-    return Runner(Hosted(projection, MemoryViews(), ("m.history.v1",), ()), watermarks, crashed), crashed
+    return Runner(Hosted(projection, MemoryViews(), ("m.history.v1",), "", ()), watermarks, crashed), crashed
 
 
 async def test_a_fault_that_may_pass_is_told_and_tried_again() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base class of an app's events: what happened, as a pydantic model, and what pydantic refuses, as errors tell it."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -9,6 +9,10 @@ from nerv.types import Event
 
 if TYPE_CHECKING:
     from nerv.api.event.v1 import event_pb2
+    from nerv.cloudevents import Incoming
+
+Envelope: TypeAlias = "Event[Any] | event_pb2.Event | Incoming"
+"""An event, or its message or its record, which become one when somebody asks."""
 
 _ENVELOPE = "_envelope"
 
@@ -18,8 +22,8 @@ class EventModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    def received(self, envelope: "Event[Any] | event_pb2.Event") -> Self:
-        """This event, which came in an envelope: an event, or its message, which becomes one when somebody asks for `meta`.
+    def received(self, envelope: Envelope) -> Self:
+        """This event, which came in an envelope: it becomes an event, if it is none, when somebody asks for `meta`.
 
         It is kept where pydantic keeps private attributes, so that copies have it, but is declared as none: to prepare one
         for each model takes a third of what reading the model takes.
@@ -56,13 +60,16 @@ class EventModel(BaseModel):
         return (self.__pydantic_private__ or {}).get(_ENVELOPE) is event
 
 
-def event_of(envelope: "Event[bytes] | event_pb2.Event") -> Event[bytes]:
-    """The event of an envelope."""
+def event_of(envelope: Envelope) -> Event[Any]:
+    """The event of an envelope. Raises Invalid for a record whose envelope is wrong."""
     if isinstance(envelope, Event):
         return envelope
-    from nerv.cloudevents import from_proto  # whoever has a message has loaded protobuf; `import nerv` does without
+    from nerv.cloudevents import (  # whoever has a message has loaded protobuf; `import nerv` does without
+        Incoming,
+        from_proto,
+    )
 
-    return from_proto(envelope)
+    return envelope.event() if isinstance(envelope, Incoming) else from_proto(envelope)
 
 
 def faults_of(error: ValidationError) -> list[dict[str, str]]:

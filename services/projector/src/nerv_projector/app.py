@@ -46,7 +46,7 @@ class Wiring(containers.DeclarativeContainer):
         Watermarks, settings.provided.kafka, client_id, settings.provided.group, settings.provided.partitions
     )
     host = providers.Singleton(FaustHost, settings.provided.mesh)
-    hosting = providers.Singleton(Hosting, settings, app, redis, letters)
+    hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer)
     hub = providers.Singleton(Hub, hosting.provided.runners.call(host, watermarks), health)
     travel = providers.Singleton(TimeTravel, client.provided.streams, settings.provided.projector)
     deps = providers.Singleton(Deps, settings=settings, app=app, hub=hub, watermarks=watermarks, travel=travel)

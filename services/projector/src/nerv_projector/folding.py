@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fold a topic into views: many events a key in memory, then one script that writes the views with the cursors."""
+"""Fold a topic into views: many events a key in memory, then the deltas to Kafka, then one script for views and cursors.
+
+A batch is written while the next one is folded. That is safe: the script takes a batch only where the one before has left
+the cursors, and a batch that is refused ends the session with all that it has in memory.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -7,18 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nerv.errors import Invalid, NervError
+from nerv.cancelling import end
+from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, Received
 from nerv.kafka.deadletters import where
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
 from nerv.telemetry import names as n
 from nerv.telemetry import process_spans
-from nerv_projector.deadletters import Letter, Letters
+from nerv_projector.batching import Batch, Sorter
+from nerv_projector.changes import Change, Feed
+from nerv_projector.deadletters import Letters
 from nerv_projector.lanes import Partition, Session, StartOver
 from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care
-from nerv_projector.records import Sourced, origin_of, parse
+from nerv_projector.records import Sourced
 
+CLOSE_SECONDS = 1.0  # how long what is being written may take when the partitions are let go
 CHUNK = 100  # keys folded before the loop may answer a request
 
 
@@ -31,13 +39,20 @@ class Held:
 
 
 @dataclass(slots=True)
-class Sorted:
-    """A batch by key, and where it takes the cursors."""
+class Folded:
+    """What a batch comes to: the changed keys, and how many events of each partition are folded."""
 
-    events: dict[str, list[Sourced]] = field(default_factory=dict)
-    offsets: dict[int, int] = field(default_factory=dict)
-    origins: dict[int, dict[int, int]] = field(default_factory=dict)
-    letters: list[Letter] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    views: dict[str, View] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
+
+    def add(self, key: str, before: Entity[Any], after: Entity[Any], sources: Sequence[Sourced]) -> None:
+        """What became of a key. One that is parked may have changed in nothing else."""
+        self.views[key] = after.view()
+        if count := after.version - before.version:
+            event, record = sources[count - 1]
+            self.changes.append((key, before, after, event))
+            self.counts[record.partition()] = self.counts.get(record.partition(), 0) + count
 
 
 class Cache:
@@ -50,9 +65,12 @@ class Cache:
     def __contains__(self, key: str) -> bool:
         return key in self._entities
 
-    def __getitem__(self, key: str) -> Entity[Any]:
-        self._entities.move_to_end(key)
-        return self._entities[key]
+    def get(self, key: str) -> Entity[Any] | None:
+        """What is known of a key; it is the newest then."""
+        found = self._entities.get(key)
+        if found is not None:
+            self._entities.move_to_end(key)
+        return found
 
     def update(self, entities: Mapping[str, Entity[Any]]) -> None:
         """Keep these as the newest, and let the oldest go."""
@@ -67,9 +85,10 @@ class FoldHop:
     """Folds history itself (key: entity of the stream), or the projection's rekeyed topic."""
 
     def __init__(
-        self, projection: Projection[Any], views: Views, letters: Letters, topic: str, group: str, cache: int
-    ) -> None:
-        self.projection, self.views, self.letters = projection, views, letters
+        self, projection: Projection[Any], views: Views, letters: Letters, feed: Feed, topic: str, group: str,
+        cache: int,
+    ) -> None:  # fmt: skip
+        self.projection, self.views, self.letters, self.feed = projection, views, letters, feed
         self.topic = topic
         self._group, self._cache = group, cache
 
@@ -97,103 +116,94 @@ class FoldSession:
 
     def __init__(self, hop: FoldHop, epoch: Epoch, held: dict[int, Held], cache: Cache) -> None:
         self._hop, self._epoch, self._held, self._cache = hop, epoch, held, cache
+        self._sorter = Sorter(hop.projection, epoch, {p: found.cursor for p, found in held.items()})
+        self._writing: asyncio.Task[None] | None = None
+        self._unwritten: Mapping[str, View] = {}  # of the batch that is being written
 
     def attach(self, consumer: BatchConsumer) -> None:
         """Nothing is asked of the consumer."""
 
     async def close(self) -> None:
-        """Nothing but memory is held."""
+        """Let what is being written end, or give it up: the cursors tell whether it was written."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=CLOSE_SECONDS)
+            await end(self._writing)
 
     async def take(self, records: Sequence[Received]) -> None:
-        """Fold a batch and write it."""
+        """Fold a batch, and have it written. The one before is durable then, or its error is raised."""
         hop = self._hop
-        batch = self._sort(records)
+        batch = await self._sorter.sort(records)
         events = (event for sources in batch.events.values() for event, _ in sources)
         with process_spans(hop.topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}):
-            entities, views, folded = await self._fold(batch)
-            await hop.letters.write(batch.letters, hop.name)
-            await self._write(batch, views, folded)
-        self._cache.update(entities)
+            folded = await self._fold(batch)
+            await self.settle()
+            self._unwritten = folded.views
+            self._writing = asyncio.create_task(self._write(batch, folded), name=f"write-{hop.projection.name}")
 
-    def _sort(self, records: Sequence[Received]) -> Sorted:
-        batch = Sorted()
-        keys_of = self._rekeyed_keys if self._hop.projection.rekeyed else self._stream_keys
-        for record in records:
-            partition, offset = record.partition(), record.offset()
-            if offset < batch.offsets.get(partition, self._held[partition].cursor.next_offset):
-                continue
-            batch.offsets[partition] = offset + 1
-            try:
-                for key, source in keys_of(record, batch):
-                    batch.events.setdefault(key, []).append(source)
-            except Invalid as error:  # not an event at all, so that no key can be parked
-                batch.letters.append((record, str(error)))
-        return batch
+    async def settle(self) -> None:
+        """Until what was taken is durable. Raises StartOver, or what Kafka or Redis met."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+            self._writing, self._unwritten = None, {}
 
-    def _stream_keys(self, record: Received, batch: Sorted) -> list[tuple[str, Sourced]]:
-        event = parse(record)
-        return [(key, (event, record)) for key in self._hop.projection.keys(event)]
-
-    def _rekeyed_keys(self, record: Received, batch: Sorted) -> list[tuple[str, Sourced]]:
-        epoch, source, position = origin_of(record)
-        if epoch != self._epoch.token:
-            return []
-        partition = record.partition()
-        origins = batch.origins.get(partition)
-        if origins is None:
-            origins = batch.origins[partition] = dict(self._held[partition].cursor.origins)
-        if position < origins.get(source, 0):
-            return []  # a double
-        origins[source] = position + 1
-        return [((record.key() or b"").decode(), (parse(record), record))]
-
-    async def _fold(self, batch: Sorted) -> tuple[dict[str, Entity[Any]], dict[str, View], dict[int, int]]:
+    async def _fold(self, batch: Batch) -> Folded:
         """What the keys become; keys that are parked stay as they are."""
-        projection = self._hop.projection
-        unknown = [key for key in batch.events if key not in self._cache]
-        stored = await self._hop.views.load(self._epoch, unknown)
-        entities: dict[str, Entity[Any]] = {}
-        views: dict[str, View] = {}
-        folded: dict[int, int] = {}
+        stored = await self._load([key for key in batch.events if key not in self._cache])
+        folded, entities = Folded(), {}
+        projection, cache = self._hop.projection, self._cache
         for number, (key, sources) in enumerate(batch.events.items(), 1):
             try:
-                entity = self._cache[key] if key in self._cache else entity_of_view(projection, stored.get(key))
-                entities[key] = entity
-                if entity.parked is not None:
-                    continue
-                before = entity.version
-                entities[key], views[key] = fold(projection, entity, [event for event, _ in sources])
+                before = cache.get(key) or entity_of_view(projection, stored.get(key))
+                after = before
+                if before.parked is None:
+                    after = fold(projection, before, [event for event, _ in sources])
+                    folded.add(key, before, after, sources)
             except NervError as error:
                 if error.status >= 500:
                     raise  # not the app's
-                before, entities[key], views[key] = await self._park(key, sources, batch)
+                after = await self._park(key, sources, batch, folded)
             except Exception:
-                before, entities[key], views[key] = await self._park(key, sources, batch)
-            partition = sources[0][1].partition()
-            folded[partition] = folded.get(partition, 0) + views[key].version - before
+                after = await self._park(key, sources, batch, folded)
+            entities[key] = after
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
-        return entities, views, folded
+        cache.update(entities)  # only now: a key that makes room may be one of this batch
+        return folded
 
-    async def _park(self, key: str, sources: Sequence[Sourced], batch: Sorted) -> tuple[int, Entity[Any], View]:
+    async def _load(self, keys: Sequence[str]) -> dict[str, View]:
+        if not self._unwritten.keys().isdisjoint(keys):
+            await self.settle()  # the cache was too small to hold it until now
+        return await self._hop.views.load(self._epoch, keys)
+
+    async def _park(self, key: str, sources: Sequence[Sourced], batch: Batch, folded: Folded) -> Entity[Any]:
         """Fold the key again from the store, up to the event that fails; that one goes to the dead letters."""
-        view = (await self._hop.views.load(self._epoch, [key])).get(key)
+        view = (await self._load([key])).get(key)
         events = [event for event, _ in sources]
         found, poison = fold_with_care(self._hop.projection, view, events, [where(record) for _, record in sources])
-        if poison is not None:
-            batch.letters.append((sources[poison.index][1], poison.cause))
         # A state that no longer fits its type cannot be loaded; a parked key needs none.
-        entity = entity_of_view(self._hop.projection, found) if poison is None else Entity(parked=found.parked)
-        return (view.version if view else 0), entity, found
+        before: Entity[Any] = Entity(0) if view is None else Entity(view.version, None, view.state)
+        after: Entity[Any] = Entity(found.version, None, found.state, found.parked)
+        if poison is None:
+            after = entity_of_view(self._hop.projection, found)
+        else:
+            batch.letters.append((sources[poison.index][1], poison.cause))
+        folded.add(key, before, after, sources)
+        return after
 
-    async def _write(self, batch: Sorted, views: Mapping[str, View], folded: Mapping[int, int]) -> None:
-        moves: dict[int, Move] = {}
-        for partition, offset in batch.offsets.items():
-            held = self._held[partition]
-            origins = batch.origins.get(partition, held.cursor.origins)
-            cursor = Cursor(held.cursor.topic_id, offset, origins)
-            moves[partition] = Move(held.stored, cursor, folded.get(partition, 0))
-        await self._apply(moves, views)
+    async def _write(self, batch: Batch, folded: Folded) -> None:
+        """Letters and deltas first: what is not in Kafka when the cursors move would never get there."""
+        hop = self._hop
+        await hop.letters.write(batch.letters, hop.name)
+        await hop.feed.write(self._epoch, folded.changes)
+        moves = {
+            partition: self._move(partition, offset, batch.origins[partition], folded.counts.get(partition, 0))
+            for partition, offset in batch.offsets.items()
+        }
+        await self._apply(moves, folded.views)
+
+    def _move(self, partition: int, offset: int, origins: Mapping[int, int], folded: int = 0) -> Move:
+        held = self._held[partition]
+        return Move(held.stored, Cursor(held.cursor.topic_id, offset, origins), folded)
 
     async def _apply(self, moves: Mapping[int, Move], views: Mapping[str, View]) -> None:
         if not moves:
@@ -205,18 +215,18 @@ class FoldSession:
         for partition, move in moves.items():
             self._held[partition] = Held(move.cursor.to_bytes(), move.cursor)
 
-    def _behind(self, ended: Mapping[Partition, int]) -> dict[int, int]:
-        found = {p: ended.get((self._hop.topic, p), 0) for p in self._held}
-        return {p: end for p, end in found.items() if end > self._held[p].cursor.next_offset}
-
     def at_end(self, ended: Mapping[Partition, int]) -> bool:
-        """Whether a cursor stands before marks that end its partition."""
+        """Whether a cursor stands before marks that end its partition, or a batch could not be written."""
+        if self._writing is not None:
+            return self._writing.done()
         return any(ended.get((self._hop.topic, p), 0) > held.cursor.next_offset for p, held in self._held.items())
 
     async def rest(self, ended: Mapping[Partition, int]) -> None:
         """Move the cursors to the end."""
+        await self.settle()
         moves = {}
-        for partition, end in self._behind(ended).items():
-            held = self._held[partition]
-            moves[partition] = Move(held.stored, Cursor(held.cursor.topic_id, end, held.cursor.origins))
+        for partition, held in self._held.items():
+            end_offset = ended.get((self._hop.topic, partition), 0)
+            if end_offset > held.cursor.next_offset:
+                moves[partition] = self._move(partition, end_offset, held.cursor.origins)
         await self._apply(moves, {})

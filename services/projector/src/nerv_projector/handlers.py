@@ -4,7 +4,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,16 @@ from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
 from nerv.service.params import instant, number, text
 from nerv.types import check_id, format_instant
+from nerv_projector import reading
 from nerv_projector.hub import Hub
 from nerv_projector.lag import standing
+from nerv_projector.model import NOTHING
 from nerv_projector.runner import Runner
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import Instant, TimeTravel
 from nerv_projector.watermarks import Watermarks
 
 PAGE_LIMIT = 1000
-NOTHING = b"null"
 
 
 PERSPECTIVE = text("perspective", "The view through the eyes of this kind of reader.")
@@ -130,8 +131,8 @@ async def get_view(request: Request[Deps]) -> Response:
     else:
         views = asked.runner.hosted.views
         epoch = asked.runner.epoch or await views.epoch()
-        view = None if epoch is None else (await views.load(epoch, [key])).get(key)
-    if view is None or (view.state == NOTHING and view.parked is None):
+        view = None if epoch is None else await reading.one(asked.projection, views, epoch, key)
+    if view is None or not reading.is_there(view):
         when = "at that instant" if asked.travels else "now"
         raise NotFound(f"projection {asked.runner.name} has no view of {key!r} {when}")
     return respond(_document(asked, key, view), headers={"etag": f'"{view.version}"'})
@@ -145,14 +146,12 @@ async def list_views(request: Request[Deps]) -> Response:
     if asked.travels:
         every = await request.deps.travel.views(asked.projection, asked.instant)
         low = b"" if after is None else after.encode()
-        page = [(key, view) for key, view in every.items() if key.encode() > low][: limit + 1]
+        page: Sequence[tuple[str, View]] = [(k, v) for k, v in every.items() if k.encode() > low][: limit + 1]
     else:
         views = asked.runner.hosted.views
         epoch = asked.runner.epoch or await views.epoch()
-        page = [] if epoch is None else await views.page(epoch, after, limit + 1)
-    shown = [
-        _document(asked, key, view) for key, view in page[:limit] if view.state != NOTHING or view.parked is not None
-    ]
+        page = [] if epoch is None else await reading.page(asked.projection, views, epoch, after, limit + 1)
+    shown = [_document(asked, key, view) for key, view in page[:limit] if reading.is_there(view)]
     token = _encode(page[limit - 1][0]) if len(page) > limit else None
     return respond({**asked.head(), "views": shown, "next": token})
 
@@ -169,6 +168,7 @@ async def _row(runner: Runner, deps: Deps) -> dict[str, Any]:
     row: dict[str, Any] = {
         "projection": runner.name,
         "source": "rekeyed" if projection.rekeyed else "history",
+        "merged": projection.merged,
         "category": projection.spec.category,
         "topics": list(runner.hosted.topics),
         "types": sorted(projection.types),
@@ -202,7 +202,7 @@ async def well_known(request: Request[Deps]) -> Response:
         settings,
         deps.app,
         reads=[settings.history, *rekeyed],
-        writes=[*rekeyed, settings.dead_letters],
+        writes=[*rekeyed, *map(settings.changes, deps.app.projections), settings.dead_letters],
         owns=sorted(deps.hub.owned),
     )
     return respond(document)

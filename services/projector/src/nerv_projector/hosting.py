@@ -4,8 +4,10 @@
 from typing import Any
 
 from nerv.app import App, ProjectionSpec
+from nerv.kafka import Producer
 from nerv.projections import Projection
 from nerv.redis.connection import Redis
+from nerv_projector.changes import Changes
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.faust_app import FaustHost
 from nerv_projector.folding import FoldHop
@@ -20,8 +22,11 @@ from nerv_projector.watermarks import Watermarks
 class Hosting:
     """Makes the runners of an app's projections."""
 
-    def __init__(self, settings: ProjectorSettings, app: App, redis: Redis, letters: DeadLetters) -> None:
+    def __init__(
+        self, settings: ProjectorSettings, app: App, redis: Redis, letters: DeadLetters, producer: Producer
+    ) -> None:
         self._settings, self._app, self._redis, self._letters = settings, app, redis, letters
+        self._producer = producer
 
     def runners(self, host: FaustHost, watermarks: Watermarks) -> list[Runner]:
         """A runner for each projection; the agents of its lanes are declared in `host`."""
@@ -39,11 +44,12 @@ class Hosting:
         projection: Projection[Any] = Projection(self._app, spec)
         views = RedisViews(self._redis, settings.mesh, spec.name)
         topics = (settings.history, settings.rekeyed(spec.name)) if projection.rekeyed else (settings.history,)
-        fold = FoldHop(projection, views, self._letters, topics[-1], settings.group, settings.projector.cache)
+        feed = Changes(self._producer, settings.changes(spec.name), spec.name)
+        fold = FoldHop(projection, views, self._letters, feed, topics[-1], settings.group, settings.projector.cache)
         hops: list[Hop] = [self._rekey(projection), fold] if projection.rekeyed else [fold]
         client_id = f"projector-{settings.instance}"
         lanes = [Lane(hop, settings.kafka, f"{client_id}-{hop.name}", settings.projector.batch) for hop in hops]
-        return Hosted(projection, views, topics, tuple(lanes))
+        return Hosted(projection, views, topics, feed.topic, tuple(lanes))
 
     def _rekey(self, projection: Projection[Any]) -> RekeyHop:
         settings = self._settings

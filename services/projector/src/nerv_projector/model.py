@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from nerv.model import Envelope
 from nerv.projections import Projection
 from nerv.protocols.views import View
 from nerv.types import Event
 
 S = TypeVar("S")
+
+NOTHING = b"null"  # the state of an entity that has been removed, or of which nothing is folded yet
 
 _ORDINAL_BITS = 10  # 2^10 is as many keys as an event may have (nerv.projections.MAX_KEYS)
 
@@ -27,42 +30,46 @@ class Poison:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, for one is made for every key of every batch; nobody changes one
 class Entity(Generic[S]):
-    """One key's state in memory; what `View` is in the store."""
+    """One key's state in memory, and `data`, the same as it is written; what `View` is in the store."""
 
     version: int = 0
     state: S | None = None
+    data: bytes = NOTHING
     parked: Mapping[str, str] | None = None
+
+    def view(self) -> View:
+        """As it is stored."""
+        return View(self.version, self.data, self.parked)
 
 
 def entity_of_view(projection: Projection[S], view: View | None) -> Entity[S]:
     """What is folded so far of a key."""
     if view is None:
         return Entity()
-    return Entity(view.version, projection.load(view.state), view.parked)
+    return Entity(view.version, projection.load(view.state), view.state, view.parked)
 
 
-def fold(projection: Projection[S], entity: Entity[S], events: Sequence[Event[bytes]]) -> tuple[Entity[S], View]:
+def fold(projection: Projection[S], entity: Entity[S], events: Sequence[Envelope]) -> Entity[S]:
     """Fold a key's events, in order. Raises whatever the app raises; then nothing of `entity` is to be used again."""
     state, function, decode = entity.state, projection.function, projection.decode
     for event in events:
         state = function(state, decode(event))
-    version = entity.version + len(events)
-    return Entity(version, state), View(version, projection.dump(state))
+    return Entity(entity.version + len(events), state, projection.dump(state))
 
 
 def fold_with_care(
-    projection: Projection[S], view: View | None, events: Sequence[Event[bytes]], where: Sequence[str]
+    projection: Projection[S], view: View | None, events: Sequence[Envelope], where: Sequence[str]
 ) -> tuple[View, Poison | None]:
     """Fold a key's events one by one from the stored view, writing the state after each, up to the one that fails.
 
     The key is then parked as it stood before that event. `where` gives each event's position, for the record.
     """
-    current = view or View(0, b"null")
+    current = view or View(0, NOTHING)
     for index, event in enumerate(events):
         try:
-            _, current = fold(projection, entity_of_view(projection, current), [event])
+            current = fold(projection, entity_of_view(projection, current), [event]).view()
         except Exception as error:  # whatever the app's code raises is the cause
             cause = describe(error)
             parked = {"event": event.id, "type": event.type, "position": where[index], "cause": cause}
@@ -77,4 +84,4 @@ def describe(error: BaseException) -> str:
 
 def fold_as_of(projection: Projection[S], events: Sequence[Event[bytes]]) -> View:
     """The view that these events give, in this order. Raises whatever the app raises."""
-    return fold(projection, Entity(), events)[1]
+    return fold(projection, Entity(), events).view()

@@ -3,11 +3,10 @@
 
 from typing import Final
 
-from nerv.cloudevents import from_record
+from nerv.cloudevents import Incoming
 from nerv.errors import Invalid
 from nerv.kafka import Outgoing, Received
 from nerv.telemetry import Carrier
-from nerv.types import Event
 
 EPOCH: Final = "nerv_epoch"
 ORIGIN: Final = "nerv_origin"  # <partition of history>:<position>
@@ -17,17 +16,17 @@ Header = tuple[str, bytes]
 
 
 # Plain tuples: one is made for each record of each hop, and a NamedTuple takes three times as long.
-Sourced = tuple[Event[bytes], Received]
+Sourced = tuple[Incoming, Received]
 """An event, and the record that it came in."""
 
 Origin = tuple[str, int, int]
 """The epoch that rekeyed a record; from which partition of history; from which position (`model.origin_position`)."""
 
 
-def parse(record: Received) -> Event[bytes]:
+def parse(record: Received) -> Incoming:
     """The event in a record. Raises Invalid."""
     # Only a record of a bare client needs its origin as an id, and no such record is in the mesh's own topics.
-    return from_record(record.headers(), record.value(), origin="history", timestamp_ms=record.timestamp()[1])
+    return Incoming(record.headers(), record.value(), "history", record.timestamp()[1])
 
 
 def rekeyed(topic: str, key: str, source: Sourced, origin: Origin, trace: Carrier | None) -> Outgoing:

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+TOKEN = 16  # hexadecimal digits that tell an epoch; every delta carries them
 TOPICS_EVERY = 10  # checks of the epoch to one of Kafka's topic ids
 
 
@@ -32,6 +33,7 @@ class Hosted:
     projection: Projection[Any]
     views: Views
     topics: tuple[str, ...]  # history, and the rekeyed topic if there is one: the last is the one that is folded
+    changes: str  # the topic of its deltas
     lanes: tuple[Lane, ...]
 
     @property
@@ -168,6 +170,7 @@ class Runner:
         """The epoch to work in: the present one if it fits Kafka's topics and has all its cursors, else a new one."""
         hosted = self.hosted
         ids = await self._watermarks.ids(hosted.topics)
+        await self._watermarks.ids([hosted.changes])  # deltas need it; one that is made anew voids nothing
         present = await hosted.views.epoch()
         stored = {} if present is None else (await hosted.views.progress(present)).cursors
         # After the cursors: other replicas go on folding, and must not seem to be beyond the end.
@@ -178,7 +181,7 @@ class Runner:
         # Nothing is rekeyed under the new token before it is written, so that the topic's end is early enough.
         first = {p: high if hosted.projection.rekeyed else low for p, (low, high) in bounds.items()}
         cursors = {p: Cursor(ids[hosted.folded_topic], offset) for p, offset in first.items()}
-        begun = await hosted.views.begin(Epoch(uuid.uuid4().hex, ids), cursors, instead_of=present)
+        begun = await hosted.views.begin(Epoch(uuid.uuid4().hex[:TOKEN], ids), cursors, instead_of=present)
         if dict(begun.topics) != ids:
             raise Unavailable(f"another replica folds {self.name} from other topics", retry_after=1.0)
         log.warning("projection.rebuilds", projection=self.name, cause=cause, epoch=begun.token)

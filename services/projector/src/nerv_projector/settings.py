@@ -12,7 +12,9 @@ class FoldSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    batch: PositiveInt = 2000  # records folded or rekeyed at a time; also the most views that one script writes
+    # Records folded or rekeyed at a time, and the most views that one script writes. What many events of a key come to is
+    # written once, so that a projection that is behind catches up the faster the more it takes at a time.
+    batch: PositiveInt = 10_000
     cache: PositiveInt = 50_000  # states of a projection kept in memory, so that folding on reads nothing
     scan: PositiveInt = 500_000  # events that one read as of an instant may fold
     scans: PositiveInt = 2  # such reads at once; beyond: 429
@@ -37,6 +39,10 @@ class ProjectorSettings(ServiceSettings):
     def group(self) -> str:
         """The group that says which replica should own which partitions; consumer groups of the hops begin with it."""
         return f"{self.mesh}.projector"
+
+    def changes(self, projection: str) -> str:
+        """The topic of a projection's deltas."""
+        return topics.name(self.mesh, "changes.{projection}.v1", projection=projection)
 
     def rekeyed(self, projection: str) -> str:
         """The topic of a projection's rekeyed events."""

@@ -36,7 +36,7 @@ class TimeTravel:
         self._free = asyncio.Semaphore(settings.scans)
 
     async def view(self, projection: Projection[Any], key: str, instant: Instant) -> View | None:
-        """One view; None when it did not exist. A rekeyed projection costs a scan of its event types."""
+        """One view; None when it did not exist. One whose key is not the stream's costs a scan of its event types."""
         events = await self._collect(projection, key, instant)
         found = events.get(key)
         return None if not found else _fold(projection, key, found, instant)
@@ -75,7 +75,7 @@ class TimeTravel:
         self, projection: Projection[Any], key: str | None, instant: Instant
     ) -> AsyncIterator[Event[bytes]]:
         query = ReadQuery(types=projection.types, as_of=instant.as_of, known_at=instant.known_at)
-        if projection.rekeyed:
+        if not projection.of_one_stream:
             events = self._history.read_category(None, query)
         elif key is None:
             events = self._history.read_category(projection.spec.category, query)
@@ -98,7 +98,7 @@ def _keys(projection: Projection[Any], event: Event[bytes]) -> tuple[str, ...]:
 def _fold(projection: Projection[Any], key: str, events: list[Event[bytes]], instant: Instant) -> View:
     if instant.as_of is not None:
         events.sort(key=lambda e: (e.time, e.sequence or 0, e.stream))
-    elif projection.rekeyed:  # of many streams: in the order in which they were recorded
+    elif not projection.of_one_stream:  # of many streams: in the order in which they were recorded
         events.sort(key=lambda e: (e.recorded_time or e.time, e.stream, e.sequence or 0))
     try:
         return fold_as_of(projection, events)

@@ -32,13 +32,12 @@ from nerv.bus import EventBus
 from nerv.bus.chain import Chain, limited, named
 from nerv.bus.model import Middleware, Selector
 from nerv.errors import Misconfigured, SchemaMismatch
-from nerv.model import EventModel, event_of, faults_of
+from nerv.model import Envelope, EventModel, event_of, faults_of
 from nerv.perspectives import Perspective
 from nerv.topics import DEFAULT_PARTITIONS
 from nerv.types import Description, Event, check_id
 
 if TYPE_CHECKING:
-    from nerv.api.event.v1 import event_pb2
     from nerv.aspects import Aspect, AspectWeaver
     from nerv.di import Container
     from nerv.effects import Handlers
@@ -203,16 +202,23 @@ class App:
         key: KeyRule = None,
         category: str | None = None,
         state: Any = dict,
+        merge: Callable[[Any, Any], Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare a projection: a pure fold `(state, event) -> state`; the state before the first event is None.
 
         `on` lists the event types; without it all of the app's are folded.
-        `state` is the type of the state (a pydantic model, a frozen dataclass, or dict).
+        `state` is the type of the state (a pydantic model, a frozen dataclass, or dict). With `merge`, a pure function of two
+        states that asks for no order, there is one state of all streams under the key `all`, folded in a part a partition.
         """
+        if merge is not None and (key is not None or category is not None):
+            raise Misconfigured(
+                f"projection {name}: with merge there is one state of all streams; leave key and category out"
+            )
 
         def register(function: F) -> F:
             fold: Fold = function
-            spec = ProjectionSpec(name, tuple(on), key, category or (name if key is None else None), state, fold)
+            of_streams = category or (name if key is None and merge is None else None)
+            spec = ProjectionSpec(name, tuple(on), key, of_streams, state, fold, merge)
             self._add(self.projections, name, spec, "projection")
             return function
 
@@ -319,9 +325,9 @@ class App:
         """The event as its newest type. Raises SchemaMismatch for one that its upcasters cannot read."""
         return upcast(event, self.upcasters) if event.type in self.upcasters else event
 
-    def decode(self, event: "Event[bytes] | event_pb2.Event") -> EventModel:
-        """The app's model of an event as it came over the wire, brought up to its newest type; from a message, the envelope
-        is made only when `meta` is asked for.
+    def decode(self, event: Envelope) -> EventModel:
+        """The app's model of an event as it came over the wire, brought up to its newest type; from a message or a record, the
+        envelope is made only when `meta` is asked for.
 
         Raises SchemaMismatch with the path of each fault, or for a type that the app does not declare.
         """
@@ -387,7 +393,7 @@ class App:
         registry[name] = spec
 
 
-def schema_mismatch(event: "Event[bytes] | event_pb2.Event", error: ValidationError) -> SchemaMismatch:
+def schema_mismatch(event: Envelope, error: ValidationError) -> SchemaMismatch:
     """The refusal of an event whose data its model refuses, with the path of each fault."""
     faults = faults_of(error)
     first = faults[0]

@@ -135,7 +135,8 @@ class ProjectionSpec:
     """A pure fold over history into one state for each key.
 
     `types` are the event types it folds (none: all of the app); others are passed over. Without `key` the key is
-    the entity of the stream, of streams whose category is `category`; with `key` the events are rekeyed first.
+    the entity of the stream, of streams whose category is `category`; with `key` the events are rekeyed first. With `merge`
+    there is one state of all streams: each partition folds a part of it, and a read merges the parts.
     """
 
     name: str
@@ -144,6 +145,7 @@ class ProjectionSpec:
     category: str | None
     state: Any
     function: Fold
+    merge: Callable[[Any, Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """A projection of an app, ready to fold: which events it takes, under which keys, and how its state is written."""
 
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, reduce
 from operator import attrgetter
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import orjson
 from pydantic import TypeAdapter
 
 from nerv.app import App, ProjectionSpec
 from nerv.app.specs import KeyRule
-from nerv.errors import TooLarge
+from nerv.errors import Misconfigured, TooLarge
 from nerv.history.fingerprint import fingerprint
 from nerv.model import EventModel
 from nerv.types import Description, Event, S, category_of, check_id, entity_of
 from nerv.types.ids import ID_LIMIT
 
+if TYPE_CHECKING:
+    from nerv.cloudevents import Incoming
+
 MAX_KEYS = 1024  # keys that one event may go to; in the mesh each is a record of the rekeyed topic
+
+MERGED = "all"  # the key of a state that is merged of parts
 
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
@@ -31,6 +36,8 @@ class Projection(Generic[S]):
         self.types = frozenset(app.folded(spec))
         self.snapshots = app.snapshot_policy(spec.category)
         self.rekeyed = spec.key is not None
+        self.merged = spec.merge is not None
+        self.of_one_stream = not self.rekeyed and not self.merged  # each state is that of one stream
         self.decode = app.decode
         self._app = app
         self._key_of = key_function(spec.key)
@@ -45,16 +52,20 @@ class Projection(Generic[S]):
 
     def describe(self) -> Description:
         """The projection as data: what it folds, and of which streams."""
-        source = "every stream, by key" if self.rekeyed else f"{self.spec.category}-*"
+        source = (
+            "every stream, by key" if self.rekeyed else "every stream" if self.merged else f"{self.spec.category}-*"
+        )
         return Description("Projection", self.name, inputs=(*sorted(self.types), source), outputs=(self.name,))
 
-    def keys(self, event: Event[bytes]) -> tuple[str, ...]:
+    def keys(self, event: "Event[bytes] | Incoming") -> tuple[str, ...]:
         """The keys that an event of history goes to; none for an event that is not of this projection.
 
         Raises what the app's key rule raises, SchemaMismatch, Invalid or TooLarge.
         """
         if event.type not in self.types or event.subject is None:
             return ()
+        if self.merged:
+            return (MERGED,)
         if not self.rekeyed:
             return (entity_of(event.subject),) if category_of(event.subject) == self.spec.category else ()
         decoded = self.decode(event)
@@ -68,6 +79,13 @@ class Projection(Generic[S]):
         if self._adapter is None or state is None:
             return orjson.dumps(state, option=_STRICT)
         return self._adapter.dump_json(state)
+
+    def merge(self, parts: Iterable[bytes]) -> bytes:
+        """One state of the parts that the partitions have folded. Raises what the app's function raises."""
+        if self.spec.merge is None:
+            raise Misconfigured(f"projection {self.name} declares no merge")
+        states = [state for part in parts if (state := self.load(part)) is not None]
+        return self.dump(reduce(self.spec.merge, states) if states else None)
 
     def load(self, data: bytes) -> S | None:
         """The state that was written."""

@@ -97,7 +97,7 @@ class StateProjector(Generic[S]):
 
         Raises NotFound where the key has no event at all.
         """
-        if self.projection.rekeyed:
+        if not self.projection.of_one_stream:
             return await self._scanned(key, ReadQuery(as_of=as_of, known_at=known_at), version)
         stream = f"{self.projection.spec.category}-{key}"
         start = None if as_of is not None else self._cache.nearest(EntityId(stream), version)
@@ -116,8 +116,8 @@ class StateProjector(Generic[S]):
 
     async def deltas(self, key: str, *, after: int = 0, to: int | None = None) -> AsyncIterator[Changed]:
         """What each event of a key changed, from the one after version `after` up to `to`, in order of version."""
-        if self.projection.rekeyed:
-            raise Invalid(f"{self.projection.name} is rekeyed; its deltas are those of the service")
+        if not self.projection.of_one_stream:
+            raise Invalid(f"{self.projection.name} is of many streams; its deltas are those of the service")
         before = await self.state(key, version=after) if after else None
         state = None if before is None else before.state
         async for event in self.events(key, after=after, to=to):
@@ -128,7 +128,7 @@ class StateProjector(Generic[S]):
 
     async def events(self, key: str, *, after: int = 0, to: int | None = None) -> AsyncIterator[Event[bytes]]:
         """The events of a key that were folded, in order of version (see `Versioned.events`)."""
-        if self.projection.rekeyed:
+        if not self.projection.of_one_stream:
             found = await self._all_of(key, ReadQuery(types=self.projection.types))
             for event in sorted(found, key=_recorded_order)[after:to]:
                 yield event
@@ -144,8 +144,8 @@ class StateProjector(Generic[S]):
         What lies between the last event that was taken and this one is read from the store. Raises what the fold raises;
         Overloaded where a subscriber's lane refuses, or Unavailable once it is closed: then it is folded, and nobody is told.
         """
-        if self.projection.rekeyed:
-            raise Invalid(f"{self.projection.name} is rekeyed; in one process ask `state` for it")
+        if not self.projection.of_one_stream:
+            raise Invalid(f"{self.projection.name} is of many streams; in one process ask `state` for it")
         changes = []
         for key in self.projection.keys(event):
             changes += await self._take(key, event)

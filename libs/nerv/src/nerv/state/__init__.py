@@ -4,6 +4,7 @@
 from nerv.state.cache import ProjectionCache
 from nerv.state.delta import Change, Delta, between, changed
 from nerv.state.values import MISSING, Map, Path, freeze, get, put, thaw, update
+from nerv.state.written import written_between
 
 __all__ = [
     "MISSING",
@@ -19,4 +20,5 @@ __all__ = [
     "put",
     "thaw",
     "update",
+    "written_between",
 ]

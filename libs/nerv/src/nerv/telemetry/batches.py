@@ -3,19 +3,32 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Protocol
 
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from nerv.telemetry import names as n
 from nerv.telemetry.tracing import Carrier, carrier, contexts_of, span
-from nerv.types import Event
+
+
+class Traced(Protocol):
+    """What carries the trace context of the hop that it came by."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """W3C."""
+        ...
+
+    @property
+    def tracestate(self) -> str | None:
+        """W3C."""
+        ...
 
 
 @contextmanager
 def process_spans(
-    topic: str, group: str, events: Iterable[Event[Any]], attributes: Mapping[str, AttributeValue] | None = None
+    topic: str, group: str, events: Iterable[Traced], attributes: Mapping[str, AttributeValue] | None = None
 ) -> Iterator[dict[Carrier, Carrier]]:
     """A `process` span in each distinct trace of a batch; answers the context to pass on for each that came in."""
     with ExitStack() as stack:

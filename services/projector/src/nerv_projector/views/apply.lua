@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Write the views of one batch and the cursors that cover them; everything is checked before anything is written.
 -- KEYS: epoch, cursors, index, counts, view...
--- ARGV: token, number of moves, (partition, cursor seen, cursor, folded)..., (name, view)... in the order of the views
+-- ARGV: token, number of moves, (partition, cursor seen, cursor, folded)..., where in its key a view's name begins, view...
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'replaced'
 end
@@ -23,9 +23,16 @@ end
 if folded > 0 then
   redis.call('HINCRBY', KEYS[4], 'folded', folded)
 end
+local begins = tonumber(ARGV[at])
+local names = {}
 for i = 5, #KEYS do
-  redis.call('ZADD', KEYS[3], 0, ARGV[at])
-  redis.call('SET', KEYS[i], ARGV[at + 1])
-  at = at + 2
+  if redis.call('SET', KEYS[i], ARGV[at + i - 4], 'GET') == false then
+    names[#names + 1] = 0
+    names[#names + 1] = string.sub(KEYS[i], begins)
+  end
+end
+-- As many at a time as fit on Lua's stack.
+for i = 1, #names, 1000 do
+  redis.call('ZADD', KEYS[3], unpack(names, i, math.min(i + 999, #names)))
 end
 return 'done'

@@ -79,8 +79,8 @@ class RedisViews:
         args: list[str | bytes | int | float] = [epoch.token, len(moves)]
         for partition, move in moves.items():
             args += [partition, move.seen, move.cursor.to_bytes(), move.folded]
-        for key, view in views.items():
-            args += [key, _encode(view)]
+        args.append(len(self._view(epoch, "").encode()) + 1)
+        args += [_encode(view) for view in views.values()]
         with _span("EVALSHA"):
             return Verdict((await self._scripts("apply", keys, args)).decode())
 

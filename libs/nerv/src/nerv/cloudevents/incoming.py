@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An event in a Kafka record, of whose envelope only so much is read as is asked for: most folds never ask."""
+
+from collections.abc import Iterable
+
+from nerv.cloudevents.kafka_binding import STRUCTURED, from_record
+from nerv.errors import Invalid
+from nerv.types import Event
+
+_STRUCTURED = STRUCTURED.encode()
+
+
+class Incoming:
+    """An event over the headers and the value of a record.
+
+    That there is an id, a source and a type is known; all else is looked at by `event`, which raises Invalid where it is
+    wrong. A record in structured mode, or of a bare client, is read at once. Raises Invalid as `from_record` does.
+    """
+
+    __slots__ = ("_event", "_origin", "_timestamp", "data", "headers", "subject", "type")
+
+    def __init__(
+        self, headers: Iterable[tuple[str, bytes | None]] | None, value: bytes | None, origin: str, timestamp_ms: int
+    ) -> None:
+        self.headers = found = dict(headers or ())
+        self._origin, self._timestamp = origin, timestamp_ms
+        kind, subject = found.get("ce_type"), found.get("ce_subject")
+        structured = (found.get("content-type") or b"").startswith(_STRUCTURED)
+        if kind is None or structured or found.get("ce_id") is None or found.get("ce_source") is None:
+            self._event: Event[bytes] | None = from_record(
+                found.items(), value, origin=origin, timestamp_ms=timestamp_ms
+            )
+            self.type, self.subject, self.data = self._event.type, self._event.subject, self._event.data
+            return
+        self._event = None
+        self.data = value or b""
+        try:
+            self.type = kind.decode()
+            self.subject = None if subject is None else subject.decode()
+        except UnicodeDecodeError:
+            raise Invalid(f"record {origin} has a ce_ header that is not UTF-8") from None
+
+    @property
+    def id(self) -> str:
+        """Of the event."""
+        return self.event().id
+
+    @property
+    def traceparent(self) -> str | None:
+        """Of the hop that wrote the record."""
+        return _text(self.headers.get("traceparent"))
+
+    @property
+    def tracestate(self) -> str | None:
+        """Of the hop that wrote the record."""
+        return _text(self.headers.get("tracestate"))
+
+    def event(self) -> Event[bytes]:
+        """The event with all of its envelope."""
+        if self._event is None:
+            self._event = from_record(
+                self.headers.items(), self.data, origin=self._origin, timestamp_ms=self._timestamp
+            )
+        return self._event
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")

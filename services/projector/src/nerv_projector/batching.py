@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sort a batch by key: what was folded before is passed over, doubles of the rekeyer are dropped."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nerv.errors import Invalid
+from nerv.kafka import Received
+from nerv.projections import Projection
+from nerv.protocols.views import Cursor, Epoch
+from nerv_projector.deadletters import Letter
+from nerv_projector.records import Sourced, origin_of, parse
+
+BREATH = 500  # records sorted before the loop may answer a request
+
+
+@dataclass(slots=True)
+class Batch:
+    """A batch by key, and where it takes the cursors."""
+
+    events: dict[str, list[Sourced]] = field(default_factory=dict)
+    offsets: dict[int, int] = field(default_factory=dict)
+    origins: dict[int, dict[int, int]] = field(default_factory=dict)
+    letters: list[Letter] = field(default_factory=list)
+
+
+class Sorter:
+    """Knows how far each partition has been taken; what it has sorted it does not give again."""
+
+    def __init__(self, projection: Projection[Any], epoch: Epoch, cursors: Mapping[int, Cursor]) -> None:
+        self._projection, self._epoch = projection, epoch
+        self._next = {p: cursor.next_offset for p, cursor in cursors.items()}
+        self._origins = {p: dict(cursor.origins) for p, cursor in cursors.items()}
+        self._keys_of = self._rekeyed if projection.rekeyed else self._part if projection.merged else self._stream
+
+    async def sort(self, records: Sequence[Received]) -> Batch:
+        """The batch of these records."""
+        batch = Batch()
+        following, events, keys_of = self._next, batch.events, self._keys_of
+        for number, record in enumerate(records):
+            if not number % BREATH:
+                await asyncio.sleep(0)
+            partition, offset = record.partition(), record.offset()
+            if offset < following[partition]:
+                continue
+            following[partition] = batch.offsets[partition] = offset + 1
+            try:
+                found = keys_of(record, partition)
+            except Invalid as error:  # not an event at all, so that no key can be parked
+                batch.letters.append((record, str(error)))
+                continue
+            for key, source in found:
+                if key in events:
+                    events[key].append(source)
+                else:
+                    events[key] = [source]
+        batch.origins = {p: dict(self._origins[p]) for p in batch.offsets}
+        return batch
+
+    def _stream(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
+        event = parse(record)
+        return [(key, (event, record)) for key in self._projection.keys(event)]
+
+    def _part(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
+        event = parse(record)
+        return [(str(partition), (event, record))] if event.type in self._projection.types else ()
+
+    def _rekeyed(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
+        epoch, source, position = origin_of(record)
+        origins = self._origins[partition]
+        if epoch != self._epoch.token or position < origins.get(source, 0):
+            return ()  # of another epoch, or a double
+        origins[source] = position + 1
+        return (((record.key() or b"").decode(), (parse(record), record)),)
