@@ -22,6 +22,7 @@ APART = ("nerv.api.", "nerv.cli.", "nerv.dev.", "nerv.testing.", "nerv.starter.t
 
 # Classes that are no components, and why.
 NO_COMPONENTS = {
+    "nerv.cloudevents.incoming.Incoming": "is one event",
     "nerv.clock.SystemClock": "holds nothing",
     "nerv.clock.HybridClock": "holds one stamp, which every object that it has stamped shows",
     "nerv.di.scope.Scope": "lives for one request",
