@@ -6,8 +6,10 @@ import asyncio
 from dependency_injector import containers, providers
 
 from nerv.app import find_app
+from nerv.clock import SystemClock
 from nerv.kafka import Producer
 from nerv.kafka.admin import Admin
+from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
@@ -17,6 +19,7 @@ from nerv_broker.deadletters.office import Office
 from nerv_broker.groups import Groups
 from nerv_broker.handlers import ROUTES, Deps
 from nerv_broker.middleware import Chains
+from nerv_broker.publishing import PublicationOwner, Publisher, Receipts
 from nerv_broker.reactions import Reactions
 from nerv_broker.schemas import Registry
 from nerv_broker.settings import BrokerSettings
@@ -52,12 +55,30 @@ class Wiring(containers.DeclarativeContainer):
     bridges = providers.Singleton(Bridges, settings, app, producer)
     groups = providers.Singleton(Groups, settings, client, producer, chains, health.provided.closing)
     office = providers.Singleton(Office, settings, client, producer, groups, survey)
+    receipts = providers.Singleton(Receipts, settings, admin)
+    owners = providers.Singleton(
+        Owners,
+        settings.provided.ownership,
+        providers.Callable("{}.broker.receipts".format, settings.provided.mesh),
+        providers.Factory(
+            PublicationOwner,
+            settings.provided.ownership,
+            clock=providers.Singleton(SystemClock),
+            crash=receipts.provided.crash,
+            receipts=receipts,
+        ).provider,
+        receipts.provided.caught_up,
+        health.provided.closing,
+    )
+    publisher = providers.Singleton(Publisher, settings.provided.ownership, owners, receipts)
     deps = providers.Singleton(
         Deps,
         settings=settings,
         app=app,
         catalog=catalog,
         producer=producer,
+        publisher=publisher,
+        owners=owners,
         subscriptions=subscriptions,
         schemas=schemas,
         chains=chains,
@@ -71,9 +92,11 @@ class Wiring(containers.DeclarativeContainer):
 def build(settings: BrokerSettings) -> Service:
     """The service, not yet started."""
     wiring = Wiring(settings=settings)
-    reactions, schemas = wiring.reactions(), wiring.schemas()
-    reactions.crashed = schemas.crashed = asyncio.get_running_loop().create_future()
+    reactions, schemas, receipts = wiring.reactions(), wiring.schemas(), wiring.receipts()
+    reactions.crashed = asyncio.get_running_loop().create_future()
+    schemas.follower.crashed = receipts.follower.crashed = reactions.crashed
     wiring.health().register("reactions", reactions.fault)
+    wiring.health().register("owners", wiring.owners().fault)
     return Service(
         name="broker",
         routes=ROUTES,
@@ -82,6 +105,9 @@ def build(settings: BrokerSettings) -> Service:
         parts=(
             schemas,
             wiring.producer(),
+            receipts,
+            wiring.owners(),
+            wiring.publisher(),
             wiring.client(),
             wiring.subscriptions(),
             wiring.groups(),

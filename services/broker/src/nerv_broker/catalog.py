@@ -43,6 +43,12 @@ class Catalog:
             raise NotFound(f"there is no topic {topic[:256]}; there are: {', '.join(names[:SHOWN]) or 'none'}")
         return known[topic]
 
+    async def public(self, name: str) -> str:
+        """The name of a topic that users may publish to and read. Raises Invalid, Forbidden for the mesh's own, NotFound."""
+        check_topic(name, self._mesh)
+        await self.partitions(name)
+        return name
+
     def _internal(self, name: str) -> bool:
         return name.startswith(("__", f"{self._mesh}."))
 

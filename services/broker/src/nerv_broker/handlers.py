@@ -3,31 +3,24 @@
 
 from dataclasses import dataclass
 
-from opentelemetry.trace import SpanKind
-from opentelemetry.util.types import AttributeValue
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from nerv.app import App
-from nerv.bus import Passed
-from nerv.cloudevents.http_binding import from_http
 from nerv.documents import asyncapi, page
-from nerv.errors import NervError, UnknownOutcome
-from nerv.kafka import Delivery, Outgoing, Position, Producer
+from nerv.kafka import Producer
+from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
-from nerv.service.params import CLOUDEVENTS
-from nerv.telemetry import carrier, span
-from nerv.telemetry import names as n
-from nerv.types import Event
 from nerv_broker.bridges import Bridges
-from nerv_broker.catalog import Catalog, check_topic
+from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters import handlers as deadletters
 from nerv_broker.deadletters.office import Office
 from nerv_broker.groups import Groups
 from nerv_broker.groups import handlers as groups
 from nerv_broker.middleware import Chains
-from nerv_broker.model import keyed
+from nerv_broker.publishing import PublicationOwner, Publisher
+from nerv_broker.publishing import handlers as publishing
 from nerv_broker.schemas import Registry
 from nerv_broker.schemas import handlers as schemas
 from nerv_broker.settings import BrokerSettings
@@ -43,6 +36,8 @@ class Deps:
     app: App
     catalog: Catalog
     producer: Producer
+    publisher: Publisher
+    owners: Owners[PublicationOwner]
     subscriptions: Subscriptions
     schemas: Registry
     chains: Chains
@@ -50,57 +45,6 @@ class Deps:
     survey: Survey
     groups: Groups
     office: Office
-
-
-async def publish(request: Request[Deps]) -> Response:
-    """POST /v1/topics/{topic}/events: CloudEvents to a topic; answered once Kafka has them, with the place of each.
-
-    The topic's middleware is asked first: what it drops is answered as dropped, what it refuses refuses the request.
-    """
-    deps = request.deps
-    topic = await _topic(request)
-    events = from_http(request.headers, request.body, deps.settings.limits)
-    passed = deps.chains.published(topic, events)
-    for other in {one.topic for one in passed} - {topic}:
-        await deps.catalog.partitions(other)
-    attributes: dict[str, AttributeValue] = {
-        n.SYSTEM: n.KAFKA,
-        n.OPERATION_NAME: "send",
-        n.OPERATION_TYPE: "send",
-        n.DESTINATION: topic,
-        n.BATCH_COUNT: len(events),
-    }
-    with span(f"send {topic}", SpanKind.PRODUCER, attributes=attributes):
-        records = [
-            Outgoing(one.topic, one.event.data, one.key, one.headers) for one in keyed(passed, deps.app, carrier())
-        ]
-        deliveries = await deps.producer.publish(records)
-    return _answer(events, passed, deliveries)
-
-
-def _answer(events: list[Event[bytes]], passed: list[Passed], deliveries: list[Delivery]) -> Response:
-    """The place of each event; if any is not surely there, the error of the worst, with the outcome of each."""
-    rest = iter(deliveries)
-    outcomes = [
-        {"id": event.id, "dropped": one.by[-1]} if one.event is None else _outcome(event, next(rest))
-        for event, one in zip(events, passed, strict=True)
-    ]
-    failed = [delivery for delivery in deliveries if isinstance(delivery, NervError)]
-    if not failed:
-        return respond({"events": outcomes})
-    if len(failed) == len(deliveries) and len({type(error) for error in failed}) == 1:
-        raise type(failed[0])(failed[0].detail, errors=outcomes, retry_after=failed[0].retry_after)
-    raise UnknownOutcome(
-        f"{len(failed)} of {len(deliveries)} events are not surely published, the others are; "
-        "sending all again with the same ids may write some a second time",
-        errors=outcomes,
-    )
-
-
-def _outcome(event: Event[bytes], delivery: Delivery) -> dict[str, object]:
-    if isinstance(delivery, Position):
-        return {"id": event.id, "topic": delivery.topic, "partition": delivery.partition, "offset": delivery.offset}
-    return {"id": event.id, "error": type(delivery).__name__, "detail": delivery.detail}
 
 
 async def subscribe(request: Request[Deps]) -> Response:
@@ -162,22 +106,23 @@ async def asyncapi_page(request: Request[Deps]) -> Response:
 
 async def _topic(request: Request[Deps]) -> str:
     """The topic that the path names. Raises Forbidden for the mesh's own, NotFound for one that is not there."""
-    name = check_topic(request.path("topic"), request.deps.settings.mesh)
-    await request.deps.catalog.partitions(name)
-    return name
+    return await request.deps.catalog.public(request.path("topic"))
 
 
 async def well_known(request: Request[Deps]) -> Response:
     """GET /.well-known/nerv: what this replica is."""
     deps = request.deps
     app = deps.app
-    reads = sorted({deps.settings.schemas, *(reaction.topic for reaction in app.reactions.values())})
-    writes = sorted([*app.all_topics(), deps.settings.deadletters, deps.settings.schemas])
-    return respond(describe("broker", deps.settings, app, reads=reads, writes=writes))
+    reads = sorted(
+        {deps.settings.receipts, deps.settings.schemas, *(reaction.topic for reaction in app.reactions.values())}
+    )
+    writes = sorted([*app.all_topics(), deps.settings.deadletters, deps.settings.receipts, deps.settings.schemas])
+    owns = sorted(partition for partition, owner in deps.owners.owned().items() if owner.serving)
+    return respond(describe("broker", deps.settings, app, reads=reads, writes=writes, owns=owns))
 
 
 ROUTES = (
-    Route("POST", "/v1/topics/{topic}/events", publish, "topics:publish", body=CLOUDEVENTS, of="topic"),
+    *publishing.ROUTES,
     Route(
         "GET", "/v1/topics/{topic}/events", subscribe, "topics:read", WORDS, gives=("text/event-stream",), of="topic"
     ),

@@ -4,6 +4,7 @@
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from nerv import topics
+from nerv.kafka.owning import Ownership
 from nerv.schemas import Compatibility
 from nerv.service import ServiceSettings
 
@@ -14,6 +15,16 @@ class EdgeSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     in_flight: PositiveInt = 50_000  # records that may wait for Kafka; beyond: 429
+    tick_events: PositiveInt = 2000  # events that are published once in one transaction
+    tick_bytes: PositiveInt = 8 * 1024 * 1024  # of their data
+    waiting: PositiveInt = 20_000  # requests to publish once that may wait for an owner of keys; beyond: 429
+    waiting_bytes: PositiveInt = 64 * 1024 * 1024  # of their data; beyond: 429
+    answer_seconds: PositiveFloat = (
+        15.0  # a request to publish once without a verdict by then is unknown, or was never tried
+    )
+    receipts: PositiveInt = (
+        100_000  # ids of published events that are remembered for each partition of receipts, at least
+    )
     subscribers: PositiveInt = 2000  # open event streams; beyond: 429
     readings: PositiveInt = 50  # of them those that read for themselves: replays, and who is behind; beyond: 429
     groups: PositiveInt = 50  # that each replica hosts; beyond: 429
@@ -30,6 +41,29 @@ class BrokerSettings(ServiceSettings):
     """All settings of the broker."""
 
     broker: EdgeSettings = EdgeSettings()
+
+    @property
+    def ownership(self) -> Ownership:
+        """Which keys the owners of this replica own, and within which bounds they publish."""
+        edge = self.broker
+        return Ownership(
+            self.kafka,
+            self.receipts,
+            self.partitions,
+            "broker",
+            self.instance,
+            self.http.url,
+            tick_records=edge.tick_events,
+            tick_bytes=edge.tick_bytes,
+            waiting=edge.waiting,
+            waiting_bytes=edge.waiting_bytes,
+            answer_seconds=edge.answer_seconds,
+        )
+
+    @property
+    def receipts(self) -> str:
+        """Where stands what was published once."""
+        return topics.name(self.mesh, "receipts.v1")
 
     @property
     def group(self) -> str:

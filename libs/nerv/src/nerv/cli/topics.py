@@ -33,16 +33,19 @@ def publish(
     subject: Annotated[str | None, typer.Option(help="What it is about; the key where the app declares none.")] = None,
     event_id: Annotated[str | None, typer.Option("--id", help="The event's id; a new one by default.")] = None,
     time: Annotated[str | None, typer.Option(help="When it happened; now by default.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once/--at-least-once", help="Write nothing that the topic has already, by source and id.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Publish one event, or many from a file; done when Kafka has acknowledged them.
 
-    A batch of up to 500 is published whole or refused whole; the lines before it are published then.
+    A file that was broken off can be published again as it is: what the topic has by source and id is not written twice.
     """
     if (data is None) == (file is None):
         raise usage(Invalid("give the data of one event, or --file with many"))
     if file is not None:
-        _publish_file(topic, file, as_json)
+        _publish_file(topic, file, once, as_json)
         return
     try:
         event = Event(
@@ -55,16 +58,17 @@ def publish(
         )
     except NervError as error:
         raise usage(error) from None
-    [placed] = call(lambda client: client.topics.publish(topic, [event]))
+    [placed] = call(lambda client: client.topics.publish(topic, [event], once=once))
     if as_json:
         say_json({name: told for name, told in asdict(placed).items() if told is not None})
     elif placed.dropped is not None:
         console().print(f"{placed.id} was dropped by {placed.dropped}, a middleware of the app", markup=False)
     else:
-        console().print(f"published {placed.id} at {topic} {placed.partition}:{placed.offset}", markup=False)
+        said = "was already" if placed.duplicate else "published"
+        console().print(f"{said} {placed.id} at {topic} {placed.partition}:{placed.offset}", markup=False)
 
 
-def _publish_file(topic: str, file: Path, as_json: bool) -> None:
+def _publish_file(topic: str, file: Path, once: bool, as_json: bool) -> None:
     try:
         stream: TextIO = sys.stdin if str(file) == "-" else file.open(encoding="utf-8")
     except OSError as error:
@@ -77,7 +81,7 @@ def _publish_file(topic: str, file: Path, as_json: bool) -> None:
         with progress:
             task = progress.add_task("publish")
             for batch in _batches(stream):
-                placed: list[Published] = await client.topics.publish(topic, batch)
+                placed: list[Published] = await client.topics.publish(topic, batch, once=once)
                 count += len(placed)
                 progress.update(task, completed=count)
         return count

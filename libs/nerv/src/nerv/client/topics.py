@@ -27,18 +27,21 @@ MOST_BYTES = 900_000  # bytes a request, below the broker's limit of 1 MiB
 class Published:
     """Where an event stands. Kafka has it on every replica that it must be on.
 
-    `dropped` names the middleware that dropped it, by the rules of the app; then it stands nowhere (-1).
+    `duplicate`: it stood there before, and was not written again. `dropped` names the middleware that dropped it, by the rules
+    of the app; then it stands nowhere (-1).
     """
 
     id: str
     partition: int
     offset: int
     dropped: str | None = None
+    duplicate: bool = False
 
     @classmethod
     def of(cls, told: "dict[str, Any]") -> Self:
         """What the broker told of one event."""
-        return cls(told["id"], told.get("partition", -1), told.get("offset", -1), told.get("dropped"))
+        places = told.get("partition", -1), told.get("offset", -1)
+        return cls(told["id"], *places, told.get("dropped"), told.get("duplicate", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +78,35 @@ class Topics:
         self._transport = transport
 
     async def publish(
-        self, topic: str, events: Sequence[Event[bytes]], *, seconds: float = DEADLINE_SECONDS
+        self,
+        topic: str,
+        events: Sequence[Event[bytes]],
+        *,
+        once: bool = True,
+        idempotency_key: str | None = None,
+        seconds: float = DEADLINE_SECONDS,
     ) -> list[Published]:
         """Publish in the order given; answers the place of each. Call it concurrently to have more under way.
 
-        Large lists go in several requests, one after the other; each is published whole or refused whole. Raises what
-        the broker answered: then the requests before are published, and this one is not, or UnknownOutcome.
+        An event that the topic has by source and id is not written again, for at least 24 hours or as many ids as the broker
+        remembers: its first place is answered (`duplicate`); with other content IdConflict is raised. With an
+        `idempotency_key` a repeat is known even if it makes its ids anew. Without `once` no id is looked at, which costs
+        less: what is repeated after an unknown outcome may then be there twice.
+
+        Large lists go in several requests, one after the other. Raises what the broker answered: then the requests before
+        are published, and of this one `errors` says what became of each event; UnknownOutcome when all should be repeated.
         """
         deadline = time.monotonic() + seconds
         published: list[Published] = []
-        for part in _parts(events):
+        for number, part in enumerate(_parts(events)):
+            key = {} if idempotency_key is None else {"idempotency-key": f"{idempotency_key}/{number}"}
             answer = await self._transport.request(
                 "broker",
                 "POST",
                 f"/v1/topics/{quote(topic, safe='')}/events",
+                query={"guarantee": None if once else "at-least-once"},
                 body=part,
-                headers={"content-type": BATCH},
+                headers={"content-type": BATCH} | key,
                 seconds=max(deadline - time.monotonic(), 0.1),
             )
             published += [Published.of(told) for told in answer.json()["events"]]

@@ -2,7 +2,7 @@
 """The only room that imports confluent-kafka: produce, consume, own a partition, describe and make topics."""
 
 from nerv.kafka.consumer import BatchConsumer, Rebalance
-from nerv.kafka.fenced import CommitFailed, FencedWriter
+from nerv.kafka.fenced import CommitFailed, FencedWriter, RecordsRefused
 from nerv.kafka.membership import Membership
 from nerv.kafka.partitioner import partition_of
 from nerv.kafka.producer import Producer
@@ -22,6 +22,7 @@ __all__ = [
     "Producer",
     "Rebalance",
     "Received",
+    "RecordsRefused",
     "TransactionalProducer",
     "partition_of",
 ]

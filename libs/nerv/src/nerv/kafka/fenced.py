@@ -8,25 +8,32 @@ can write (re-making only one lost 21 versions in a fight of three owners, a fen
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as NativeProducer
 
-from nerv.errors import Retry, Unavailable
-from nerv.kafka.records import Outgoing
+from nerv.errors import Misconfigured, NervError, Refused, Retry, Unavailable
+from nerv.kafka.faults import delivery_error
+from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 from nerv.types import Description, Health
 
 INIT_SECONDS = 15.0  # init_transactions waits for an earlier owner's open transaction to be aborted
 COMMIT_SECONDS = 8.0  # below the transaction's own time-out, so that the verdict is ours
 LINGER_MS = 5  # a commit flushes at once; until then records gather in one batch
+# How long a record waits for a topic that Kafka does not know: below COMMIT_SECONDS, so that it is refused by name instead of
+# being the unknown end of everybody's transaction. The default is 30 s.
+UNKNOWN_TOPIC_MS = 3_000
 
 MakeFence = Callable[[str, str], Outgoing]
 Reply = Callable[[int], Sequence[Outgoing]]
+Receipts = Callable[[Sequence[Position]], Sequence[Outgoing]]
 R = TypeVar("R")
 
 
@@ -35,6 +42,23 @@ class CommitFailed(Unavailable):
 
     title = "Commit failed"
     retry = Retry.SAME_ID
+
+
+class RecordsRefused(CommitFailed):
+    """Kafka refused some records of a transaction, and so nothing of it was written. As after any failure the writer is void.
+
+    `by_index` has their errors. Those that stood in one batch with a bad one are among them: each alone shows which it was.
+    """
+
+    title = "Records refused"
+    by_index: Mapping[int, NervError] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, by_index: Mapping[int, NervError]) -> Self:
+        """The error for a transaction with these refusals, at least one."""
+        error = cls(f"{len(by_index)} records are refused: {next(iter(by_index.values())).detail}")
+        error.by_index = by_index
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +103,14 @@ class FencedWriter:
         """
         return await self._run(self._commit, records, reply)
 
+    async def place(self, records: Sequence[Outgoing], receipts: Receipts) -> list[Position]:
+        """Commit `records`, of whatever topics, and what `receipts` makes of their places, as one transaction.
+
+        Answers their places. `receipts` is called in the writer's own thread; what it makes proves that this writer owns its
+        partition, and so it must make something. Raises CommitFailed, RecordsRefused among them when nothing was written.
+        """
+        return await self._run(self._place, records, receipts)
+
     async def close(self) -> None:
         """Let the producers go. A transaction that is open stays open until the next owner ends it."""
         await self._run(self._drop)
@@ -111,6 +143,7 @@ class FencedWriter:
                     "transactional.id": f"{self._topic}/{self._partition}/{name}",
                     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                     "linger.ms": LINGER_MS,
+                    "topic.metadata.propagation.max.ms": UNKNOWN_TOPIC_MS,
                 }
             )
             self._producers.append(producer)
@@ -119,17 +152,27 @@ class FencedWriter:
         self._take_overs += 1
 
     def _commit(self, records: Sequence[Outgoing], reply: Reply | None = None) -> int:
-        if len(self._producers) != 2:
-            raise CommitFailed("this writer owns nothing; take over first")
-        producer = self._producers[self._turn]
         self._last_offset = -1
-        _native(lambda: self._transaction(producer, records, reply), "commit")
-        # The next transaction begins on the other producer: one begun on this one, before the markers of this
-        # commit are written, makes librdkafka wait 20 ms.
-        self._turn ^= 1
+        self._in_turn(lambda producer: self._transaction(producer, records, reply))
         self._commits += 1
         self._records += len(records)
         return self._last_offset
+
+    def _place(self, records: Sequence[Outgoing], receipts: Receipts) -> list[Position]:
+        placing = _Placing(len(records))
+        self._in_turn(lambda producer: placing.transaction(producer, records, receipts))
+        self._commits += 1
+        self._records += len(records)
+        return placing.places
+
+    def _in_turn(self, work: Callable[[NativeProducer], None]) -> None:
+        if len(self._producers) != 2:
+            raise CommitFailed("this writer owns nothing; take over first")
+        producer = self._producers[self._turn]
+        _native(lambda: work(producer), "commit")
+        # The next transaction begins on the other producer: one begun on this one, before the markers of this
+        # one are written, makes librdkafka wait 20 ms.
+        self._turn ^= 1
 
     def _transaction(self, producer: NativeProducer, records: Sequence[Outgoing], reply: Reply | None) -> None:
         producer.begin_transaction()
@@ -149,6 +192,51 @@ class FencedWriter:
         # Runs in this writer's thread, inside commit_transaction; a failed delivery fails the commit itself.
         if error is None:
             self._last_offset = message.offset()
+
+
+class _Placing:
+    """A transaction whose records are told where they stand before it is committed."""
+
+    def __init__(self, size: int) -> None:
+        self.places: list[Any] = [None] * size
+        self.refused: dict[int, NervError] = {}
+        self._unclear: KafkaError | None = None
+
+    def transaction(self, producer: NativeProducer, records: Sequence[Outgoing], receipts: Receipts) -> None:
+        """All of it. What records that are refused leave open is ended by the next take-over.
+
+        It could be aborted here, but not be followed by another one: librdkafka 2.16.0 goes on with sequence numbers that the
+        broker has not (OUT_OF_ORDER_SEQUENCE_NUMBER).
+        """
+        producer.begin_transaction()
+        for index, record in enumerate(records):
+            self._produce(producer, record, partial(self._reported, index))
+        if records and producer.flush(COMMIT_SECONDS):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        if self.refused:
+            raise RecordsRefused.of(self.refused)
+        if self._unclear is not None:
+            raise KafkaException(self._unclear)
+        for topic, value, key, headers, partition in receipts(self.places):
+            producer.produce(topic, value, key, partition, None, None, 0, list(headers))
+        producer.commit_transaction(COMMIT_SECONDS)
+
+    def _produce(self, producer: NativeProducer, record: Outgoing, report: Callable[..., None]) -> None:
+        topic, value, key, headers, partition = record
+        try:
+            producer.produce(topic, value, key, partition, report, None, 0, list(headers))
+        except KafkaException as error:
+            report(error.args[0], None)
+
+    def _reported(self, index: int, error: KafkaError | None, message: Message | None) -> None:
+        if error is None and message is not None:
+            self.places[index] = Position(message.topic(), message.partition(), message.offset())
+            return
+        found = delivery_error(error or KafkaError(KafkaError._FAIL))
+        if isinstance(found, Refused | Misconfigured):
+            self.refused[index] = found
+        else:
+            self._unclear = error
 
 
 def _native(call: Callable[[], None], what: str) -> None:

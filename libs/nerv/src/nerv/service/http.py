@@ -157,6 +157,8 @@ class Door:
         self._route.admit(principal, raw.path_params)
         words = query_words_of(scope)
         self._refuse_unknown(words)
+        if self._route.reads(headers.get("content-type", "")):
+            return Request(self._deps, principal, b"", raw.path_params, words, headers, raw.stream)
         body = b"" if raw.method in BODILESS else await _body(raw, headers, self._limits.body)
         return Request(self._deps, principal, body, raw.path_params, words, headers)
 

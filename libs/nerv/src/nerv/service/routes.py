@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a service answers to: a table of routes, and a request as a handler sees it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -20,6 +20,13 @@ T = TypeVar("T")
 JSON = "application/json"
 
 
+async def no_pieces() -> AsyncIterator[bytes]:
+    """What is left of a body that was read at the door."""
+    nothing: tuple[bytes, ...] = ()
+    for piece in nothing:
+        yield piece
+
+
 @dataclass(frozen=True, slots=True)
 class Request(Generic[D]):
     """A request that has passed the door. `deps` is what the service's wiring gives its handlers."""
@@ -30,6 +37,7 @@ class Request(Generic[D]):
     path_words: Mapping[str, str]
     query_words: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)  # by lower-case name; of one that came twice, the first
+    pieces: Callable[[], AsyncIterator[bytes]] = no_pieces  # the body as it comes, where the route `streams` it
 
     def path(self, name: str) -> str:
         """A parameter of the path."""
@@ -83,6 +91,11 @@ class Route:
     statuses: tuple[int, ...] = (200,)  # of what is done
     of: str | None = None
     each: bool = False
+    streams: tuple[str, ...] = ()  # content types whose body the handler reads by itself, as it comes
+
+    def reads(self, content_type: str) -> bool:
+        """Whether the handler reads a body of this type by itself; the door then does not."""
+        return content_type.partition(";")[0].strip().lower() in self.streams
 
     def admit(self, principal: Principal, path: Mapping[str, str]) -> None:
         """Let pass who may ask this, of what the parsed path names. Raises Forbidden."""

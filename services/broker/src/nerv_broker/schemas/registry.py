@@ -10,17 +10,17 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 import structlog
 
 from nerv.app import App
-from nerv.cancelling import end
 from nerv.errors import Conflict, Misconfigured, Unavailable, UnknownOutcome
-from nerv.kafka import BatchConsumer, CommitFailed, FencedWriter, Outgoing, Received
+from nerv.kafka import CommitFailed, FencedWriter, Outgoing, Received
 from nerv.kafka.admin import Admin, check_partitions
+from nerv.kafka.following import Follower
 from nerv.schemas import Schema, Version, check_next, of_events, of_messages, registered
 from nerv.schemas.records import from_value, to_value
 from nerv.types import utc_now
@@ -32,7 +32,6 @@ FENCE = b":fence-"  # keys of fences; no subject begins with a colon
 REGISTER_SECONDS = 30.0  # for a registration, however often the topic changes hands
 READ_SECONDS = 10.0  # for what is in the topic to be read
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-POLL_SECONDS = 0.02
 Subjects = Mapping[str, tuple[Version, ...]]
 
 
@@ -43,32 +42,23 @@ class Registry:
         self._settings, self._admin, self._app = settings, admin, app
         self._topic = settings.schemas
         self._subjects: dict[str, tuple[Version, ...]] = {}
-        self._next = 0
-        self._moved = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._consumer: BatchConsumer | None = None
+        self._name = f"broker-{settings.instance}-schemas"
+        self.follower = Follower(settings.kafka, self._name, self._topic, 1, self._apply)
         self._registering = asyncio.Lock()
-        self.crashed: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         found = await asyncio.to_thread(self._admin.state_of, self._topic)
         check_partitions(found.name, 1, found.partitions)
-        name = f"broker-{self._settings.instance}-schemas"
-        async with BatchConsumer(self._settings.kafka, f"{name}-bounds", name) as consumer:
-            first, _ = await consumer.bounds((self._topic, 0))
-        self._task = asyncio.create_task(self._follow(name, first), name="schemas")
-        try:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.follower)
             await self._register_release()
-        except BaseException:
-            await end(self._task)
-            raise
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            await end(self._task)
+        await self._stack.aclose()
 
     @property
     def subjects(self) -> Subjects:
@@ -109,6 +99,13 @@ class Registry:
         new = [f"{version.schema.subject}@{version.number}" for version, is_new in made if is_new]
         log.info("schemas.ready", subjects=len(self._subjects), registered=new)
 
+    async def _read_to_end(self) -> None:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await self.follower.caught_up()
+        except TimeoutError:
+            raise Unavailable(f"{self._topic} was not read within {READ_SECONDS:g} s; is Kafka well?") from None
+
     async def _write(self, schemas: Sequence[Schema], by: str) -> None:
         deadline = time.monotonic() + REGISTER_SECONDS
         pause, tried = FIRST_PAUSE, False
@@ -132,7 +129,7 @@ class Registry:
 
     @asynccontextmanager
     async def _only_writer(self) -> AsyncIterator[FencedWriter]:
-        writer = FencedWriter(self._settings.kafka, self._topic, 0, f"broker-{self._settings.instance}-schemas")
+        writer = FencedWriter(self._settings.kafka, self._topic, 0, self._name)
         try:
             taken = await writer.take_over(self._fence)
             await self._reached(taken.offset)
@@ -157,47 +154,15 @@ class Registry:
             for subject, versions in changed.items()
         ]
 
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    async def _follow(self, name: str, first: int) -> None:
-        self._next = first
-        try:
-            assign = {(self._topic, 0): first}
-            async with BatchConsumer(self._settings.kafka, name, name, assign=assign, ends=True) as consumer:
-                self._consumer = consumer
-                async for batch in consumer.batches():
-                    self._apply(batch)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            log.exception("schemas.failed")
-            if self.crashed is not None and not self.crashed.done():
-                self.crashed.set_exception(error)
-
     def _apply(self, batch: Sequence[Received]) -> None:
         for record in batch:
             value = record.value()
             if value is not None:
                 subject, versions = from_value(value)
                 self._subjects[subject] = versions
-        self._next = batch[-1].offset() + 1
-        self._moved.set()
 
     async def _reached(self, offset: int) -> None:
-        """Wait until the topic has been read up to `offset`, this included. Raises CommitFailed when time is up."""
-        deadline = time.monotonic() + READ_SECONDS
-        while self._next <= offset:
-            left = deadline - time.monotonic()
-            if left <= 0 or self._task is None or self._task.done():
-                raise CommitFailed(f"{self._topic} was not read up to {offset} within {READ_SECONDS:g} s")
-            self._moved.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), left)
-
-    async def _read_to_end(self) -> None:
-        """Wait until the topic has been read once; ends with transaction markers, which no consumer sees."""
-        deadline = time.monotonic() + READ_SECONDS
-        while self._consumer is None or (self._topic, 0) not in self._consumer.ended:
-            if time.monotonic() > deadline or (self._task is not None and self._task.done()):
-                raise Unavailable(f"{self._topic} was not read within {READ_SECONDS:g} s; is Kafka well?")
-            await asyncio.sleep(POLL_SECONDS)
+        try:
+            await self.follower.reached(0, offset, READ_SECONDS)
+        except Unavailable as error:
+            raise CommitFailed(error.detail) from error

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publish once, by whichever replica owns the key of each event."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from nerv.api.event.v1 import publish_pb2
+from nerv.cloudevents import from_proto
+from nerv.cloudevents.proto_format import to_proto
+from nerv.errors import Internal, Invalid, NervError, Unavailable, from_problem
+from nerv.kafka import partition_of
+from nerv.kafka.owning import Owners, Ownership
+from nerv.service.forwarding import Forwarder
+from nerv_broker.publishing.judging import Outcome, Placed, Publication, owner_key
+from nerv_broker.publishing.owner import PublicationOwner
+from nerv_broker.publishing.receipts import Receipts
+
+PATH = "/v1/publications"
+PROTOBUF = "application/x-protobuf"
+
+
+class Publisher(Forwarder):
+    """Any replica takes any event. Use as `async with`."""
+
+    def __init__(self, ownership: Ownership, owners: Owners[PublicationOwner], receipts: Receipts) -> None:
+        super().__init__(ownership, owners, receipts.address)
+        self._partitions = ownership.partitions
+        self._local = owners
+
+    async def publish(self, publications: Sequence[Publication], headers: Mapping[str, str]) -> list[Outcome]:
+        """Outcomes in order. Those of one topic and key are published in order; owners are asked side by side."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, one in enumerate(publications):
+            groups[partition_of(owner_key(one), self._partitions)].append(index)
+        answers = await asyncio.gather(
+            *(self._publish_to(p, [publications[i] for i in indexes], headers) for p, indexes in groups.items())
+        )
+        outcomes: dict[int, Outcome] = {}
+        for indexes, answer in zip(groups.values(), answers, strict=True):
+            outcomes.update(zip(indexes, answer, strict=True))
+        return [outcomes[i] for i in range(len(publications))]
+
+    async def _publish_to(
+        self, partition: int, publications: Sequence[Publication], headers: Mapping[str, str]
+    ) -> list[Outcome]:
+        async def attempt() -> list[Outcome]:
+            owner = self._local.serving(partition)
+            if owner is not None:
+                outcomes = await owner.publish(publications)
+            else:
+                sent = {**headers, "content-type": PROTOBUF}
+                answer = await self.forward(partition, "POST", PATH, {}, sent, to_message(publications))
+                outcomes = _outcomes(answer.body, len(publications))
+            if all(isinstance(one, Unavailable) for one in outcomes) and isinstance(outcomes[0], NervError):
+                raise outcomes[0]  # all or none is put again: the events of one key keep their order
+            return outcomes
+
+        try:
+            return await self.settled(headers, attempt)
+        except NervError as error:
+            return [error] * len(publications)
+
+
+def to_message(publications: Sequence[Publication]) -> bytes:
+    """Publications as one replica hands them to another."""
+    batch = publish_pb2.PublishBatch()
+    for one in publications:
+        batch.publications.add(topic=one.topic, key=one.key, event=to_proto(one.event), ids=one.ids, digest=one.digest)
+    return batch.SerializeToString()
+
+
+def from_message(body: bytes) -> list[Publication]:
+    """Publications as they came. Raises Invalid."""
+    try:
+        batch = publish_pb2.PublishBatch.FromString(body)
+    except Exception as error:  # protobuf's DecodeError is not one type over its implementations
+        raise Invalid(f"the body is not a nerv.api.event.v1.PublishBatch: {error}") from None
+    return [
+        Publication(
+            one.topic, one.key if one.HasField("key") else None, from_proto(one.event), tuple(one.ids), one.digest
+        )
+        for one in batch.publications
+    ]
+
+
+def to_document(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    """Outcomes as one replica answers another."""
+    return [
+        one._asdict() if isinstance(one, Placed) else {"problem": one.problem(), "retry_after": one.retry_after}
+        for one in outcomes
+    ]
+
+
+def _outcomes(body: bytes, count: int) -> list[Outcome]:
+    found: list[Outcome] = []
+    for row in orjson.loads(body)["outcomes"]:
+        problem = row.get("problem")
+        found.append(Placed(**row) if problem is None else from_problem(problem, problem["status"], row["retry_after"]))
+    if len(found) != count:
+        raise Internal(f"the owner answered {len(found)} outcomes for {count} events")
+    return found
