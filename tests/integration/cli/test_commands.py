@@ -326,3 +326,42 @@ async def test_documents_are_exported(mesh: LocalMesh) -> None:
     assert "account.deposited.v1" in app.json["components"]["messages"]
     service = await nerv(mesh, "describe", "temporal", "--document")
     assert "/v1/streams/{stream}/events" in service.json["paths"]
+
+
+async def test_groups_and_dead_letters(mesh: LocalMesh, prefix: str) -> None:
+    """A group is made, read and looked at; what a reaction could not do is seen, edited, and done when it is replayed."""
+    topic = f"{prefix}.account.v1"
+    made = await nerv(mesh, "subscriptions", "make", "clerks", "--topic", topic, "--where", "amount < `0`")
+    assert made.code == 0, made.err
+    data = json.dumps({"account": "unlucky", "amount": -13})
+    done = await nerv(mesh, "publish", topic, data, "--type", "account.deposited.v1", "--id", "thirteen")
+    assert done.code == 0, done.err
+    read = await nerv(mesh, "subscriptions", "read", "clerks", "--max", "1", "--json")
+    assert [(line["id"], line["data"]["amount"]) for line in read.lines] == [("thirteen", -13)]
+    shown = await nerv(mesh, "subscriptions", "show", "clerks")
+    assert (shown.code, "clerks hears" in shown.out) == (0, True)
+    listed = await nerv(mesh, "subscriptions", "list", "--json")
+    assert [row["name"] for row in listed.json] == ["clerks"]
+
+    async with asyncio.timeout(60):
+        while not (rows := (await nerv(mesh, "deadletters", "list", "record", "--json")).json["letters"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)  # the reaction runs in another process
+    [row] = rows
+    assert (row["key"], row["state"], "minus thirteen" in row["cause"]) == ("unlucky", "dead", True)
+    whole = await nerv(mesh, "deadletters", "show", "record", row["id"])
+    assert '"amount": -13' in whole.out
+    assert "unlucky" in (await nerv(mesh, "deadletters", "parked", "record")).out
+    edit = await nerv(
+        mesh, "deadletters", "edit", "record", row["id"], "--data", '{"account": "unlucky", "amount": 13}', "--json"
+    )
+    assert edit.code == 0, edit.err
+    replayed = await nerv(mesh, "deadletters", "replay", "record", edit.json["id"], "--json")
+    assert (replayed.code, replayed.json["replaying"]) == (0, 1)
+    async with asyncio.timeout(60):
+        while (await nerv(mesh, "state", "account-unlucky", "--json")).code:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)  # as above
+    assert (await nerv(mesh, "state", "account-unlucky", "--json")).json["state"] == {"balance": 13, "deposits": 1}
+    assert (await nerv(mesh, "deadletters", "discard", "record", "--all", "--why", "a test")).code == 0
+    assert (await nerv(mesh, "deadletters", "replay", "record")).code == 2
+    assert (await nerv(mesh, "subscriptions", "delete", "clerks")).code == 0
+    assert (await nerv(mesh, "subscriptions", "show", "clerks")).code == 1

@@ -23,6 +23,12 @@ COMMANDS = {
     "serve": Entry("nerv.cli.serve:serve", "Run one service."),
     "publish": Entry("nerv.cli.topics:publish", "Publish events to a topic."),
     "consume": Entry("nerv.cli.topics:consume", "Print the events of a topic as they come."),
+    "subscriptions": Entry(
+        "nerv.cli.subscriptions:subscriptions", "Groups that share the events of a topic: make, look at, read."
+    ),
+    "deadletters": Entry(
+        "nerv.cli.deadletters:deadletters", "What could not be processed: look at it, edit it, replay it."
+    ),
     "append": Entry("nerv.cli.history:append", "Append an event to a stream."),
     "history": Entry("nerv.cli.upkeep:history", "Print the events of streams; verify, export, import; delete streams."),
     "state": Entry(
