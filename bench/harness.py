@@ -7,8 +7,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from nerv.errors import Misconfigured
 
 ROUNDS = 5
 TURN_SECONDS = 300.0  # no turn of a contestant may take longer
+ERROR_LINES = 40
+PROGRESS = "progress "  # with this begins a line on standard error that is for whoever watches
 HERE = Path(__file__).parent
 
 
@@ -60,17 +64,33 @@ class Contestant:
         """Run it once. Raises Misconfigured with what it said when it fails."""
         return self.figures()[-1]
 
-    def figures(self) -> list[float]:
-        """The same with all figures of its last line."""
-        try:
-            done = subprocess.run(
-                self.command, capture_output=True, text=True, timeout=self.seconds, check=False, cwd=HERE.parent
-            )
-        except subprocess.TimeoutExpired:
-            raise Misconfigured(f"{self.name} was not done within {self.seconds:g} s") from None
-        if done.returncode != 0:
-            raise Misconfigured(f"{self.name} failed:\n{done.stderr[-2000:]}")
-        return [float(word) for word in done.stdout.splitlines()[-1].split()]
+    def figures(self, say: Callable[[str], None] = lambda text: None) -> list[float]:
+        """The same with all figures of its last line; `say` is told what it says of its progress."""
+        running = subprocess.Popen(
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent
+        )
+        errors = deque[str](maxlen=ERROR_LINES)
+        listening = threading.Thread(target=_listen, args=(running.stderr, errors, say), daemon=True)
+        listening.start()
+        late = threading.Timer(self.seconds, running.kill)
+        late.start()
+        with running:
+            output = running.stdout.read() if running.stdout is not None else ""
+        listening.join()
+        if not late.is_alive():
+            raise Misconfigured(f"{self.name} was not done within {self.seconds:g} s")
+        late.cancel()
+        if running.returncode != 0:
+            raise Misconfigured(f"{self.name} failed:\n{''.join(errors)[-2000:]}")
+        return [float(word) for word in output.splitlines()[-1].split()]
+
+
+def _listen(lines: Iterable[str], errors: deque[str], say: Callable[[str], None]) -> None:
+    for line in lines:
+        if line.startswith(PROGRESS):
+            say(line.removeprefix(PROGRESS).rstrip())
+        else:
+            errors.append(line)
 
 
 def scale(environment: Mapping[str, str]) -> float:

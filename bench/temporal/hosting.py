@@ -28,7 +28,11 @@ def settings_for(bootstrap: str, mesh: str, folder: Path, *, fsync: bool = False
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
     config = {"flush.messages": "1"} if fsync else {}
     topics = [replace(t, config={**t.config, **config}) for t in of_mesh(mesh, partitions=PARTITIONS, projections=[])]
-    Admin(kafka, "bench").create(topics, replication=1)
+    admin = Admin(kafka, "bench")
+    admin.create(topics, replication=1)
+    admin.wait_for(
+        [topic.name for topic in topics], READY_SECONDS
+    )  # the broker knows them a moment after it has made them
     return TemporalSettings(mesh=mesh, app=APP, kafka=kafka, data_dir=folder, partitions=PARTITIONS, insecure_dev=True)
 
 

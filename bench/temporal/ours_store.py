@@ -3,7 +3,7 @@
 
 `disk` puts so much of the year of flights into an index and prints bytes of raw JSON, of JSON compressed event by event with
 zstd, of the index, and events. `growth` fills the index with events of other streams and prints appends a second, 64 in
-flight, at each size. `rebuild` writes so many events to Kafka and prints how many a
+flight, at each size; how far it is it says on standard error. `rebuild` writes so many events to Kafka and prints how many a
 second come into an empty index.
 """
 
@@ -24,11 +24,13 @@ import uvloop
 import zstandard
 
 from bench.broker.records import COLLECTOR
-from bench.temporal.app import counted
+from bench.harness import PROGRESS
+from bench.temporal.app import DATA, TYPE, counted
 from bench.temporal.hosting import PARTITIONS, hosted, settings_for
 from bench.temporal.ours_append import Writers
 from flights.data import data_folder, events_in_order, load_flights
 from flights.registry import app as flights
+from nerv.api.event.v1 import event_pb2
 from nerv.cloudevents import to_headers, to_structured
 from nerv.cloudevents.proto_format import from_us, to_us
 from nerv.effects import append
@@ -37,17 +39,21 @@ from nerv.history import content_digest
 from nerv.kafka import KafkaSettings, Outgoing, Producer, partition_of
 from nerv.kafka.admin import Admin
 from nerv.types import Event, utc_now
+from nerv.types.event import JSON
 from nerv_temporal.app import Wiring
-from nerv_temporal.index import Index, PartitionState
+from nerv_temporal.index import Index, PartitionState, Row
 from nerv_temporal.model import Stored
 from nerv_temporal.tail import Tail
 
 CHUNK = 2000
+LOADED = 5000  # events that come into the index in one batch, as it grows
+SAID_SECONDS = 10.0  # between two words of how far it is
 STREAMS = 1000
 IN_FLIGHT = 64
-TURNS = 3
+TURNS = 5
 ELSEWHERE = 1000  # a partition that the log does not have, for events that no log holds
 BATCH = 2000
+BASE_US = 1_700_000_000_000_000
 
 
 def year(share: float) -> Iterator[Event[bytes]]:
@@ -88,19 +94,34 @@ def disk(share: float) -> str:
 
 
 async def growth(bootstrap: str, appends: int, sizes: list[int]) -> str:
-    """Appends a second into an index that holds so many events already, for each size: the median of three turns."""
+    """Appends a second into an index that holds so many events already, for each size: the median of five turns."""
     async with hosted(bootstrap) as wiring:
         index, filled, found = wiring.index(), 0, list[float]()
         await _append(wiring, appends, "warm")
         for size in sizes:
-            for start in range(filled, size, CHUNK):
-                chunk = [_other(number) for number in range(start, min(start + CHUNK, size))]
-                index.apply(ELSEWHERE, chunk, PartitionState(0, 0, ""))
-                await asyncio.sleep(0)  # the owners live on
+            await _grow(index, filled, size)
             filled = size
             await asyncio.to_thread(index.database.compact)
             found.append(statistics.median([await _append(wiring, appends, f"{size}-{n}") for n in range(TURNS)]))
+            _say(f"{size:,} events there: {found[-1]:,.0f} appends/s")
     return " ".join(map(str, found))
+
+
+async def _grow(index: Index, filled: int, size: int) -> None:
+    began = said = time.perf_counter()
+    for start in range(filled, size, LOADED):
+        end = min(start + LOADED, size)
+        index.write(ELSEWHERE, map(_other, range(start, end)), PartitionState(0, 0, ""))
+        await asyncio.sleep(0)  # the owners live on
+        now = time.perf_counter()
+        if now - said > SAID_SECONDS or end == size:
+            said = now
+            _say(f"{end:,} of {size:,} events loaded, {(end - filled) / (now - began):,.0f}/s")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{PROGRESS}growth: {text}\n")
+    sys.stderr.flush()
 
 
 async def _append(wiring: Wiring, appends: int, name: str) -> float:
@@ -110,10 +131,18 @@ async def _append(wiring: Wiring, appends: int, name: str) -> float:
     return appends / (time.perf_counter() - began)
 
 
-def _other(number: int) -> tuple[int, Stored]:
+def _other(number: int) -> tuple[int, Row]:
     stream, version = f"other-{number % STREAMS}", number // STREAMS + 1
-    event = replace(counted(number, f"other-{number}"), subject=stream, sequence=version)
-    return number, Stored(replace(event, recorded_time=event.time), number.to_bytes(16, "big"))
+    at = BASE_US + number
+    message = event_pb2.Event(
+        id=f"other-{number}", source="bench", type=TYPE, time_us=at, recorded_time_us=at, data=DATA % number,
+        content_type=JSON, subject=stream, sequence=version,
+    )  # fmt: skip
+    row = Row(
+        stream.encode(), version, message.id.encode(), TYPE.encode(), at, at, number.to_bytes(16, "big"),
+        message.SerializeToString(),
+    )  # fmt: skip
+    return number, row
 
 
 async def rebuild(bootstrap: str, events: int) -> float:

@@ -21,6 +21,7 @@ from nerv.topics import Topic
 PEERS = Path(__file__).parent / "peers"
 BARE = "bench.bare.v1"
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+WARM = "60000"  # appends, at any scale: some 4,000 transactions
 GROWTH_SECONDS = 1500.0  # to fill an index with 10,000,000 events
 DISK_SECONDS = 600.0
 FEW = 3  # rounds, where a turn is long or nothing is compared
@@ -48,6 +49,11 @@ class Suite:
     def peer(self, name: str, program: str, *told: str) -> Contestant:
         """A program of a peer."""
         return Contestant(name, [self._peer, "-m", f"bench.temporal.peers.{program}", *told])
+
+    def warm(self) -> None:
+        """Let the broker compile what it runs: a new one takes three times the CPU for a transaction, for a minute or so."""
+        self.console.print("warming Kafka")
+        self.ours("warm", "ours_append", self.bootstrap, "rate", WARM, "64").turn()
 
     def appends(self) -> Found:
         """One event with the exact version: 64 and 512 at a time, and one; in process, as the peer is."""
@@ -171,9 +177,9 @@ class Suite:
         sizes = [size for size in SIZES if size <= max(100_000, SIZES[-1] * self._scale)]
         self.console.print(f"appends with {', '.join(f'{size:,}' for size in sizes)} events there; takes a while")
         rates = self.ours(
-            "growth", "ours_store", "growth", self.bootstrap, self.count(10_000, 2000), *map(str, sizes),
+            "growth", "ours_store", "growth", self.bootstrap, self.count(20_000, 5000), *map(str, sizes),
             seconds=GROWTH_SECONDS,
-        ).figures()  # fmt: skip
+        ).figures(self.console.print)  # fmt: skip
         curve: Found = [
             Measured(f"temporal.appends_with_{size}_events_there", rate, "1/s")
             for size, rate in zip(sizes, rates, strict=True)
@@ -186,6 +192,7 @@ def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
     with kafka_for_measuring(lambda text: console.print(text)) as bootstrap:
         Admin(KafkaSettings(bootstrap_servers=bootstrap), "bench").create([Topic(BARE, PARTITIONS)], replication=1)
         suite = Suite(scale, console, bootstrap)
+        suite.warm()
         found: Found = []
         for part in (
             suite.appends, suite.batches, suite.http, suite.instants, suite.rebuild, suite.disk, suite.growth,
