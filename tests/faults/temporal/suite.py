@@ -101,7 +101,8 @@ async def _disturbed(made: Rig, scale: float, console: Console) -> tuple[list[Ra
     async with AsyncExitStack() as stack:
         *ordinary, both = [await stack.enter_async_context(_loaded(mesh, n)) for n, mesh in enumerate(made.meshes)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        telling = asyncio.create_task(_tell([*ordinary, both], console))
+        planned = len(ordinary) * (sum(_plan(scale, len(ordinary)).values()) + _broker_kills(scale))
+        telling = asyncio.create_task(_tell([*ordinary, both], planned, console))
         stack.callback(telling.cancel)
         with Progress(*columns, console=console, refresh_per_second=2) as bar:
             try:
@@ -109,19 +110,22 @@ async def _disturbed(made: Rig, scale: float, console: Console) -> tuple[list[Ra
                     for number, one in enumerate(ordinary):
                         group.create_task(_all_faults(made, one, number, len(ordinary), scale, bar))
                     group.create_task(_fight(both, max(10.0, CONVINCED_SECONDS * scale), bar))
-                await _kill_kafka(made, ordinary, max(1, round(BROKER_KILLS * scale)), bar)
+                await _kill_kafka(made, ordinary, _broker_kills(scale), bar)
                 await _finish(ordinary, round(OPERATIONS * scale), bar)
             except* (NervError, TimeoutError) as errors:
                 broken_off += [f"the faults were broken off: {error!r}" for error in errors.exceptions]
     return [*ordinary, both], broken_off
 
 
-async def _tell(everything: Sequence[Ran], console: Console) -> None:
+async def _tell(everything: Sequence[Ran], planned: int, console: Console) -> None:
     """A line a minute: where standard error is no terminal, bars are not seen before the end."""
     for minutes in count(1):
         await asyncio.sleep(60.0)
         operations, faults = sum(one.seen.count for one in everything), sum(one.told.faults for one in everything)
-        console.print(f"{minutes} min: {operations:,} operations, {faults} faults", highlight=False)
+        left = f"some {minutes * (planned - faults) / faults:.0f} min left" if faults else "none yet"
+        console.print(
+            f"{minutes} min: {operations:,} operations, {faults} of {planned} faults, {left}", highlight=False
+        )
 
 
 @asynccontextmanager
@@ -141,9 +145,18 @@ async def _loaded(mesh: Mesh, seed: int) -> AsyncIterator[Ran]:
             await running
 
 
+def _plan(scale: float, meshes: int) -> dict[str, int]:
+    """The faults of one mesh."""
+    return {what: max(1, round(count * scale / meshes)) for what, count in FAULTS.items()}
+
+
+def _broker_kills(scale: float) -> int:
+    return max(1, round(BROKER_KILLS * scale))
+
+
 async def _all_faults(made: Rig, one: Ran, number: int, meshes: int, scale: float, bar: Progress) -> None:
     disturber = Disturber(made, one.mesh, one.load, one.told, number)
-    plan = {what: max(1, round(count * scale / meshes)) for what, count in FAULTS.items()}
+    plan = _plan(scale, meshes)
     task = bar.add_task(one.mesh.spec.name, total=sum(plan.values()))
 
     for what, times in plan.items():

@@ -98,7 +98,9 @@ async def test_a_replica_that_joins_turns_nobody_away(mesh: LocalMesh) -> None:
 
 
 async def test_a_wiped_index_is_rebuilt_from_kafka(mesh: LocalMesh) -> None:
-    """The local index of both replicas is deleted while they are down; afterwards everything is there, ids included."""
+    """The index of one replica is deleted and that of the other damaged while they are down; the damaged one is set aside, and
+    afterwards everything is there, ids included.
+    """
     requests = [AppendRequest(f"account-{n % 7}", [deposit(n)]) for n in range(300)]
     async with Client({"temporal": mesh.url("temporal")}) as client:
         outcomes = await client.streams.append(requests)
@@ -106,8 +108,9 @@ async def test_a_wiped_index_is_rebuilt_from_kafka(mesh: LocalMesh) -> None:
         before = [(e.subject, e.sequence, e.id, e.data) async for e in client.streams.read_category("account")]
         for name in ("temporal", "temporal-2"):
             await mesh.kill(name)
-            [folder] = mesh.folder.rglob(f"{name}/index")
-            shutil.rmtree(folder)
+        deleted, damaged = (next(mesh.folder.rglob(f"{name}/index")) for name in ("temporal", "temporal-2"))
+        shutil.rmtree(deleted)
+        (damaged / "CURRENT").write_bytes(b"MANIFEST-nowhere\n")
         for name in ("temporal", "temporal-2"):
             await mesh.restart(name)
         again = await client.streams.append(requests)
@@ -115,6 +118,7 @@ async def test_a_wiped_index_is_rebuilt_from_kafka(mesh: LocalMesh) -> None:
         after = [(e.subject, e.sequence, e.id, e.data) async for e in client.streams.read_category("account")]
     assert after == before
     assert len(after) == 300
+    assert (damaged.with_name("index.broken") / "CURRENT").exists()
 
 
 async def _owned(http: aiohttp.ClientSession, share: float) -> set[bool]:
