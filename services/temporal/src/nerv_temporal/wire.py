@@ -6,12 +6,18 @@ import orjson
 from nerv.api.history.v1 import history_pb2
 from nerv.app import App
 from nerv.cloudevents import from_proto
+from nerv.cloudevents.json_format import parse_json
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import Invalid, NervError, Refused
 from nerv.limits import Limits, check_batch, check_event_size, check_json_depth
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv.types import Event, check_id, check_version
+from nerv.types.event import JSON
+
+OWNERS_TYPES = "nerv.history."  # of fences, closings and the like: a tail would take such an event for one
+WRAPPED = "application/cloudevents"  # a tail would read the event from the data
+_OPTIONAL = ("correlation_id", "causation_id", "dataschema", "partition_key", "via", "traceparent")
 
 _EXPECT = {
     history_pb2.EXPECT_ANY: Expect.ANY,
@@ -24,19 +30,36 @@ _EXPECT = {
 def check_append(request: AppendRequest, app: App, limits: Limits) -> None:
     """Everything that can be refused before a tick: names, sizes, and the schema of each type that the app declares.
 
-    Raises Invalid, TooLarge or SchemaMismatch.
+    What is accepted is read back from its record as it was. Raises Invalid, TooLarge or SchemaMismatch.
     """
     check_id(request.stream, "stream")
     check_batch(len(request.events), limits)
     for event in request.events:
-        check_id(event.id, "event id")
-        check_id(event.source, "event source")
-        check_id(event.type, "event type")
+        _check_envelope(event)
         check_event_size(len(event.data), limits)
-        if event.content_type.partition(";")[0].endswith("json"):
-            check_json_depth(event.data, limits.json_depth)  # or no reader of JSON could read the stream
+        if event.data and event.content_type.partition(";")[0].endswith("json"):
+            check_json_depth(event.data, limits.json_depth)
+            if not app.knows(event.type):
+                parse_json(event.data)  # as whoever reads the stream as JSON will
         if app.knows(event.type):
             app.decode(event)
+
+
+def _check_envelope(event: Event[bytes]) -> None:
+    check_id(event.id, "event id")
+    check_id(event.source, "event source")
+    if check_id(event.type, "event type").startswith(OWNERS_TYPES):
+        raise Invalid(
+            f"{event.type} is a record of owners about themselves, which no event may look like; take another type"
+        )
+    for name in _OPTIONAL:
+        value = getattr(event, name)
+        if value is not None:
+            check_id(value, name.replace("_", " "))
+    if event.tracestate is not None and not event.tracestate.isprintable():
+        raise Invalid("tracestate contains a control character or another one that cannot be printed")
+    if event.content_type != JSON and check_id(event.content_type, "content type").lower().startswith(WRAPPED):
+        raise Invalid(f"{event.content_type} says that the data are an event themselves; send that event as it is")
 
 
 def read_batch(body: bytes, app: App, limits: Limits) -> list[AppendRequest | NervError]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from nerv.api.event.v1 import event_pb2
 from nerv.types import Event
+from nerv.types.event import JSON
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,7 +69,7 @@ def from_proto(message: event_pb2.Event) -> Event[bytes]:
         correlation_id=message.correlation_id or None,
         causation_id=message.causation_id or None,
         dataschema=message.dataschema or None,
-        content_type=message.content_type,
+        content_type=message.content_type or JSON,  # as Kafka's binary mode has it
         partition_key=message.partition_key or None,
         traceparent=message.traceparent or None,
         tracestate=message.tracestate or None,
