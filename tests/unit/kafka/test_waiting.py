@@ -127,3 +127,18 @@ async def test_nobody_waits_then_the_first_one_ends_the_wait() -> None:
     made.put(waiting())
     async with asyncio.timeout(SECONDS):
         await arrived
+
+
+@pytest.mark.parametrize("late", [-1.0, SECONDS])
+@pytest.mark.parametrize("first", [True, False])
+async def test_who_wakes_ends_the_wait_whatever_it_is_for(late: float, first: bool) -> None:
+    """For a second request, for any at all, or one that has yet to begin: an owner that leaves would else never end."""
+    made = queue()
+    if first:
+        made.wake()
+    arrived = asyncio.create_task(made.arrived(2, asyncio.get_running_loop().time() + late))
+    await asyncio.sleep(0)
+    if not first:
+        made.wake()
+    async with asyncio.timeout(SECONDS / 2):
+        await arrived

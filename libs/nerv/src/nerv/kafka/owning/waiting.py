@@ -56,6 +56,7 @@ class Queue(Generic[W]):
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = 1  # so many have to wait, for `arrived` to return
         self._arrived = asyncio.Event()
+        self._woken = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -95,19 +96,23 @@ class Queue(Generic[W]):
         self._bytes = sum(item.size for item in self._waiting)
 
     def wake(self) -> None:
-        """Have `arrived` return, whether or not something waits."""
+        """Have `arrived` return, whether or not something waits: this call of it, or the next one."""
+        self._woken = True
         self._arrived.set()
 
     async def arrived(self, count: int = 1, until: float = 0.0) -> None:
         """Wait until `count` wait, or, from `until` on (of the loop's clock), until any does; or someone wakes."""
         if len(self._waiting) < count and self._loop.time() < until:
-            timer = self._loop.call_at(until, self.wake)
+            timer = self._loop.call_at(until, self._arrived.set)
             await self._wait_for(count)
             timer.cancel()
         if not self._waiting:
             await self._wait_for(1)
+        self._woken = False
 
     async def _wait_for(self, count: int) -> None:
+        if self._woken:
+            return
         self._wanted = count
         self._arrived.clear()
         await self._arrived.wait()
