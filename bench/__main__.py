@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 
 from bench.broker import consume, produce
+from bench.broker import suite as broker
 from bench.core import suite as core
 from bench.harness import Figure, Measured, scale
 from bench.projector import suite as projector
@@ -16,27 +17,28 @@ from bench.temporal import suite as temporal
 from nerv.errors import NervError
 
 SUITES = {
-    "produce": produce.run,
-    "consume": consume.run,
+    "broker": broker.run,
     "core": core.run,
     "sync": sync.run,
     "temporal": temporal.run,
     "projector": projector.run,
 }
+PARTS = {"produce": produce.run, "consume": consume.run}  # of suite broker
 
 
 def main() -> int:
     """Run what was asked for. A figure that falls short of its goal is said, and is no error."""
+    known = SUITES | PARTS
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all of them by default")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(known)}; all of them by default")
     wanted = parser.parse_args().suites or list(SUITES)
-    unknown = [name for name in wanted if name not in SUITES]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        parser.error(f"there is no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+        parser.error(f"there is no suite {', '.join(unknown)}; there are {', '.join(known)}")
     console = Console(stderr=True)
     try:
         size = scale(os.environ)
-        figures = [figure for name in wanted for figure in SUITES[name](size, console)]
+        figures = [figure for name in wanted for figure in known[name](size, console)]
     except (NervError, ValueError) as error:
         console.print(f"bench cannot run: {error}", style="bold red", markup=False)
         return 1

@@ -51,10 +51,13 @@ def check_json_depth(body: bytes, limit: int) -> None:
 def _outside_strings(body: bytes) -> list[bytes]:
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return body.split(b'"')[::2]
+    # Without backslashes a quote begins or ends a string wherever it is, so that all other characters may go before the rest
+    # is cut into pieces.
+    return body.translate(None, _NOT_STRUCTURE).split(b'"')[::2]
 
 
 _INNERMOST = re.compile(rb"\{\}|\[\]")
+_NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'{}[]"')
 _NOT_BRACKETS = bytes(b for b in range(256) if b not in b"{}[]")
 
 

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 
 from nerv.cloudevents.attributes import TEXT_FIELDS
-from nerv.cloudevents.json_format import from_mapping, parse_json
+from nerv.cloudevents.json_format import from_mapping, from_mappings, parse_json
 from nerv.errors import Invalid
 from nerv.limits import Limits, check_batch, check_event_size, check_json_depth
 from nerv.types import Event, check_id, parse_instant, utc_now
@@ -31,9 +31,7 @@ def from_http(
         if not isinstance(documents, list):
             raise Invalid(f"{BATCH} must be a JSON array of events")
         check_batch(len(documents), limits)
-        events = [
-            from_mapping(document, f"events[{i}]", require_time=require_time) for i, document in enumerate(documents)
-        ]
+        events = from_mappings(documents, require_time=require_time)
     elif mode == STRUCTURED:
         events = [from_mapping(parse_json(body), require_time=require_time)]
     elif "ce-id" in headers:
