@@ -223,7 +223,7 @@ async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: s
     }  # fmt: skip
     created = await nerv(mesh, "topics", "create", "--json", **environment)
     assert (created.code, created.json["created"]) == (0, [])
-    listed = await nerv(mesh, "topics", "list", "--json", **environment)
+    listed = await nerv(mesh, "topics", "wanted", "--json", **environment)
     assert all(row["there"] for row in listed.json)
     described = await nerv(mesh, "describe", "--json", **environment)
     topics = {event["name"]: event["topic"] for event in described.json["events"]}
@@ -365,3 +365,34 @@ async def test_groups_and_dead_letters(mesh: LocalMesh, prefix: str) -> None:
     assert (await nerv(mesh, "deadletters", "replay", "record")).code == 2
     assert (await nerv(mesh, "subscriptions", "delete", "clerks")).code == 0
     assert (await nerv(mesh, "subscriptions", "show", "clerks")).code == 1
+
+
+async def test_topics_are_made_filled_and_looked_at(mesh: LocalMesh, prefix: str) -> None:
+    """As with kcat: records in by standard input, out by a format. A topic tells what it holds, how fast it grows, who lags."""
+    name, owned = f"{prefix}.bare.v1", f"{prefix}.account.v1"
+    made = await nerv(mesh, "topics", "create", name, "--partitions", "3", "--config", "retention.ms=600000", "--json")
+    assert made.json == {"created": [name], "present": []}
+    other = await nerv(mesh, "topics", "create", name, "--partitions", "5")
+    assert (other.code, "keys would move" in other.err) == (1, True)
+
+    lines = "".join(f"k{n % 7}:v{n}\n" for n in range(700))
+    filled = await nerv(mesh, "publish", name, "--bare", "-K", ":", "-H", "origin=here", "--json", stdin=lines)
+    assert filled.json == {"topic": name, "published": 700}
+    await nerv(mesh, "publish", name, "--bare", "-k", "one", "-p", "2", stdin="the last")
+    found = await nerv(mesh, "consume", name, "--from", "earliest", "--to", "latest", "-f", "%t %K %S %h|%k:%s\\n")
+    wanted = [f"{name} 2 {len(line) - 3} origin=here|{line}" for line in lines.splitlines()]
+    assert sorted(found.out.splitlines()) == sorted([*wanted, f"{name} 3 8 |one:the last"])
+
+    told = (await nerv(mesh, "topics", "describe", name, "--json")).json
+    assert (told["records"], told["config"]["retention.ms"], len(told["layout"])) == (701, "600000", 3)
+    assert told["per_second"] > 0
+    assert told["bytes_about"] > 701
+    await nerv(mesh, "publish", owned, '{"account": "lag", "amount": 1}', "--type", "account.deposited.v1")
+    async with asyncio.timeout(60):
+        while True:
+            listed = {one["name"]: one for one in (await nerv(mesh, "topics", "list", "--json")).json}
+            if any(group.endswith(".broker") for group in listed[owned]["lag"]):
+                break
+    assert listed[name]["records"] == 701
+    refused = await nerv(mesh, "publish", owned, "--bare", stdin="{}")
+    assert (refused.code, "POST events" in refused.err) == (1, True)

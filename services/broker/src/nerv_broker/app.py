@@ -24,6 +24,7 @@ from nerv_broker.reactions import Reactions
 from nerv_broker.schemas import Registry
 from nerv_broker.settings import BrokerSettings
 from nerv_broker.subscriptions import Subscriptions
+from nerv_broker.topics.figures import Figures
 
 
 class Wiring(containers.DeclarativeContainer):
@@ -36,6 +37,7 @@ class Wiring(containers.DeclarativeContainer):
     admin = providers.Singleton(Admin, settings.provided.kafka, client_id)
     survey = providers.Singleton(Survey, settings.provided.kafka, client_id)
     catalog = providers.Singleton(Catalog, admin, app, settings.provided.mesh)
+    figures = providers.Singleton(Figures, settings.provided.kafka, client_id, survey)
     producer = providers.Singleton(
         Producer, settings.provided.kafka, client_id, in_flight=settings.provided.broker.in_flight
     )
@@ -76,6 +78,8 @@ class Wiring(containers.DeclarativeContainer):
         settings=settings,
         app=app,
         catalog=catalog,
+        figures=figures,
+        admin=admin,
         producer=producer,
         publisher=publisher,
         owners=owners,

@@ -33,6 +33,10 @@ class Catalog:
                 self._asked = time.monotonic()
         return self._known
 
+    def forget(self) -> None:
+        """Ask again when somebody asks next: there is another one."""
+        self._asked = float("-inf")
+
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises NotFound, naming what there is, or Unavailable."""
         if (count := self._known.get(topic)) is not None:

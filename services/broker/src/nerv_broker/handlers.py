@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from nerv.app import App
 from nerv.documents import asyncapi, page
 from nerv.kafka import Producer
+from nerv.kafka.admin import Admin
 from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Request, Route, respond
@@ -26,6 +27,10 @@ from nerv_broker.schemas import handlers as schemas
 from nerv_broker.settings import BrokerSettings
 from nerv_broker.subscriptions import Subscriptions, asked
 from nerv_broker.subscriptions.asked import WORDS
+from nerv_broker.topics import handlers as topics
+from nerv_broker.topics import records
+from nerv_broker.topics.figures import Figures
+from nerv_broker.topics.handlers import known
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Deps:
     settings: BrokerSettings
     app: App
     catalog: Catalog
+    figures: Figures
+    admin: Admin
     producer: Producer
     publisher: Publisher
     owners: Owners[PublicationOwner]
@@ -50,31 +57,11 @@ class Deps:
 async def subscribe(request: Request[Deps]) -> Response:
     """GET /v1/topics/{topic}/events: the events of a topic as server-sent events, from there on or up to there."""
     deps = request.deps
-    topic = await _topic(request)
+    topic = await known(request)
     partitions = await deps.catalog.partitions(topic)
     pieces = await deps.subscriptions.open(topic, partitions, asked(request, partitions))
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(pieces, 200, headers, "text/event-stream")
-
-
-async def topics(request: Request[Deps]) -> Response:
-    """GET /v1/topics: the topics there are that the caller may read, and what the app says of them."""
-    deps = request.deps
-    found = sorted((await deps.catalog.topics()).items())
-    may = request.principal.may
-    return respond({"topics": [_described(deps.app, name, n) for name, n in found if may("topics:read", name)]})
-
-
-async def topic(request: Request[Deps]) -> Response:
-    """GET /v1/topics/{topic}: one topic."""
-    name = await _topic(request)
-    return respond(_described(request.deps.app, name, await request.deps.catalog.partitions(name)))
-
-
-def _described(app: App, name: str, partitions: int) -> dict[str, object]:
-    types = {spec.type: {"key": spec.key} for spec in app.events.values() if spec.topic == name}
-    reactions = sorted(reaction.name for reaction in app.reactions.values() if reaction.topic == name)
-    return {"name": name, "partitions": partitions, "types": types, "reactions": reactions}
 
 
 async def history(request: Request[Deps]) -> Response:
@@ -82,7 +69,7 @@ async def history(request: Request[Deps]) -> Response:
 
     Each replica tells of what went through itself, since it started.
     """
-    name = await _topic(request)
+    name = await known(request)
     return respond({"instance": request.deps.settings.instance} | request.deps.chains.history(name))
 
 
@@ -104,11 +91,6 @@ async def asyncapi_page(request: Request[Deps]) -> Response:
     return HTMLResponse(page(asyncapi(request.deps.app, request.deps.settings.mesh)), headers=headers)
 
 
-async def _topic(request: Request[Deps]) -> str:
-    """The topic that the path names. Raises Forbidden for the mesh's own, NotFound for one that is not there."""
-    return await request.deps.catalog.public(request.path("topic"))
-
-
 async def well_known(request: Request[Deps]) -> Response:
     """GET /.well-known/nerv: what this replica is."""
     deps = request.deps
@@ -127,8 +109,8 @@ ROUTES = (
         "GET", "/v1/topics/{topic}/events", subscribe, "topics:read", WORDS, gives=("text/event-stream",), of="topic"
     ),
     Route("GET", "/v1/topics/{topic}/history", history, "topics:read", of="topic"),
-    Route("GET", "/v1/topics/{topic}", topic, "topics:read", of="topic"),
-    Route("GET", "/v1/topics", topics, "topics:read", each=True),
+    *topics.ROUTES,
+    *records.ROUTES,
     Route("GET", "/v1/bridges", bridges, "mesh:read"),
     Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),
     Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read", gives=("text/html",)),

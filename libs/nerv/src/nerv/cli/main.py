@@ -37,7 +37,7 @@ COMMANDS = {
     "view": Entry("nerv.cli.views:view", "A read model, now or as of any instant."),
     "sync": Entry("nerv.cli.work:sync", "Make streams equal to a source, or show what would change."),
     "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),
-    "topics": Entry("nerv.cli.setup:topics", "Create and list the topics of a mesh."),
+    "topics": Entry("nerv.cli.setup:topics", "Create, list and describe topics."),
     "bridges": Entry("nerv.cli.bridges:bridges", "The bridges between signals, topics and streams, and their lag."),
     "middleware": Entry("nerv.cli.bridges:middleware", "What a topic's middleware is, and what it did."),
     "schemas": Entry("nerv.cli.schemas:schemas", "What events look like, and whether a change suits those there are."),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics, by the broker: publish events and read them as they come."""
 
+import base64
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Self
@@ -51,6 +52,20 @@ class Consumed:
     event: Event[bytes]
     partition: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it stands in Kafka. `timestamp` is ms; `key` or `value` may be None. Where to write it Kafka decides, unless
+    `partition` is given; offset and timestamp are only told.
+    """
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    partition: int | None = None
+    offset: int | None = None
+    timestamp: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +127,42 @@ class Topics:
             published += [Published.of(told) for told in answer.json()["events"]]
         return published
 
-    async def list(self) -> "list[dict[str, Any]]":
-        """The topics there are, and what the app says of them."""
-        answer = await self._transport.request("broker", "GET", "/v1/topics")
+    async def publish_records(
+        self, topic: str, records: Sequence[Record], *, seconds: float = DEADLINE_SECONDS
+    ) -> "list[Published]":
+        """Write bare records, to a topic that no app declares; answers the place of each, by an empty id. At most 500 at a time.
+
+        A record has no id, so that nothing is repeated here: raises UnknownOutcome where it may have been written.
+        """
+        path = f"/v1/topics/{quote(topic, safe='')}/records"
+        body = orjson.dumps([_document(record) for record in records])
+        headers = {"content-type": "application/json"}
+        answer = await self._transport.attempt("broker", "POST", path, None, body, headers, seconds)
+        return [Published("", one["partition"], one["offset"]) for one in answer.json()["records"]]
+
+    async def list(self, *, figures: bool = False) -> "list[dict[str, Any]]":
+        """The topics there are, and what the app says of them; with `figures` also what they hold, how many events a second
+        came in the last minute, and how far each group lags behind.
+        """
+        query = {"figures": "true"} if figures else {}
+        answer = await self._transport.request("broker", "GET", "/v1/topics", query=query)
         found: list[dict[str, Any]] = answer.json()["topics"]
         return found
+
+    async def describe(self, topic: str) -> "dict[str, Any]":
+        """One topic: its partitions, configuration and size, and how far each group lags behind."""
+        answer = await self._transport.request("broker", "GET", f"/v1/topics/{quote(topic, safe='')}")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def create(
+        self, topic: str, partitions: int, *, replication: int = -1, config: Mapping[str, str] | None = None
+    ) -> bool:
+        """Make a topic; answers False where it was there. Raises Conflict where it is there with other partitions."""
+        body = orjson.dumps({"partitions": partitions, "replication": replication, "config": dict(config or {})})
+        path, headers = f"/v1/topics/{quote(topic, safe='')}", {"content-type": "application/json"}
+        answer = await self._transport.request("broker", "PUT", path, body=body, headers=headers)
+        return answer.status == 201
 
     async def history(self, topic: str) -> "dict[str, Any]":
         """What the topic's middleware did on one replica: steps, counts, and its last events by id."""
@@ -139,8 +185,27 @@ class Topics:
 
         Raises what the broker answers to the first request, or to a later one when it will not change.
         """
+        query: dict[str, str | float | None] = {"from": start, "to": to}
+        async with aclosing(self._read(topic, query | wanted.query())) as events:
+            async for fields in events:
+                partition, _, offset = fields["id"].partition(",")[0].partition(":")
+                yield Consumed(from_mapping(orjson.loads(fields["data"])), int(partition), int(offset) - 1)
+
+    async def records(
+        self, topic: str, start: str = "latest", wanted: Wanted = Wanted(), *, to: str | None = None
+    ) -> AsyncIterator[Record]:
+        """The same as records, with key, value and headers as they stand in Kafka."""
+        query: dict[str, str | float | None] = {"from": start, "to": to, "as": "record"}
+        async with aclosing(self._read(topic, query | wanted.query())) as events:
+            async for fields in events:
+                found = orjson.loads(fields["data"])
+                headers = [(name, _unpacked(value)) for name, value in found["headers"]]
+                key, value = _unpacked(found["key"]), _unpacked(found["value"])
+                yield Record(value, key, headers, found["partition"], found["offset"], found["timestamp"])
+
+    async def _read(self, topic: str, query: dict[str, str | float | None]) -> "AsyncGenerator[dict[str, str], None]":
+        """The server-sent events that are events or records."""
         path = f"/v1/topics/{quote(topic, safe='')}/events"
-        query = {"from": start, "to": to} | wanted.query()
         async with aclosing(subscription(self._transport, "broker", path, query)) as events:
             async for fields in events:
                 kind = fields.get("event")
@@ -149,8 +214,19 @@ class Topics:
                 elif kind == "malformed":
                     log.warning("consume.malformed", topic=topic, found=fields["data"])
                 else:
-                    partition, _, offset = fields["id"].partition(",")[0].partition(":")
-                    yield Consumed(from_mapping(orjson.loads(fields["data"])), int(partition), int(offset) - 1)
+                    yield fields
+
+
+def _document(record: Record) -> "dict[str, Any]":
+    document: dict[str, Any] = {"headers": {name: (data or b"").decode() for name, data in record.headers}}
+    for name, data in (("key", record.key), ("value", record.value)):
+        if data is not None:
+            document[f"{name}_base64"] = base64.b64encode(data).decode()
+    return document if record.partition is None else document | {"partition": record.partition}
+
+
+def _unpacked(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
 
 
 def _parts(events: Sequence[Event[bytes]]) -> "list[bytes]":

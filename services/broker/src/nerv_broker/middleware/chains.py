@@ -32,6 +32,10 @@ class Chains:
             raise _refusal(events, faults)
         return passed
 
+    def changes(self, topic: str) -> bool:
+        """Whether subscribers of a topic may get other events than stand in it."""
+        return bool(self._chain(topic, Way.SUBSCRIBE))
+
     def delivered(self, topic: str, events: Sequence[Event[bytes]]) -> list[Passed]:
         """What a subscriber gets of the events of a topic."""
         chain = self._chain(topic, Way.SUBSCRIBE)

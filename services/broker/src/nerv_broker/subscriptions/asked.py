@@ -2,13 +2,22 @@
 """What a subscriber asks for, from the address and headers of the request."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from nerv.service import Request
-from nerv.service.params import LAST_EVENT_ID, patterns, positive, text
+from nerv.service.params import LAST_EVENT_ID, choice, patterns, positive, text
 from nerv_broker.subscriptions.choosing import LONGEST, Wanted
 from nerv_broker.subscriptions.pacing import Pace
 from nerv_broker.subscriptions.positions import Edge, Place, parse_place
+
+
+class Form(StrEnum):
+    """What is sent of a record."""
+
+    EVENT = "event"
+    RECORD = "record"
+
 
 FASTEST = 1_000_000.0  # events a second, or times as fast as they happened
 PLACE = {"type": "string", "examples": ["earliest", "latest", "0:42,1:17", "2013-01-15T12:00:00Z"]}
@@ -24,7 +33,8 @@ WHERE = text(
 )
 RATE = positive("rate", "At most so many events a second.", high=FASTEST)
 SPEED = positive("speed", "So many times as fast as the events happened.", high=FASTEST)
-WORDS = (FROM, TO, TYPES, SUBJECTS, WHERE, RATE, SPEED, LAST_EVENT_ID)
+AS = choice("as", Form.EVENT, "CloudEvents, or records with key, value and headers in base64, as they stand in Kafka.")
+WORDS = (FROM, TO, TYPES, SUBJECTS, WHERE, RATE, SPEED, AS, LAST_EVENT_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,7 @@ class Asked:
     until: Place | None = None
     wanted: Wanted = field(default=Wanted())
     pace: Pace = field(default=Pace())
+    form: Form = Form.EVENT
 
 
 def asked(request: Request[Any], partitions: int) -> Asked:
@@ -45,4 +56,5 @@ def asked(request: Request[Any], partitions: int) -> Asked:
         None if until is None else parse_place(until, partitions, "to"),
         Wanted(request.get(TYPES), request.get(SUBJECTS), request.get(WHERE)),
         Pace(request.get(RATE), request.get(SPEED)),
+        request.get(AS),
     )

@@ -10,7 +10,8 @@ from nerv.kafka import Received
 from nerv.kafka.survey import Survey
 from nerv.types import Event
 from nerv_broker.middleware import Chains
-from nerv_broker.subscriptions.lines import Line, body, line
+from nerv_broker.subscriptions.asked import Form
+from nerv_broker.subscriptions.lines import Line, body, line, with_record
 from nerv_broker.subscriptions.live import Round
 from nerv_broker.subscriptions.pacing import Pacer
 from nerv_broker.subscriptions.positions import Edge, Place, position
@@ -32,16 +33,17 @@ class Reading:
         chooses: Callable[[Event[bytes]], bool] | None,
         pacer: Pacer | None,
         chains: Chains,
+        form: Form = Form.EVENT,
     ) -> None:
         self.topic, self.offsets, self.until, self.pacer = topic, start, until, pacer
-        self._chooses, self._chains = chooses, chains
+        self._chooses, self._chains, self._form = chooses, chains, form
         self._passed = False  # records that were passed over since the last event that was sent
         self._level = False  # with the rounds that it follows: their ids are its own
 
     @property
     def follows(self) -> bool:
         """Whether it goes on for ever at the speed of the topic, so that what is read for others will do."""
-        return self.until is None and self.pacer is None
+        return self.until is None and self.pacer is None and self._form is Form.EVENT
 
     def begin(self) -> bytes:
         """The position to begin with, so that the reader can go on from here whatever happens; and the end of a range."""
@@ -71,7 +73,9 @@ class Reading:
             return None
         self.offsets[partition] = offset + 1
         found = line(record, self.topic, self._chains)
-        return found if self._wants(found) else None
+        if not self._wants(found):
+            return None
+        return found if self._form is Form.EVENT else with_record(found, record, self._chains, self.topic)
 
     def piece(self, found: Line) -> bytes:
         """One event with the position after it."""

@@ -16,7 +16,7 @@ from nerv.kafka.survey import Survey
 from nerv.types import Description
 from nerv_broker.middleware import Chains
 from nerv_broker.settings import EdgeSettings
-from nerv_broker.subscriptions.asked import Asked
+from nerv_broker.subscriptions.asked import Asked, Form
 from nerv_broker.subscriptions.choosing import Wanted, chooser
 from nerv_broker.subscriptions.live import Live, Lives
 from nerv_broker.subscriptions.pacing import Pace, Pacer
@@ -72,13 +72,13 @@ class Subscriptions:
             )
         chooses = chooser(asked.wanted) if asked.wanted != Wanted() else None
         pacer = Pacer(asked.pace, time.monotonic()) if asked.pace != Pace() else None
-        if asked.until is None and pacer is None:
+        if asked.until is None and pacer is None and asked.form is Form.EVENT:
             await self._lives.start(topic, partitions)  # before its end is asked for, so that there is no gap between
         start = await resolve(self._survey, topic, partitions, asked.start)
         until = None if asked.until is None else await resolve(self._survey, topic, partitions, asked.until)
         if until is not None:
             start = {p: offset for p, offset in start.items() if p in until}
-        return self._send(Reading(topic, start, until, chooses, pacer, self._chains), partitions)
+        return self._send(Reading(topic, start, until, chooses, pacer, self._chains, asked.form), partitions)
 
     async def _send(self, reading: Reading, partitions: int) -> Pieces:
         self._open += 1
