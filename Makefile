@@ -96,6 +96,10 @@ bench: setup ## figures beside a peer's; SUITE=produce SCALE=0.1
 faults: setup ## processes killed under load, and invariants that hold; SUITE=temporal SCALE=0.1
 	@SCALE=$(SCALE) $(BIN)/python -m tests.faults $(SUITE)
 
+.PHONY: fuzz
+fuzz: setup ## parsers and the broker's door against input that nobody would write; SCALE=0.1
+	@SCALE=$(SCALE) $(BIN)/python -m tests.fuzz
+
 # --- housekeeping ----------------------------------------------------------------------------------------------------
 
 .PHONY: pins

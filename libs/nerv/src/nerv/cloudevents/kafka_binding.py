@@ -16,6 +16,7 @@ _VERSION: Header = ("ce_specversion", b"1.0")
 _JSON: Header = ("content-type", JSON.encode())
 
 STRUCTURED = "application/cloudevents+json"
+LAST_MS = 253_402_300_799_999  # the end of the year 9999
 
 # A record of a bare Kafka client has no type of its own.
 BARE_RECORD = "kafka.record"
@@ -130,10 +131,11 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _integer(value: bytes, origin: str) -> int:
-    if not value.isdigit():
-        raise Invalid(f"record {origin} has a ce_sequence that is not a whole number")
+    if not value.isdigit() or len(value) > 19:
+        raise Invalid(f"record {origin} has a ce_sequence that is not a whole number of at most 19 digits")
     return int(value)
 
 
 def _from_ms(timestamp_ms: int) -> datetime:
-    return datetime.fromtimestamp(max(timestamp_ms, 0) / 1000, UTC)
+    # Clients write what they like: some microseconds, whose year no calendar has.
+    return datetime.fromtimestamp(min(max(timestamp_ms, 0), LAST_MS) / 1000, UTC)

@@ -48,7 +48,7 @@ def parse_place(text: str, partitions: int, name: str) -> Place:
 
 
 def _offsets_like(text: str) -> bool:
-    return all(part.count(":") == 1 and part.replace(":", "").isdigit() for part in text.split(","))
+    return text.isascii() and all(part.count(":") == 1 and part.replace(":", "").isdigit() for part in text.split(","))
 
 
 def _offsets(text: str, partitions: int) -> dict[int, int]:
