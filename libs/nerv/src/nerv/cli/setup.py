@@ -107,7 +107,7 @@ def list_topics(as_json: AsJson = False) -> None:
 @topics.command("describe")
 def describe(name: Annotated[str, typer.Argument(help="The topic.")], as_json: AsJson = False) -> None:
     """One topic: its partitions, configuration and size, the events it carries, and how far each group lags behind."""
-    found = call(lambda client: client.topics.describe(name))
+    found = call(lambda client: client.topics.about(name))
     if as_json:
         say_json(found)
         return

@@ -149,7 +149,7 @@ class Topics:
         found: list[dict[str, Any]] = answer.json()["topics"]
         return found
 
-    async def describe(self, topic: str) -> "dict[str, Any]":
+    async def about(self, topic: str) -> "dict[str, Any]":
         """One topic: its partitions, configuration and size, and how far each group lags behind."""
         answer = await self._transport.request("broker", "GET", f"/v1/topics/{quote(topic, safe='')}")
         found: dict[str, Any] = answer.json()
