@@ -42,15 +42,7 @@ class Wiring(containers.DeclarativeContainer):
         Producer, settings.provided.kafka, client_id, in_flight=settings.provided.broker.in_flight
     )
     chains = providers.Singleton(Chains, app, settings.provided.broker.history)
-    subscriptions = providers.Singleton(
-        Subscriptions,
-        settings.provided.kafka,
-        client_id,
-        settings.provided.broker,
-        health.provided.closing,
-        chains,
-        survey,
-    )
+    subscriptions = providers.Singleton(Subscriptions, settings, client_id, health.provided.closing, chains, survey)
     client = providers.Singleton(client_of, settings)
     reactions = providers.Singleton(Reactions, settings, app, client, chains)
     schemas = providers.Singleton(Registry, settings, admin, app)

@@ -11,11 +11,11 @@ from typing import Self
 import orjson
 
 from nerv.errors import NervError, Overloaded
-from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv.kafka import BatchConsumer, Received
 from nerv.kafka.survey import Survey
 from nerv.types import Description
 from nerv_broker.middleware import Chains
-from nerv_broker.settings import EdgeSettings
+from nerv_broker.settings import BrokerSettings
 from nerv_broker.subscriptions.asked import Asked, Form
 from nerv_broker.subscriptions.choosing import Wanted, chooser
 from nerv_broker.subscriptions.live import Live, Lives
@@ -37,16 +37,15 @@ class Subscriptions:
 
     def __init__(
         self,
-        kafka: KafkaSettings,
+        settings: BrokerSettings,
         client_id: str,
-        settings: EdgeSettings,
         closing: Callable[[], "asyncio.Event"],
         chains: Chains,
         survey: Survey,
     ) -> None:
-        self._kafka, self._name, self._settings = kafka, f"{client_id}-subscription", settings
+        self._kafka, self._name, self._settings = settings.kafka, f"{client_id}-subscription", settings.broker
         self._closing, self._chains, self._survey = closing, chains, survey
-        self._lives = Lives(kafka, self._name, survey, chains, settings.heartbeat_seconds)
+        self._lives = Lives(settings.kafka, self._name, survey, chains, settings.broker.heartbeat_seconds)
         self._open = self._alone = self._behind = 0
 
     async def __aenter__(self) -> Self:
