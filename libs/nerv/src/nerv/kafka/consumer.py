@@ -218,16 +218,6 @@ class BatchConsumer:
             else:
                 return low, high
 
-    async def offsets_at(self, instant_ms: int, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """The first offset at or after an instant (milliseconds, of the record's time stamp); the end where there is none."""
-        asked = [TopicPartition(t, p, instant_ms) for t, p in partitions]
-        found = await self._ask(lambda: self._consumer.offsets_for_times(asked, REQUEST_SECONDS))
-        result = {}
-        for tp in found:
-            offset = tp.offset
-            result[tp.topic, tp.partition] = offset if offset >= 0 else (await self.bounds((tp.topic, tp.partition)))[1]
-        return result
-
     def describe(self) -> Description:
         """The consumer as data. It is down once its thread has ended."""
         return Description(

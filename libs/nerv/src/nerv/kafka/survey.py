@@ -50,16 +50,22 @@ class Survey:
         """The first offset that there still is."""
         return await self._offsets(partitions, OffsetSpec.earliest())
 
-    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """The offset after the last record that is committed."""
-        return await self._offsets(partitions, OffsetSpec.latest())
+    async def ends(self, partitions: Iterable[Partition], *, written: bool = False) -> dict[Partition, int]:
+        """The offset after the last record that readers see, or that is `written`.
 
-    async def at(self, instant_ms: int, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        Between the two lies what is in a transaction; a moment long also what was committed just now, and acknowledged.
+        """
+        return await self._offsets(partitions, OffsetSpec.latest(), written)
+
+    async def at(
+        self, instant_ms: int, partitions: Iterable[Partition], *, written: bool = False
+    ) -> dict[Partition, int]:
         """The first offset at or after an instant (milliseconds, of the record's time stamp); the end where there is none."""
         asked = list(partitions)
-        found = await self._offsets(asked, OffsetSpec.for_timestamp(instant_ms))
-        beyond = [partition for partition, offset in found.items() if offset < 0]
-        return found | (await self.ends(beyond) if beyond else {})
+        # The ends first: what is committed between the two requests then lies behind the answer, and is not missed.
+        ends = await self.ends(asked, written=written)
+        found = await self._offsets(asked, OffsetSpec.for_timestamp(instant_ms), written)
+        return {partition: offset if offset >= 0 else ends[partition] for partition, offset in found.items()}
 
     async def layout(self, topic: str) -> list[Layout]:
         """Where the partitions of a topic are."""
@@ -92,15 +98,16 @@ class Survey:
         """The survey as data: how many requests it made."""
         return Description("Survey", self.name, counters={"requests": self._asked})
 
-    async def _offsets(self, partitions: Iterable[Partition], spec: OffsetSpec) -> dict[Partition, int]:
+    async def _offsets(
+        self, partitions: Iterable[Partition], spec: OffsetSpec, written: bool = False
+    ) -> dict[Partition, int]:
+        isolation = IsolationLevel.READ_UNCOMMITTED if written else IsolationLevel.READ_COMMITTED
         asked: Mapping[TopicPartition, OffsetSpec] = {TopicPartition(*partition): spec for partition in partitions}
         if not asked:
             return {}
 
         async def once() -> dict[Partition, int]:
-            futures = self._client.list_offsets(
-                dict(asked), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_SECONDS
-            )
+            futures = self._client.list_offsets(dict(asked), isolation_level=isolation, request_timeout=REQUEST_SECONDS)
             found: list[Any] = await asyncio.gather(*map(self._answer, futures.values()))
             return {(tp.topic, tp.partition): one.offset for tp, one in zip(futures, found, strict=True)}
 

@@ -136,15 +136,20 @@ class Reading:
         return True
 
 
-async def resolve(survey: Survey, topic: str, partitions: int, place: Place) -> Offsets:
-    """The offset that a place means in each partition that is read. Raises Invalid or Unavailable."""
+async def resolve(survey: Survey, topic: str, partitions: int, place: Place, *, until: bool = False) -> Offsets:
+    """The offset that a place means in each partition that is read. Raises Invalid or Unavailable.
+
+    What is read `until` there waits for what was written before it was asked for, so that all that was acknowledged is in it.
+    """
     everything = [(topic, partition) for partition in range(partitions)]
     if place.instant is not None:
-        return _numbers(await survey.at(int(place.instant.timestamp() * 1000), everything))
+        return _numbers(await survey.at(int(place.instant.timestamp() * 1000), everything, written=until))
+    if place.edge is Edge.EARLIEST:
+        return _numbers(await survey.starts(everything))
     if place.offsets is None:
-        return _numbers(await (survey.starts if place.edge is Edge.EARLIEST else survey.ends)(everything))
+        return _numbers(await survey.ends(everything, written=until))
     named = [(topic, partition) for partition in place.offsets]
-    lows, highs = _numbers(await survey.starts(named)), _numbers(await survey.ends(named))
+    lows, highs = _numbers(await survey.starts(named)), _numbers(await survey.ends(named, written=True))
     for partition, offset in place.offsets.items():
         low, high = lows[partition], highs[partition]
         if not low <= offset <= high:

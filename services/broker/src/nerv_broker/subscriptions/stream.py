@@ -74,7 +74,7 @@ class Subscriptions:
         if asked.until is None and pacer is None and asked.form is Form.EVENT:
             await self._lives.start(topic, partitions)  # before its end is asked for, so that there is no gap between
         start = await resolve(self._survey, topic, partitions, asked.start)
-        until = None if asked.until is None else await resolve(self._survey, topic, partitions, asked.until)
+        until = None if asked.until is None else await resolve(self._survey, topic, partitions, asked.until, until=True)
         if until is not None:
             start = {p: offset for p, offset in start.items() if p in until}
         return self._send(Reading(topic, start, until, chooses, pacer, self._chains, asked.form), partitions)
