@@ -18,12 +18,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from nerv.app import App
+from nerv.history.memory import MemoryHistory
+from nerv.kafka import KafkaSettings, Producer
 from nerv.kafka.deadletters import Origin
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
+from nerv.subscriptions import Books
+from nerv_broker.deadletters.reading import LetterBox
 from nerv_broker.groups.entries import Entry, Token, unpack
+from nerv_broker.groups.partition import PartitionWork, Tools
+from nerv_broker.groups.seeing import Sight
 from nerv_broker.groups.shared import Lost, SharedGroup, Verdict
 from nerv_broker.groups.spec import GroupSpec
+from nerv_broker.middleware import Chains
 from tests.contract.group_model import Held, Model
 
 KEYS = st.sampled_from([b"a", b"b", b"\xff", None])
@@ -381,3 +389,23 @@ async def test_a_removed_group_leaves_nothing(redis: Redis, mesh_name: str) -> N
 def test_a_record_comes_out_of_redis_as_it_went_in(record: Entry) -> None:
     """Null values, empty keys and bytes that are no text included."""
     assert unpack(record.pack()) == record
+
+
+async def test_who_takes_over_tells_no_position_before_it_has_looked(redis: Redis, mesh_name: str, kafka: str) -> None:
+    """What the one before had handed out is not settled: a position behind it would lose it when Redis is lost, too."""
+    group = await filled(redis, mesh_name, "round-robin", 3)
+    assert len(await group.fetch("m", 1)) == 1
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    async with Books(MemoryHistory(), "g") as books, Producer(settings, mesh_name) as producer:
+        box = LetterBox(settings, mesh_name, f"{mesh_name}.dead")
+        sight = Sight(Chains(App("none"), 1), spec().chooser())
+        tools = Tools(group, books, producer, box, f"{mesh_name}.dead", sight, 1, 1, lambda: None)
+        _, start = await group.take(0, "later", 0, "x")
+        work = PartitionWork(tools, "t", 0, "later", start)
+        assert (work.next, work.floor) == (3, None)
+        running = asyncio.create_task(work.run())
+        async with asyncio.timeout(30):
+            while work.floor is None:  # noqa: ASYNC110 - it rings no bell
+                await asyncio.sleep(0.01)
+        running.cancel()
+        assert work.floor == 0

@@ -10,11 +10,12 @@ from rich.console import Console
 
 from bench.harness import scale
 from nerv.errors import NervError
+from tests.faults.broker import suite as broker
 from tests.faults.core import suite as core
 from tests.faults.temporal import suite as temporal
 from tests.faults.verdict import Invariant
 
-SUITES = {"temporal": temporal.run, "core": core.run}
+SUITES = {"temporal": temporal.run, "broker": broker.run, "core": core.run}
 
 
 def main() -> int:

@@ -213,7 +213,7 @@ class _Round:
 
     async def _tell(self) -> None:
         books = self._tools.books
-        floors = {(self._topic, number): work.floor for number, work in self.work.items()}
+        floors = {(self._topic, n): work.floor for n, work in self.work.items() if work.floor is not None}
         if not floors or floors == self._told:
             return
         everywhere = {partition_text(partition): offset for partition, offset in (books.ledger.next | floors).items()}

@@ -72,7 +72,8 @@ class PartitionWork:
         self._again: set[Origin] = set()  # replayed letters that are in Redis
         self._asked = -1  # the version of the ledger whose replays are all in Redis
         self._due = 0.0  # when the next letter of a replay at a rate may go
-        self.next = self.floor = start
+        self.next = start
+        self.floor: int | None = None  # not known before Redis was asked: there may be some under way behind the start
         self.fault: str | None = None
 
     @property
@@ -97,7 +98,7 @@ class PartitionWork:
             moved = await self._dispatch()
             settled = await self._tick()
             if not moved and not settled:
-                busy = self._waiting or self.floor < self.next or self._again
+                busy = self._waiting or self.floor != self.next or self._again
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), BUSY_SECONDS if busy else IDLE_SECONDS)
 
