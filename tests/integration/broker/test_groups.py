@@ -223,6 +223,14 @@ async def test_only_what_is_wanted_comes(client: Client, prefix: str) -> None:
     await until(client, name, lambda shown: shown["lag"] == 0)
 
 
+async def test_markers_of_transactions_are_no_lag(client: Client, prefix: str) -> None:
+    """A topic that is written in transactions ends with offsets that hold no record."""
+    name = await group(client, f"{prefix}.notice.v1")
+    await client.topics.publish(f"{prefix}.account.v1", [deposit("rich", 5000)])
+    assert numbers(await take(client, name, 1)) == [5000]
+    await until(client, name, lambda shown: shown["lag"] == 0)
+
+
 async def test_server_sent_events_keep_to_the_limit_and_give_back_what_is_not_answered(
     client: Client, prefix: str
 ) -> None:

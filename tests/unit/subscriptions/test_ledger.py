@@ -133,6 +133,16 @@ def test_positions_only_grow_and_are_of_one_creation() -> None:
     assert (ledger.created, ledger.next) == (5, {})
 
 
+def test_an_event_that_says_nonsense_changes_nothing() -> None:
+    """Somebody may append anything to any stream."""
+    ledger = tell(Ledger(), *park(letter(3)))
+    nonsense = {"letters": [1], "origins": ["x"], "next": [], "key": 3, "partitions": ["t/x"]}
+    for kind in set(Kind) - {Kind.DELETED}:
+        tell(ledger, Fact(kind, {}), Fact(kind, nonsense))
+    assert list(ledger.letters) == [at(3)]
+    assert ledger.strange > 0
+
+
 def test_each_key_has_a_text_of_its_own() -> None:
     """Also one that is no UTF-8, looks like another's text, or is long."""
     keys = [b"k", b"\xff", b"base64:/w==", b"", b"x" * 300, b"sha256:00"]

@@ -138,7 +138,7 @@ class Books:
 
     def describe(self) -> Description:
         """The books as data."""
-        counters = {"version": self.ledger.version, "letters": len(self.ledger.letters)}
+        counters = {"version": self.ledger.version, "letters": len(self.ledger.letters), "strange": self.ledger.strange}
         health = Health.OK if self.fault is None else Health.DEGRADED
         return Description("Books", self.name, inputs=(self._stream,), counters=counters, health=health)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from nerv.errors import Invalid
 from nerv.kafka.deadletters import Origin, Place
 from nerv.subscriptions.facts import Kind
 from nerv.types import Event
@@ -99,6 +100,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.version = 0
+        self.strange = 0  # events that say nonsense
         self._clear(None, 0)
 
     def _clear(self, spec: Mapping[str, Any] | None, created: int) -> None:
@@ -113,11 +115,17 @@ class Ledger:
         self._releasing: set[Lane] = set()
 
     def apply(self, event: Event[bytes]) -> None:
-        """Fold the next event of the stream. Kinds that are not known here were written by a later release."""
+        """Fold the next event of the stream. Kinds that are not known here were written by a later release; one that says
+        nonsense, by somebody else: both change nothing.
+        """
         self.version = event.sequence or self.version + 1
         rule = _RULES.get(event.type)
-        if rule is not None:
+        if rule is None:
+            return
+        try:
             rule(self, orjson.loads(event.data))
+        except (Invalid, AttributeError, KeyError, TypeError, ValueError):
+            self.strange += 1
 
     def lane(self, lane: Lane) -> list[Letter]:
         """The letters of a key, in order."""

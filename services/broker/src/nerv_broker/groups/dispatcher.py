@@ -30,6 +30,7 @@ LONGEST_PAUSE = 5.0
 MOVED_SECONDS = 5.0  # between two positions in the books: what Redis loses in between comes again
 LAST_SECONDS = 2.0  # for the last positions, when the service ends
 BATCH = 500
+FETCHED_KIB = 4096  # that librdkafka reads ahead: there may be many groups
 AHEAD = 1000  # records of a partition that wait for room; beyond it the partition is paused
 
 Partition = tuple[str, int]
@@ -94,6 +95,7 @@ class Dispatcher:
             reset="earliest",  # of what is gone from the topic nobody can have more
             batch=BATCH,
             ends=True,
+            fetched_kib=FETCHED_KIB,
         )
         try:
             async with round_.consumer:
@@ -218,5 +220,8 @@ class _Round:
             return
         everywhere = {partition_text(partition): offset for partition, offset in (books.ledger.next | floors).items()}
         await books.record([Fact(Kind.MOVED, {"created": self._tools.created, "next": everywhere})])
-        await self.consumer.commit(floors)
         self._told = floors
+        try:
+            await self.consumer.commit(floors)
+        except NervError as error:  # in a rebalance, for one; it is for those who look at Kafka, and said again soon
+            log.info("group.commit", group=books.name, error=str(error))

@@ -22,6 +22,7 @@ local OF_PARTITION = {
   'at', 'log', 'again', 'info', 'tries', 'tail', 'behind', 'lease', 'delay', 'doom', 'why', 'done',
   'spared',
 }
+local MEMBERS = 1000 -- at a time
 local REMEMBERED = 10000 -- settled entries whose repeated acknowledgement is known for one
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -324,8 +325,12 @@ local function hand_out(p, id, lease, found)
   return #record
 end
 
--- member, limit, bytes, lease (ms), patience with silent members (ms), strategy, lanes -> (entry, life, attempt, record)...
+-- member, limit, bytes, lease (ms), patience with silent members (ms), strategy, lanes -> (entry, life, attempt, record)..., or 'full'.
 local function fetch(member, limit, bytes, lease, patience, strategy, lanes)
+  if redis.call('ZCARD', B .. ':members') >= MEMBERS and not redis.call('ZSCORE', B .. ':members', member) then
+    redis.call('ZREMRANGEBYSCORE', B .. ':members', '-inf', now - tonumber(patience))
+    return 'full'
+  end
   see(member, tonumber(patience), strategy, tonumber(lanes))
   local found, left = {}, tonumber(bytes)
   for _, lane in ipairs(lanes_of(member, strategy, tonumber(lanes))) do

@@ -13,7 +13,7 @@ import orjson
 import structlog
 
 from nerv.client import Client
-from nerv.errors import NervError, NotFound, Overloaded, Unavailable
+from nerv.errors import Invalid, NervError, NotFound, Overloaded, Unavailable
 from nerv.kafka import Producer
 from nerv.protocols import ReadQuery
 from nerv.redis import connect
@@ -176,6 +176,8 @@ class Groups:
                 if not self._hosted:
                     self._fault = f"the groups cannot be read: {error.detail}"
                 log.warning("groups.again", error=str(error))
+            except Exception:  # of ours: groups that are hosted go on, and the others are tried again
+                log.exception("groups.crashed")
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -204,8 +206,15 @@ class Groups:
         if hosted is not None:
             await self._stop(name)
         if event.type == Kind.CREATED:
-            data = orjson.loads(event.data)["spec"]
-            await self._start(name, parse_spec(data["given"]), len(data["start"]), version)
+            try:
+                data = orjson.loads(event.data)["spec"]
+                spec, partitions = parse_spec(data["given"]), len(data["start"])
+            except (Invalid, KeyError, TypeError, ValueError):
+                log.exception(
+                    "group.unreadable", group=name
+                )  # of another release, or of somebody else: no other waits for it
+            else:
+                await self._start(name, spec, partitions, version)
         async with self._changed:
             self._changed.notify_all()
 

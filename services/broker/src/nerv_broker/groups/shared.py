@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nerv.errors import Unavailable
+from nerv.errors import Overloaded, Unavailable
 from nerv.redis import Scripts
 from nerv.redis.connection import Redis
 from nerv_broker.groups.entries import LANES, Delivery, Entry, Token, entry_id, unpack
@@ -126,10 +126,12 @@ class SharedGroup:
         _check(state)
 
     async def fetch(self, member: str, limit: int) -> list[Delivery]:
-        """What is ready for a member, at most `limit`; it has them in hand until their leases end."""
+        """What is ready for a member, at most `limit`; it has them in hand until their leases end. Raises Overloaded."""
         patience = round(SILENT_SECONDS * 1000)
         words: Words = [member, limit, ANSWER_BYTES, self._lease, patience, self._spec.strategy.value, self._lanes]
         found = await self._do("fetch", *words)
+        if found == b"full":
+            raise Overloaded("the group has 1000 members; use the same name on each request of one", retry_after=5.0)
         return [
             Delivery(Token(entry.decode(), life.decode(), attempt), unpack(record))
             for entry, life, attempt, record in found
