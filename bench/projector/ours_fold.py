@@ -44,7 +44,9 @@ async def hosted(bootstrap: str, redis: str, mesh: str, projection: str) -> Asyn
     app = wiring.app()
     for name in set(app.projections) - {projection}:
         del app.projections[name]
-    parts = (wiring.producer(), wiring.watermarks(), wiring.host(), wiring.hub(), wiring.membership())
+    parts = (
+        wiring.producer(), wiring.watermarks(), wiring.control(), wiring.host(), wiring.hub(), wiring.membership(),
+    )  # fmt: skip
     async with AsyncExitStack() as stack:
         stack.push_async_callback(wiring.redis().aclose)
         for part in parts:

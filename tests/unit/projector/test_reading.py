@@ -3,27 +3,29 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import orjson
 import pytest
 
 import nerv
-from nerv.errors import Forbidden, SchemaMismatch
+from nerv.errors import Forbidden, SchemaMismatch, Unavailable
 from nerv.perspectives import Redacted, computed
 from nerv.projections import Projection
 from nerv.protocols.views import Epoch, View
 from nerv.service import Request
-from nerv.service.health import Health
 from nerv.testing.memory_views import MemoryViews
 from nerv.types import Principal
-from nerv_projector.handlers import Deps, get_view, list_views
-from nerv_projector.hub import Hub
+from nerv_projector.deps import Deps
+from nerv_projector.handlers import get_view, list_views
+from nerv_projector.rebuilding import Rebuilding
 from nerv_projector.runner import Hosted, Runner
 
 app = nerv.App("test")
 app.projection("plane")(lambda state, event: state)
 app.projection("open")(lambda state, event: state)
+app.projection("half")(lambda state, event: state)
 done: Counter[str] = Counter()
 
 
@@ -42,9 +44,9 @@ class Passenger(nerv.Perspective):
 
 
 async def deps() -> Deps:
-    """Two projections, each with the same views in memory; N3 is parked, and has no state yet."""
-    runners = []
-    for name in ("plane", "open"):
+    """Three projections with the same views in memory; one is still being built. N3 is parked, and has no state yet."""
+    runners = {}
+    for name in ("plane", "open", "half"):
         views, epoch = MemoryViews(), Epoch("e1", {})
         await views.begin(epoch, {}, instead_of=None)
         states = {"N1": {"at": "EWR", "code": "7700"}, "N2": {"at": 5, "code": "1200"}}
@@ -53,8 +55,11 @@ async def deps() -> Deps:
         projection: Projection[Any] = Projection(app, app.projections[name])
         runner = Runner(Hosted(projection, views, (), "", ()), None, None)  # type: ignore[arg-type]  # it is not started
         runner.epoch = epoch
-        runners.append(runner)
-    return Deps(None, app, Hub(runners, Health()), None, None)  # type: ignore[arg-type]  # no travel through time
+        runner.rebuilding = Rebuilding(epoch, views, None, "", "")  # type: ignore[arg-type]  # it has been looked at
+        runner.rebuilding.ready = name != "half"
+        runners[name] = runner
+    hub: Any = SimpleNamespace(runners=runners)  # which are not started
+    return Deps(None, app, hub, None, None, None)  # type: ignore[arg-type]  # no travel through time
 
 
 async def ask(key: str | None, scopes: Sequence[str] = (), projection: str = "plane", **query: str) -> Any:
@@ -108,3 +113,17 @@ async def test_an_entity_that_is_parked_without_a_state_is_shown_as_parked() -> 
     """In a perspective, too: there is nothing that could fit, and a list goes on."""
     found = await ask("N3", perspective="passenger")
     assert (found["state"], found["parked"]) == (None, {"cause": "its first event"})
+
+
+async def test_views_that_are_not_all_there_are_answered_only_to_who_asks_for_that() -> None:
+    """503 says how far the rebuild is; `stale=true` shows what is there."""
+    for key in ("N1", None):
+        with pytest.raises(Unavailable, match="rebuilding, 0 %"):
+            await ask(key, projection="half")
+    assert (await ask("N1", projection="half", stale="true"))["state"]["at"] == "EWR"
+
+
+async def test_many_keys_are_answered_in_their_order() -> None:
+    """Those that are not there are left out."""
+    found = await ask(None, projection="open", keys="N2,N9,N1")
+    assert [view["key"] for view in found["views"]] == ["N2", "N1"]

@@ -12,9 +12,12 @@ from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
+from nerv_projector import operations
+from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
+from nerv_projector.deps import Deps
 from nerv_projector.faust_app import FaustHost
-from nerv_projector.handlers import ROUTES, Deps
+from nerv_projector.handlers import ROUTES
 from nerv_projector.hosting import Hosting
 from nerv_projector.hub import CHECK_SECONDS, Hub
 from nerv_projector.settings import ProjectorSettings
@@ -45,11 +48,16 @@ class Wiring(containers.DeclarativeContainer):
     watermarks = providers.Singleton(
         Watermarks, settings.provided.kafka, client_id, settings.provided.group, settings.provided.partitions
     )
+    control = providers.Singleton(
+        ControlTopic, settings.provided.kafka, client_id, settings.provided.group, settings.provided.control
+    )
     host = providers.Singleton(FaustHost, settings.provided.mesh)
-    hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer)
-    hub = providers.Singleton(Hub, hosting.provided.runners.call(host, watermarks), health)
+    hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer, control, host)
+    hub = providers.Singleton(Hub, hosting, control, watermarks, host.provided.crashed, health)
     travel = providers.Singleton(TimeTravel, client.provided.streams, settings.provided.projector)
-    deps = providers.Singleton(Deps, settings=settings, app=app, hub=hub, watermarks=watermarks, travel=travel)
+    deps = providers.Singleton(
+        Deps, settings=settings, app=app, hub=hub, control=control, watermarks=watermarks, travel=travel
+    )
     membership = providers.Singleton(
         Membership,
         settings.provided.kafka,
@@ -69,7 +77,7 @@ def build(settings: ProjectorSettings) -> Service:
     host.every(CHECK_SECONDS, hub.check)
     return Service(
         name="projector",
-        routes=ROUTES,
+        routes=(*ROUTES, *operations.ROUTES),
         deps=wiring.deps(),
         health=wiring.health(),
         parts=(
@@ -77,6 +85,7 @@ def build(settings: ProjectorSettings) -> Service:
             wiring.client(),
             wiring.producer(),
             wiring.watermarks(),
+            wiring.control(),
             host,
             hub,
             wiring.membership(),

@@ -2,7 +2,8 @@
 """Sort a batch by key: what was folded before is passed over, doubles of the rekeyer are dropped."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +30,11 @@ class Batch:
 class Sorter:
     """Knows how far each partition has been taken; what it has sorted it does not give again."""
 
-    def __init__(self, projection: Projection[Any], epoch: Epoch, cursors: Mapping[int, Cursor]) -> None:
-        self._projection, self._epoch = projection, epoch
+    def __init__(
+        self, projection: Projection[Any], epoch: Epoch, cursors: Mapping[int, Cursor],
+        skipped: Callable[[], AbstractSet[str]] = frozenset,
+    ) -> None:  # fmt: skip
+        self._projection, self._epoch, self._skipped = projection, epoch, skipped
         self._next = {p: cursor.next_offset for p, cursor in cursors.items()}
         self._origins = {p: dict(cursor.origins) for p, cursor in cursors.items()}
         self._keys_of = self._rekeyed if projection.rekeyed else self._part if projection.merged else self._stream
@@ -39,6 +43,7 @@ class Sorter:
         """The batch of these records."""
         batch = Batch()
         following, events, keys_of = self._next, batch.events, self._keys_of
+        skipped = self._skipped()
         for number, record in enumerate(records):
             if not number % BREATH:
                 await asyncio.sleep(0)
@@ -52,6 +57,8 @@ class Sorter:
                 batch.letters.append((record, str(error)))
                 continue
             for key, source in found:
+                if skipped and source[0].id in skipped:
+                    continue
                 if key in events:
                     events[key].append(source)
                 else:

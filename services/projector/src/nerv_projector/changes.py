@@ -5,6 +5,7 @@ A follower that is not at `from_version`, or not in `epoch`, reads the view agai
 be cut otherwise; each of its deltas is true all the same, for a fold of the same events gives the same.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import orjson
@@ -35,10 +36,12 @@ class Feed(Protocol):
 
 
 class Changes:
-    """The changes of one projection."""
+    """The changes of one version of a projection; one that is not live tells nobody."""
 
-    def __init__(self, producer: Producer, topic: str, projection: str) -> None:
-        self.topic = topic
+    def __init__(
+        self, producer: Producer, topic: str, projection: str, live: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.topic, self._live = topic, live
         self._producer = producer
         self._alike = [
             ("ce_specversion", b"1.0"),
@@ -49,6 +52,8 @@ class Changes:
 
     async def write(self, epoch: Epoch, changes: list[Change]) -> None:
         """Write, and wait until Kafka has all of them."""
+        if not self._live():
+            return
         token = epoch.token.encode()
         await self._producer.publish_all([self.record(token, *change) for change in changes])
 

@@ -15,7 +15,7 @@ import faust
 import structlog
 from faust.app.base import BootStrategy
 
-from nerv_projector.lanes import Handover, Lane
+from nerv_projector.lanes import Handover, Send
 
 log = structlog.get_logger(__name__)
 
@@ -59,20 +59,20 @@ class FaustHost:
         )
         self._app.crashed = self.crashed
 
-    def agent(self, lane: Lane) -> None:
-        """Declare the agent of a lane; the channel holds one batch, so that a slow agent holds the consumer back."""
+    def agent(self, name: str) -> Send:
+        """Declare an agent; the channel to it holds one batch, so that a slow agent holds the consumer back."""
         channel = self._app.channel(maxsize=1)
 
         async def work(stream: AsyncIterable[Handover]) -> None:
             async for handover in stream:
                 await handover.work()
 
-        self._app.agent(channel, name=lane.hop.name)(work)
+        self._app.agent(channel, name=name)(work)
 
         async def send(handover: Handover) -> None:
             await channel.send(value=handover)
 
-        lane.send = send
+        return send
 
     def every(self, seconds: float, call: Callable[[], Awaitable[None]]) -> None:
         """Declare a timer."""

@@ -7,7 +7,8 @@ the cursors, and a batch that is refused ends the session with all that it has i
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from nerv_projector.batching import Batch, Sorter
 from nerv_projector.changes import Change, Feed
 from nerv_projector.deadletters import Letters
 from nerv_projector.lanes import Partition, Session, StartOver
-from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care
+from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, versioned
 from nerv_projector.records import Sourced
 
 CLOSE_SECONDS = 1.0  # how long what is being written may take when the partitions are let go
@@ -86,16 +87,17 @@ class FoldHop:
 
     def __init__(
         self, projection: Projection[Any], views: Views, letters: Letters, feed: Feed, topic: str, group: str,
-        cache: int,
+        cache: int, version: int = 1, skipped: Callable[[], AbstractSet[str]] = frozenset,
     ) -> None:  # fmt: skip
         self.projection, self.views, self.letters, self.feed = projection, views, letters, feed
         self.topic = topic
-        self._group, self._cache = group, cache
+        self.skipped = skipped
+        self._group, self._cache, self._version = group, cache, version
 
     @property
     def name(self) -> str:
-        """`fold-aircraft`."""
-        return f"fold-{self.projection.name}"
+        """`fold-aircraft`, and `fold-aircraft.2` of its second version."""
+        return versioned(f"fold-{self.projection.name}", self._version)
 
     def group(self, epoch: Epoch) -> str:
         """The group that names the consumer; the cursors are in the store, not here."""
@@ -116,7 +118,7 @@ class FoldSession:
 
     def __init__(self, hop: FoldHop, epoch: Epoch, held: dict[int, Held], cache: Cache) -> None:
         self._hop, self._epoch, self._held, self._cache = hop, epoch, held, cache
-        self._sorter = Sorter(hop.projection, epoch, {p: found.cursor for p, found in held.items()})
+        self._sorter = Sorter(hop.projection, epoch, {p: found.cursor for p, found in held.items()}, hop.skipped)
         self._writing: asyncio.Task[None] | None = None
         self._unwritten: Mapping[str, View] = {}  # of the batch that is being written
 

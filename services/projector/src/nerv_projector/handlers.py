@@ -11,22 +11,21 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from nerv.app import App
-from nerv.errors import Invalid, NervError, NotFound, SchemaMismatch
+from nerv.errors import Gone, Invalid, NervError, NotFound, SchemaMismatch, TooLarge, Unavailable
 from nerv.projections import Projection
 from nerv.protocols.views import View
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
-from nerv.service.params import instant, number, text
+from nerv.service.params import flag, header, instant, number, text
 from nerv.types import check_id, format_instant
 from nerv_projector import reading
-from nerv_projector.hub import Hub
+from nerv_projector.deps import Deps
 from nerv_projector.lag import standing
 from nerv_projector.model import NOTHING
+from nerv_projector.operations import state_of
+from nerv_projector.positions import covered, positions
 from nerv_projector.runner import Runner
-from nerv_projector.settings import ProjectorSettings
-from nerv_projector.timetravel import Instant, TimeTravel
-from nerv_projector.watermarks import Watermarks
+from nerv_projector.timetravel import Instant
 
 PAGE_LIMIT = 1000
 
@@ -37,18 +36,11 @@ AS_OF = instant("as_of", "Valid time: as it was at this instant.")
 KNOWN_AT = instant("known_at", "Recorded time: as it was known at this instant.")
 LIMIT = number("limit", 100, "Views at most.", low=1, high=PAGE_LIMIT)
 CURSOR = text("cursor", "Where the next page begins: the `next` of the one before.", {"type": "string"})
-VIEW = (PERSPECTIVE, FIELDS, AS_OF, KNOWN_AT)
-
-
-@dataclass(frozen=True, slots=True)
-class Deps:
-    """What the handlers work with."""
-
-    settings: ProjectorSettings
-    app: App
-    hub: Hub
-    watermarks: Watermarks
-    travel: TimeTravel
+STALE = flag("stale", "Answer while the views are being rebuilt, too, with what is there.")
+MIN_POSITION = text("min_position", "Wait until the views show all up to here: 0:17,3:5, as an append answers it.")
+KEYS = text("keys", "These views only, with commas between.", {"type": "string"})
+IF_NONE_MATCH = header("if-none-match", "An `etag`: where it still holds, the answer is 304.")
+VIEW = (PERSPECTIVE, FIELDS, AS_OF, KNOWN_AT, STALE, MIN_POSITION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,24 @@ class Asked:
         }
 
 
-def _asked(request: Request[Deps]) -> Asked:
+async def _asked(request: Request[Deps]) -> Asked:
+    """What is asked for, once it can be answered: the views are all there, and as new as the caller wants them."""
+    asked = _understood(request)
+    if asked.travels:
+        return asked
+    if (wanted := request.get(MIN_POSITION)) is not None:
+        await covered(asked.runner, request.deps.watermarks, positions(wanted))
+    if not (asked.runner.ready or request.get(STALE)):
+        watched = asked.runner.rebuilding
+        percent = 0 if watched is None else watched.way.percent
+        raise Unavailable(
+            f"projection {asked.runner.name} is rebuilding, {percent} %; stale=true answers with what is there",
+            retry_after=1.0,
+        )
+    return asked
+
+
+def _understood(request: Request[Deps]) -> Asked:
     app, name = request.deps.app, request.path("projection")
     runner = request.deps.hub.runners.get(name)
     if runner is None:
@@ -124,36 +133,70 @@ def _document(asked: Asked, key: str, view: View) -> dict[str, Any]:
 
 async def get_view(request: Request[Deps]) -> Response:
     """GET /v1/views/{projection}/{key}: one view, live or as of an instant."""
-    asked = _asked(request)
+    asked = await _asked(request)
     key = check_id(request.path("key"), "key")
+    etag: str | None = None
     if asked.travels:
         view = await request.deps.travel.view(asked.projection, key, asked.instant)
     else:
         views = asked.runner.hosted.views
         epoch = asked.runner.epoch or await views.epoch()
         view = None if epoch is None else await reading.one(asked.projection, views, epoch, key)
+        if epoch is not None and view is not None:
+            etag = f'"{epoch.token}.{view.version}"'
+            if etag in (request.get(IF_NONE_MATCH) or ""):
+                return Response(status_code=304, headers={"etag": etag})
     if view is None or not reading.is_there(view):
         when = "at that instant" if asked.travels else "now"
         raise NotFound(f"projection {asked.runner.name} has no view of {key!r} {when}")
-    return respond(_document(asked, key, view), headers={"etag": f'"{view.version}"'})
+    return respond(_document(asked, key, view), headers={} if etag is None else {"etag": etag})
 
 
 async def list_views(request: Request[Deps]) -> Response:
     """GET /v1/views/{projection}: a page of views in order of their keys."""
-    asked = _asked(request)
+    asked = await _asked(request)
     limit = request.get(LIMIT)
-    after = _decode(request.get(CURSOR))
+    if (keys := request.get(KEYS)) is not None:
+        return await _chosen(asked, keys)
+    version, after = _decode(request.get(CURSOR))
+    runner = asked.runner
     if asked.travels:
         every = await request.deps.travel.views(asked.projection, asked.instant)
         low = b"" if after is None else after.encode()
         page: Sequence[tuple[str, View]] = [(k, v) for k, v in every.items() if k.encode() > low][: limit + 1]
     else:
-        views = asked.runner.hosted.views
-        epoch = asked.runner.epoch or await views.epoch()
+        runner = _paged(request.deps, asked.runner, version)
+        views = runner.hosted.views
+        epoch = runner.epoch or await views.epoch()
         page = [] if epoch is None else await reading.page(asked.projection, views, epoch, after, limit + 1)
     shown = [_document(asked, key, view) for key, view in page[:limit] if reading.is_there(view)]
-    token = _encode(page[limit - 1][0]) if len(page) > limit else None
+    token = _encode(runner.hosted.version, page[limit - 1][0]) if len(page) > limit else None
     return respond({**asked.head(), "views": shown, "next": token})
+
+
+async def _chosen(asked: Asked, text: str) -> Response:
+    """The views of these keys, in their order; those that are not there are left out."""
+    keys = [check_id(key, "keys") for key in text.split(",")]
+    if len(keys) > PAGE_LIMIT:
+        raise TooLarge(f"keys names {len(keys)} views; the limit is {PAGE_LIMIT}")
+    if asked.travels:
+        raise Invalid("keys are those of now; ask for one view as of an instant, or for all")
+    epoch = asked.runner.epoch
+    found = {} if epoch is None else await asked.runner.hosted.views.load(epoch, keys)
+    shown = [_document(asked, key, found[key]) for key in keys if key in found and reading.is_there(found[key])]
+    return respond({**asked.head(), "views": shown, "next": None})
+
+
+def _paged(deps: Deps, live: Runner, version: int | None) -> Runner:
+    """The version that a cursor pages through: the one that it began with, or a page would mix two."""
+    if version is None or version == live.hosted.version:
+        return live
+    found = deps.hub.version(live.name, version)
+    if found is None:
+        raise Gone(
+            f"version {version} of {live.name} is gone, and this cursor pages through it; begin with the first page"
+        )
+    return found
 
 
 async def projections(request: Request[Deps]) -> Response:
@@ -174,6 +217,7 @@ async def _row(runner: Runner, deps: Deps) -> dict[str, Any]:
         "types": sorted(projection.types),
         "perspectives": sorted(deps.app.perspectives_of(runner.name)),
         "epoch": runner.epoch.token if runner.epoch else None,
+        "control": state_of(deps, runner.name),
         "owns": sorted(deps.hub.owned),
     }
     try:
@@ -181,6 +225,8 @@ async def _row(runner: Runner, deps: Deps) -> dict[str, Any]:
     except NervError as error:
         unknown: dict[str, Any] = {"lag": None, "hops": {}, "folded": None, "entities": None, "ready": False}
         return {**row, **unknown, "fault": runner.fault or error.detail}
+    if found.lag == 0 and runner.rebuilding is not None and runner.rebuilding.epoch == runner.epoch:
+        runner.rebuilding.ready = True  # nothing is missing: no need to wait for the next look
     return {
         **row,
         "lag": found.lag,
@@ -208,22 +254,23 @@ async def well_known(request: Request[Deps]) -> Response:
     return respond(document)
 
 
-def _encode(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode()
+def _encode(version: int, key: str) -> str:
+    return base64.urlsafe_b64encode(f"{version}/{key}".encode()).decode()
 
 
-def _decode(token: str | None) -> str | None:
+def _decode(token: str | None) -> tuple[int | None, str | None]:
     if token is None:
-        return None
+        return None, None
     try:
-        return check_id(base64.b64decode(token, altchars=b"-_", validate=True).decode(), "cursor")
+        version, _, key = base64.b64decode(token, altchars=b"-_", validate=True).decode().partition("/")
+        return int(version), check_id(key, "cursor")
     except (binascii.Error, ValueError):
         raise Invalid("cursor must be the `next` of an earlier answer") from None
 
 
 ROUTES = (
-    Route("GET", "/v1/views/{projection}", list_views, "views:read", (*VIEW, LIMIT, CURSOR), of="projection"),
-    Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", VIEW, of="projection"),
+    Route("GET", "/v1/views/{projection}", list_views, "views:read", (*VIEW, LIMIT, CURSOR, KEYS), of="projection"),
+    Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", (*VIEW, IF_NONE_MATCH), of="projection"),
     Route("GET", "/v1/projections", projections, "views:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

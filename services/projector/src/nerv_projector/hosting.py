@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hosting a projection takes: its views, its topics, and a lane for each of its hops."""
+"""What hosting a version of a projection takes: its views, its topics, a lane for each of its hops, and agents for those."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from nerv.app import App, ProjectionSpec
@@ -8,50 +9,70 @@ from nerv.kafka import Producer
 from nerv.projections import Projection
 from nerv.redis.connection import Redis
 from nerv_projector.changes import Changes
+from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.faust_app import FaustHost
 from nerv_projector.folding import FoldHop
-from nerv_projector.lanes import Hop, Lane
+from nerv_projector.lanes import Hop, Lane, Send
 from nerv_projector.rekeying import RekeyHop
-from nerv_projector.runner import Hosted, Runner
+from nerv_projector.runner import Hosted
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.views import RedisViews
-from nerv_projector.watermarks import Watermarks
+
+SLOTS = ("a", "b")  # of each projection: a live version, and one that is built or kept
 
 
 class Hosting:
-    """Makes the runners of an app's projections."""
+    """Makes what hosts the versions of an app's projections. Agents are declared before Faust starts: two sets a projection."""
 
     def __init__(
-        self, settings: ProjectorSettings, app: App, redis: Redis, letters: DeadLetters, producer: Producer
-    ) -> None:
+        self, settings: ProjectorSettings, app: App, redis: Redis, letters: DeadLetters, producer: Producer,
+        control: ControlTopic, host: FaustHost,
+    ) -> None:  # fmt: skip
         self._settings, self._app, self._redis, self._letters = settings, app, redis, letters
-        self._producer = producer
+        self._producer, self._control = producer, control
+        self._free: dict[str, list[tuple[Send, ...]]] = {
+            name: [self._agents(host, name, rekeyed=spec.key is not None, slot=slot) for slot in SLOTS]
+            for name, spec in app.projections.items()
+        }
 
-    def runners(self, host: FaustHost, watermarks: Watermarks) -> list[Runner]:
-        """A runner for each projection; the agents of its lanes are declared in `host`."""
-        found = []
-        for spec in self._app.projections.values():
-            hosted = self.hosted(spec)
-            for lane in hosted.lanes:
-                host.agent(lane)
-            found.append(Runner(hosted, watermarks, host.crashed))
-        return found
+    @property
+    def names(self) -> Sequence[str]:
+        """The projections."""
+        return tuple(self._free)
 
-    def hosted(self, spec: ProjectionSpec) -> Hosted:
-        """A projection with all that belongs to it."""
-        settings = self._settings
+    def _agents(self, host: FaustHost, name: str, *, rekeyed: bool, slot: str) -> tuple[Send, ...]:
+        return tuple(host.agent(f"{hop}-{name}-{slot}") for hop in (("rekey", "fold") if rekeyed else ("fold",)))
+
+    def views(self, name: str, version: int) -> RedisViews:
+        """The views of a version."""
+        return RedisViews(self._redis, self._settings.mesh, name, version)
+
+    def hosted(self, name: str, version: int) -> Hosted:
+        """A version with all that belongs to it; give it back by `release`."""
+        settings, spec = self._settings, self._app.projections[name]
         projection: Projection[Any] = Projection(self._app, spec)
-        views = RedisViews(self._redis, settings.mesh, spec.name)
-        topics = (settings.history, settings.rekeyed(spec.name)) if projection.rekeyed else (settings.history,)
-        feed = Changes(self._producer, settings.changes(spec.name), spec.name)
-        fold = FoldHop(projection, views, self._letters, feed, topics[-1], settings.group, settings.projector.cache)
-        hops: list[Hop] = [self._rekey(projection), fold] if projection.rekeyed else [fold]
+        sends = self._free[name].pop()
+        topics = (settings.history, settings.rekeyed(name)) if projection.rekeyed else (settings.history,)
+        feed = Changes(self._producer, settings.changes(name), name, lambda: self._control.of(name).live == version)
+        views = self.views(name, version)
+        fold = FoldHop(
+            projection, views, self._letters, feed, topics[-1], settings.group, settings.projector.cache, version,
+            lambda: self._control.of(name).skipped,
+        )  # fmt: skip
+        hops: list[Hop] = [self._rekey(projection, spec, version), fold] if projection.rekeyed else [fold]
         client_id = f"projector-{settings.instance}"
-        lanes = [Lane(hop, settings.kafka, f"{client_id}-{hop.name}", settings.projector.batch) for hop in hops]
-        return Hosted(projection, views, topics, feed.topic, tuple(lanes))
+        lanes = [
+            Lane(hop, settings.kafka, f"{client_id}-{hop.name}", settings.projector.batch, send)
+            for hop, send in zip(hops, sends, strict=True)
+        ]
+        return Hosted(projection, views, topics, feed.topic, tuple(lanes), version)
 
-    def _rekey(self, projection: Projection[Any]) -> RekeyHop:
+    def release(self, hosted: Hosted) -> None:
+        """Its agents may work for another version. Its lanes have been stopped."""
+        self._free[hosted.projection.name].append(tuple(lane.send for lane in hosted.lanes))
+
+    def _rekey(self, projection: Projection[Any], spec: ProjectionSpec, version: int) -> RekeyHop:
         settings = self._settings
         return RekeyHop(
             projection,
@@ -59,6 +80,7 @@ class Hosting:
             f"projector-{settings.instance}",
             self._letters,
             history=settings.history,
-            target=settings.rekeyed(projection.name),
+            target=settings.rekeyed(spec.name),
             group=settings.group,
+            version=version,
         )

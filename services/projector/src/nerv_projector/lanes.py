@@ -103,12 +103,12 @@ Send = Callable[[Handover], Awaitable[None]]
 
 
 class Lane:
-    """The consumer of one hop, and the feeding of its agent. `send` and `failed` are set by the agent's host and the runner."""
+    """The consumer of one hop, and the feeding of its agent by `send`. `failed` is set by the runner."""
 
-    def __init__(self, hop: Hop, kafka: KafkaSettings, client_id: str, batch: int) -> None:
+    def __init__(self, hop: Hop, kafka: KafkaSettings, client_id: str, batch: int, send: Send) -> None:
         self.hop = hop
         self.consumer: BatchConsumer | None = None
-        self.send: Send | None = None  # to the agent's channel
+        self.send = send
         self.failed: Callable[[Exception], None] | None = None  # told why it cannot go on
         self._kafka, self._client_id, self._batch = kafka, client_id, batch
         self._stack: AsyncExitStack | None = None
@@ -164,8 +164,6 @@ class Lane:
                 await self._submit(Handover(session, (), dict(consumer.ended), done))
 
     async def _submit(self, handover: Handover) -> None:
-        if self.send is None:
-            raise RuntimeError(f"{self.hop.name} has no agent")
         async with self._turn:
             self._in_hand = handover.done
             await self.send(handover)

@@ -17,6 +17,11 @@ NOTHING = b"null"  # the state of an entity that has been removed, or of which n
 _ORDINAL_BITS = 10  # 2^10 is as many keys as an event may have (nerv.projections.MAX_KEYS)
 
 
+def versioned(name: str, version: int) -> str:
+    """The name of what works for a version of a projection."""
+    return name if version == 1 else f"{name}.{version}"
+
+
 def origin_position(offset: int, ordinal: int) -> int:
     """Where a rekeyed record comes from, in one number: the offset in history, then the key's place among its keys."""
     return offset << _ORDINAL_BITS | ordinal

@@ -15,7 +15,7 @@ from nerv.telemetry import Carrier, process_spans
 from nerv.telemetry import names as n
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session
-from nerv_projector.model import describe, origin_position
+from nerv_projector.model import describe, origin_position, versioned
 from nerv_projector.records import Sourced, parse, rekeyed
 
 TRANSACTION_RECORDS = 10_000  # records written in one transaction, but for the keys of its last event
@@ -31,16 +31,17 @@ class RekeyHop:
 
     def __init__(
         self, projection: Projection[Any], kafka: KafkaSettings, client_id: str, letters: Letters, *,
-        history: str, target: str, group: str,
+        history: str, target: str, group: str, version: int = 1,
     ) -> None:  # fmt: skip
         self.projection, self.letters = projection, letters
         self.history, self.target = history, target
         self._kafka, self._client_id, self._group = kafka, client_id, group
+        self._version = version
 
     @property
     def name(self) -> str:
-        """`rekey-airports`."""
-        return f"rekey-{self.projection.name}"
+        """`rekey-airports`, and `rekey-airports.2` of its second version: each has fences of its own."""
+        return versioned(f"rekey-{self.projection.name}", self._version)
 
     def group(self, epoch: Epoch) -> str:
         """The group whose offsets say how far an epoch is rekeyed."""
@@ -68,7 +69,7 @@ class RekeyHop:
         wanted = [(self.history, p) for p in partitions]
         async with BatchConsumer(self._kafka, f"{self._client_id}-{self.name}-starts", self.group(epoch)) as consumer:
             committed = await consumer.committed(wanted)
-            return {p: committed[p] if p in committed else (await consumer.bounds(p))[0] for p in wanted}
+            return {p: committed[p] if p in committed else epoch.first[p[1]] for p in wanted}
 
 
 class RekeySession:

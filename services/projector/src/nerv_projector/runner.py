@@ -13,9 +13,11 @@ import structlog
 
 from nerv.cancelling import end
 from nerv.errors import NervError, Retry, Unavailable
+from nerv.kafka import BatchConsumer
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Views
 from nerv_projector.lanes import Lane
+from nerv_projector.rebuilding import Rebuilding
 from nerv_projector.watermarks import Bounds, Watermarks
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,17 @@ class Hosted:
     topics: tuple[str, ...]  # history, and the rekeyed topic if there is one: the last is the one that is folded
     changes: str  # the topic of its deltas
     lanes: tuple[Lane, ...]
+    version: int = 1
+
+    @property
+    def history(self) -> str:
+        """The topic of history."""
+        return self.topics[0]
+
+    @property
+    def rekeyer(self) -> BatchConsumer | None:
+        """The consumer of the group that rekeys; None where nothing is rekeyed, or not now."""
+        return self.lanes[0].consumer if len(self.lanes) > 1 else None
 
     @property
     def folded_topic(self) -> str:
@@ -49,13 +62,20 @@ class Runner:
     the truth (Kafka's topic ids, the epoch, the cursors), start them again.
     """
 
-    def __init__(self, hosted: Hosted, watermarks: Watermarks, crashed: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, hosted: Hosted, watermarks: Watermarks, crashed: "asyncio.Future[None]", since: int | None = None
+    ) -> None:
+        """`since`: a new epoch begins at this instant (milliseconds), and not with history."""
+        self.since = since
+        self.rebuilding: Rebuilding | None = None
         self.hosted = hosted
         self.epoch: Epoch | None = None
         self.fault: str | None = "has not started yet"
         self._watermarks = watermarks
         self._crashed = crashed
         self._owned: frozenset[int] = frozenset()
+        self._given: frozenset[int] = frozenset()
+        self.paused = False
         self._working: frozenset[int] | None = None  # what the lanes run on; None when they must be started anew
         self._dirty = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -82,16 +102,28 @@ class Runner:
             await end(task)
         await self._halt()
 
+    @property
+    def ready(self) -> bool:
+        """Whether the views hold all that history held when they were begun."""
+        return self.rebuilding is not None and self.rebuilding.ready
+
     def own(self, partitions: frozenset[int]) -> None:
-        """Work on these partitions from now on, soon."""
-        self._owned = partitions
+        """Work on these partitions from now on, soon; while it is paused, on none."""
+        self._given = partitions
+        self._owned = frozenset() if self.paused else partitions
         self._dirty.set()
+
+    async def pause(self, paused: bool) -> None:
+        """Work on nothing until told otherwise; when this returns nothing is in hand."""
+        if paused != self.paused:
+            self.paused = paused
+            await self.let_go(self._given)
 
     async def let_go(self, partitions: frozenset[int]) -> None:
         """Work on these only; when this returns, nothing of the others is in hand."""
         self.own(partitions)
         async with self._lock:
-            if self._working is None or self._working - partitions:
+            if self._working is None or self._working - self._owned:
                 await self._halt()
 
     def failed(self, error: Exception) -> None:
@@ -112,6 +144,7 @@ class Runner:
         self._checks += 1
         try:
             replaced = await self.hosted.views.epoch() != self.epoch
+            await self._look()
             if not replaced and self._checks % TOPICS_EVERY == 0:
                 replaced = dict(self.epoch.topics) != await self._watermarks.ids(self.hosted.topics)
         except NervError as error:
@@ -160,7 +193,30 @@ class Runner:
             self.failed(error)
         else:
             self.fault = None
+            await self._looked()
             log.info("projection.runs", projection=self.name, partitions=sorted(owned), epoch=self.epoch.token)
+
+    async def _look(self) -> None:
+        """See whether the views have caught up; of a new epoch from the start."""
+        if self.epoch is None:
+            return
+        if self.rebuilding is None or self.rebuilding.epoch != self.epoch:
+            hosted = self.hosted
+            self.rebuilding = Rebuilding(
+                self.epoch, hosted.views, self._watermarks, hosted.history, hosted.folded_topic
+            )
+            if self.epoch.fingerprint != hosted.projection.fingerprint:
+                log.warning(
+                    "projection.code_changed", projection=self.name, version=hosted.version,
+                    do=f"nerv projections rebuild {self.name}",
+                )  # fmt: skip
+        await self.rebuilding.look(self.hosted.rekeyer)
+
+    async def _looked(self) -> None:
+        try:
+            await self._look()
+        except NervError as error:
+            log.warning("projection.look", projection=self.name, cause=error.detail)  # the next check looks again
 
     async def _halt(self) -> None:
         self._working = None
@@ -178,16 +234,25 @@ class Runner:
         cause = "there are no views" if present is None else _misfit(present, ids, stored, bounds)
         if cause is None and present is not None:
             return present
+        new = await self._new_epoch(ids)
         # Nothing is rekeyed under the new token before it is written, so that the topic's end is early enough.
-        first = {p: high if hosted.projection.rekeyed else low for p, (low, high) in bounds.items()}
+        first = {p: high for p, (_, high) in bounds.items()} if hosted.projection.rekeyed else new.first
         cursors = {p: Cursor(ids[hosted.folded_topic], offset) for p, offset in first.items()}
-        begun = await hosted.views.begin(Epoch(uuid.uuid4().hex[:TOKEN], ids), cursors, instead_of=present)
+        begun = await hosted.views.begin(new, cursors, instead_of=present)
         if dict(begun.topics) != ids:
             raise Unavailable(f"another replica folds {self.name} from other topics", retry_after=1.0)
         log.warning("projection.rebuilds", projection=self.name, cause=cause, epoch=begun.token)
         if present is not None and present.token != begun.token:
             self._tasks.append(asyncio.create_task(self._drop(present)))
         return begun
+
+    async def _new_epoch(self, ids: Mapping[str, str]) -> Epoch:
+        history = await self._watermarks.bounds(self.hosted.history)
+        first = {p: low for p, (low, _) in history.items()}
+        if self.since is not None:
+            first = dict(await self._watermarks.offsets_at(self.hosted.history, self.since))
+        goal = {p: max(first[p], high) for p, (_, high) in history.items()}
+        return Epoch(uuid.uuid4().hex[:TOKEN], ids, first, goal, self.hosted.projection.fingerprint)
 
     async def _drop(self, epoch: Epoch) -> None:
         try:

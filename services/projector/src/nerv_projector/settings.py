@@ -36,6 +36,11 @@ class ProjectorSettings(ServiceSettings):
         return topics.name(self.mesh, "deadletters.v1")
 
     @property
+    def control(self) -> str:
+        """The topic of what is decided about projections."""
+        return topics.name(self.mesh, "projections.control.v1")
+
+    @property
     def group(self) -> str:
         """The group that says which replica should own which partitions; consumer groups of the hops begin with it."""
         return f"{self.mesh}.projector"

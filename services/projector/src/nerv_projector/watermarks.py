@@ -43,11 +43,19 @@ class Watermarks:
             found[topic] = state.id
         return found
 
+    async def offsets_at(self, topic: str, instant_ms: int) -> Mapping[int, int]:
+        """The first offset of each partition at or after an instant. Raises Unavailable."""
+        asked = [(topic, p) for p in range(self.partitions)]
+        return {p: offset for (_, p), offset in (await self._asked().offsets_at(instant_ms, asked)).items()}
+
+    def _asked(self) -> BatchConsumer:
+        if self._consumer is None:
+            raise RuntimeError("use it as `async with`")
+        return self._consumer
+
     async def bounds(self, topic: str) -> Mapping[int, Bounds]:
         """Where each partition of a topic begins and ends. Raises Unavailable."""
-        consumer = self._consumer
-        if consumer is None:
-            raise RuntimeError("use it as `async with`")
+        consumer = self._asked()
         numbers = range(self.partitions)
         found = await asyncio.gather(*(consumer.bounds((topic, p)) for p in numbers))
         return dict(zip(numbers, found, strict=True))

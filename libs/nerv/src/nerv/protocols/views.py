@@ -4,17 +4,39 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
+
+import orjson
 
 from nerv.api.projection.v1 import projection_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One life of a projection's views, from an empty store on. `topics` maps each topic it reads to Kafka's id of it."""
+    """One life of a projection's views, from an empty store on. `topics` maps each topic it reads to Kafka's id of it.
+
+    `first` and `goal`: for each partition of history where it begins, and what history held then; it has caught up when all of
+    that is folded. `fingerprint`: the code that began it.
+    """
 
     token: str
     topics: Mapping[str, str]
+    first: Mapping[int, int] = field(default_factory=dict)
+    goal: Mapping[int, int] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    def to_json(self) -> bytes:
+        """All but the token."""
+        offsets = {str(p): [first, self.goal[p]] for p, first in self.first.items()}
+        return orjson.dumps({"topics": dict(self.topics), "offsets": offsets, "fingerprint": self.fingerprint})
+
+    @classmethod
+    def from_json(cls, token: str, data: bytes | None) -> "Epoch":
+        """The epoch of a token; where nothing is kept of it, one that fits no topics."""
+        found: Any = orjson.loads(data) if data else {"topics": {}, "offsets": {}, "fingerprint": ""}
+        offsets = {int(p): pair for p, pair in found["offsets"].items()}
+        first, goal = ({p: pair[side] for p, pair in offsets.items()} for side in (0, 1))
+        return cls(token, found["topics"], first, goal, found["fingerprint"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +126,10 @@ class Views(Protocol):
 
     async def page(self, epoch: Epoch, after: str | None, limit: int) -> list[tuple[str, View]]:
         """At most `limit` views with keys beyond `after`, in order of the keys' UTF-8 bytes."""
+        ...
+
+    async def discard(self) -> None:
+        """Delete everything: nobody folds or reads it any more. Harmless to repeat, and after a crash in the middle."""
         ...
 
     async def drop(self, epoch: Epoch) -> None:

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Begin an epoch, if the present one is the one that the caller saw. Answers the token of the present one then.
--- KEYS: epoch, topics, cursors    ARGV: new token, token seen or "", topics, (partition, cursor)...
+-- KEYS: epoch, about, cursors    ARGV: new token, token seen or "", about, (partition, cursor)...
 local present = redis.call('GET', KEYS[1])
 if present and present ~= ARGV[2] then
   return present

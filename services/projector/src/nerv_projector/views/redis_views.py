@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The views of one projection on Redis, all in one slot of a cluster (`<mesh>:{<projection>}:...`).
+"""The views of one version of a projection on Redis, all in one slot of a cluster (`<mesh>:{<projection>}:v<version>:...`).
 
 | key | holds |
 | --- | --- |
 | `epoch` | the token of the present epoch |
-| `<token>:topics` | JSON: topic -> Kafka's id of it |
+| `<token>:about` | JSON: Kafka's id of each topic, where history is begun and what it held then, the code's fingerprint |
 | `<token>:cursors` | hash: partition -> nerv.api.projection.v1.Cursor |
 | `<token>:counts` | hash: `folded` |
 | `<token>:keys` | sorted set of all keys, all with score 0, for pages |
@@ -30,10 +30,10 @@ DROP = 1000  # views deleted at a time, so that Redis answers others in between
 class RedisViews:
     """`nerv.protocols.views.Views` on Redis 7.0+ or Valkey."""
 
-    def __init__(self, redis: Redis, mesh: str, projection: str) -> None:
+    def __init__(self, redis: Redis, mesh: str, projection: str, version: int = 1) -> None:
         self._redis = redis
         self._scripts = Scripts(redis, "nerv_projector.views")
-        self._prefix = f"{mesh}:{{{projection}}}:"
+        self._prefix = f"{mesh}:{{{projection}}}:v{version}:"
 
     async def epoch(self) -> Epoch | None:
         """The present epoch."""
@@ -41,13 +41,12 @@ class RedisViews:
         return None if token is None else await self._epoch(token)
 
     async def _epoch(self, token: str) -> Epoch:
-        topics = await self._command("GET", self._key(token, "topics"))
-        return Epoch(token, {} if topics is None else orjson.loads(topics))
+        return Epoch.from_json(token, await self._command("GET", self._key(token, "about")))
 
     async def begin(self, new: Epoch, cursors: Mapping[int, Cursor], *, instead_of: Epoch | None) -> Epoch:
         """Begin an epoch (see `Views.begin`)."""
-        keys = [f"{self._prefix}epoch", self._key(new.token, "topics"), self._key(new.token, "cursors")]
-        args: list[str | bytes] = [new.token, instead_of.token if instead_of else "", orjson.dumps(dict(new.topics))]
+        keys = [f"{self._prefix}epoch", self._key(new.token, "about"), self._key(new.token, "cursors")]
+        args: list[str | bytes] = [new.token, instead_of.token if instead_of else "", new.to_json()]
         for partition, cursor in cursors.items():
             args += [str(partition), cursor.to_bytes()]
         present = (await self._scripts("begin", keys, args)).decode()
@@ -96,15 +95,27 @@ class RedisViews:
 
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over, a part at a time."""
-        index = self._key(epoch.token, "keys")
         while await self._present() != epoch.token:
-            names = await self._command("ZRANGE", index, 0, DROP - 1)
-            if not names:
-                rest = (self._key(epoch.token, part) for part in ("topics", "cursors", "counts", "keys"))
-                await self._command("UNLINK", *rest)
+            if not await self._drop_some(epoch.token):
                 return
-            await self._command("UNLINK", *(self._view(epoch, name.decode()) for name in names))
+
+    async def discard(self) -> None:
+        """Delete everything (see `Views.discard`); the token last, by which the rest is found."""
+        while (token := await self._present()) is not None:
+            while await self._drop_some(token):
+                pass
+            await self._command("UNLINK", f"{self._prefix}epoch")
+
+    async def _drop_some(self, token: str) -> bool:
+        """Delete a part of an epoch; whether more is left."""
+        index = self._key(token, "keys")
+        names = await self._command("ZRANGE", index, 0, DROP - 1)
+        if names:
+            await self._command("UNLINK", *(self._key(token, f"view:{name.decode()}") for name in names))
             await self._command("ZREM", index, *names)
+            return True
+        await self._command("UNLINK", *(self._key(token, part) for part in ("about", "cursors", "counts", "keys")))
+        return False
 
     async def _present(self) -> str | None:
         token = await self._command("GET", f"{self._prefix}epoch")

@@ -53,6 +53,52 @@ class Delta(_message.Message):
 Global___Delta: _TypeAlias = Delta  # noqa: Y015
 
 @_typing.final
+class Control(_message.Message):
+    """What stands for one projection: which of its versions is live, and what else operators have decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIVE_FIELD_NUMBER: _builtins.int
+    BUILDING_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    live: _builtins.int
+    building: _builtins.int
+    """0: none is being built."""
+    previous: _builtins.int
+    """0: none is kept to go back to."""
+    last: _builtins.int
+    """The highest version that there ever was."""
+    paused: _builtins.bool
+    since_ms: _builtins.int
+    """Where the version that is being built begins, in milliseconds since 1970; 0: with history."""
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of events that no fold takes."""
+
+    def __init__(
+        self,
+        *,
+        live: _builtins.int = ...,
+        building: _builtins.int = ...,
+        previous: _builtins.int = ...,
+        last: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+        skipped: _abc.Iterable[_builtins.str] | None = ...,
+        since_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "last", b"last", "live", b"live", "paused", b"paused", "previous", b"previous", "since_ms", b"since_ms", "skipped", b"skipped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Control: _TypeAlias = Control  # noqa: Y015
+
+@_typing.final
 class Cursor(_message.Message):
     """What a projection has folded of one partition, kept in Redis beside its views."""
 

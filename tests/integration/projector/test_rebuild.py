@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rebuild beside what is live: built, compared, switched to and gone back from, while events come and readers read."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from nerv.client import Client
+from nerv.errors import Conflict, Gone, NotFound
+from tests.integration.projector.feeding import Expected, Feed, make_trips
+from tests.integration.projector.watching import check_all, projector_mesh, settled, until
+
+TRIPS = 3000
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Stage:
+    """Two replicas, and what the views must say."""
+
+    def __init__(self, client: Client, other: Client, feed: Feed) -> None:
+        self.client, self.other, self.feed = client, other, feed
+        self.expected = Expected()
+        self.flown = 0
+
+    async def fly(self, count: int) -> None:
+        """Append trips, and count them."""
+        trips = make_trips(count, first=self.flown)
+        await self.feed.trips(trips)
+        self.expected.count(trips)
+        self.flown += count
+
+    async def post(self, projection: str, step: str, **query: str) -> dict[str, Any]:
+        """Have something decided."""
+        path = f"/v1/projections/{projection}/{step}"
+        document: dict[str, Any] = (await self.client.transport.request("projector", "POST", path, query=query)).json()
+        return document
+
+    async def parity(self, projection: str) -> dict[str, Any]:
+        """The report."""
+        path = f"/v1/projections/{projection}/parity"
+        document: dict[str, Any] = (await self.client.transport.request("projector", "GET", path)).json()
+        return document
+
+    async def ready(self, projection: str, number: int) -> None:
+        """Until a version has caught up on the replica that is asked."""
+
+        def caught_up(found: dict[str, dict[str, Any]]) -> bool:
+            versions = found[projection]["control"]["versions"]
+            return any(v["version"] == number and v["ready"] for v in versions)
+
+        await until(self.client, caught_up)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """A mesh with two projectors that have folded all trips."""
+    name = f"t{uuid.uuid4().hex[:8]}"
+    mesh = projector_mesh(tmp_path_factory.mktemp("rebuild"), name, kafka, redis_url, replicas=2)
+    async with (
+        mesh,
+        Feed(kafka, name) as feed,
+        Client({"projector": mesh.url("projector")}) as client,
+        Client({"projector": mesh.url("projector-2")}) as other,
+    ):
+        found = Stage(client, other, feed)
+        await found.fly(TRIPS)
+        await settled(client)
+        yield found
+
+
+@pytest.mark.parametrize("projection", ["plane", "airports"])
+async def test_a_version_is_built_beside_and_switched_to(stage: Stage, projection: str) -> None:
+    """Straight and rekeyed: both say the same, the switch is seen by every replica, and every total is exact after it."""
+    before = (await settled(stage.client))[projection]
+    decided = await stage.post(projection, "rebuild")
+    number = decided["building"]
+    await stage.fly(200)
+    await stage.ready(projection, number)
+    await settled(stage.client)
+    await agree(stage, projection)
+    assert (await stage.post(projection, "switch"))["live"] == number
+    for client in (stage.client, stage.other):
+        found = await until(client, lambda rows: rows[projection]["control"]["live"] == number)
+        assert found[projection]["epoch"] != before["epoch"]
+    await stage.fly(200)
+    await settled(stage.client)
+    await check_all(stage.client, stage.expected)
+    await agree(stage, projection)  # the one before is folded on
+    assert (await stage.post(projection, "rollback"))["live"] == number - 1
+    await check_all(stage.client, stage.expected)
+    await stage.post(projection, "release")
+    with pytest.raises(Conflict, match="no version to go back to"):
+        await stage.post(projection, "rollback")
+
+
+async def agree(stage: Stage, projection: str) -> None:
+    """Until both versions say the same: each may have folded some events that the other has not yet."""
+    async with asyncio.timeout(60):
+        while not (report := await stage.parity(projection))["equal"]:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.1)
+    assert report["same"] > 0
+
+
+async def test_a_cursor_pages_through_the_version_it_began_with(stage: Stage) -> None:
+    """Across a switch, or it is refused once that version is gone; never a page of the other one."""
+
+    async def page(cursor: str | None) -> dict[str, Any]:
+        query = {"limit": 10, "cursor": cursor}
+        answer = await stage.client.transport.request(
+            "projector", "GET", "/v1/views/carriers", query=query | {"limit": 1}
+        )
+        document: dict[str, Any] = answer.json()
+        return document
+
+    number = (await stage.post("carriers", "rebuild"))["building"]
+    first = await page(None)
+    await stage.ready("carriers", number)
+    await settled(stage.client)
+    await stage.post("carriers", "switch")
+    second = await page(first["next"])
+    assert [view["key"] for view in first["views"] + second["views"]] == ["AA", "B6"]
+    await stage.post("carriers", "release")
+    with pytest.raises(Gone, match="begin with the first page"):
+        await page(first["next"])
+
+
+async def test_a_paused_projection_stands_still_and_goes_on(stage: Stage) -> None:
+    """Reads go on; the lag grows; after resuming every total is exact."""
+    await stage.post("plane", "pause")
+    await stage.fly(100)
+    found = await until(stage.client, lambda rows: rows["plane"]["lag"] and rows["carriers"]["lag"] == 0)
+    assert found["plane"]["control"]["paused"] is True
+    assert (await stage.client.views.get("plane", "N7"))["key"] == "N7"
+    await stage.post("plane", "resume")
+    await settled(stage.client)
+    await check_all(stage.client, stage.expected)
+
+
+async def test_a_decision_that_does_not_fit_is_refused(stage: Stage) -> None:
+    """With what to do."""
+    with pytest.raises(Conflict, match="begin with a rebuild"):
+        await stage.post("airports", "switch")
+    with pytest.raises(NotFound, match="no projection 'nothing'"):
+        await stage.post("nothing", "pause")
