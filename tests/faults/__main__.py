@@ -12,10 +12,11 @@ from bench.harness import scale
 from nerv.errors import NervError
 from tests.faults.broker import suite as broker
 from tests.faults.core import suite as core
+from tests.faults.projector import suite as projector
 from tests.faults.temporal import suite as temporal
 from tests.faults.verdict import Invariant
 
-SUITES = {"temporal": temporal.run, "broker": broker.run, "core": core.run}
+SUITES = {"temporal": temporal.run, "broker": broker.run, "core": core.run, "projector": projector.run}
 
 
 def main() -> int:

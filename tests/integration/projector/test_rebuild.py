@@ -73,7 +73,7 @@ async def stage(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
         yield found
 
 
-@pytest.mark.parametrize("projection", ["plane", "airports"])
+@pytest.mark.parametrize("projection", ["plane", "carriers"])
 async def test_a_version_is_built_beside_and_switched_to(stage: Stage, projection: str) -> None:
     """Straight and rekeyed: both say the same, the switch is seen by every replica, and every total is exact after it."""
     before = (await settled(stage.client))[projection]

@@ -53,7 +53,7 @@ class Wiring(containers.DeclarativeContainer):
     )
     host = providers.Singleton(FaustHost, settings.provided.mesh)
     hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer, control, host)
-    hub = providers.Singleton(Hub, hosting, control, watermarks, host.provided.crashed, health)
+    hub = providers.Singleton(Hub, hosting, control, watermarks, host, health)
     travel = providers.Singleton(TimeTravel, client.provided.streams, settings.provided.projector)
     deps = providers.Singleton(
         Deps, settings=settings, app=app, hub=hub, control=control, watermarks=watermarks, travel=travel

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from nerv.errors import Gone, Invalid, NervError, NotFound, SchemaMismatch, TooLarge, Unavailable
 from nerv.projections import Projection
-from nerv.protocols.views import View
+from nerv.protocols.views import Epoch, View
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
 from nerv.service.params import flag, header, instant, number, text
@@ -136,6 +136,7 @@ async def get_view(request: Request[Deps]) -> Response:
     asked = await _asked(request)
     key = check_id(request.path("key"), "key")
     etag: str | None = None
+    epoch: Epoch | None = None
     if asked.travels:
         view = await request.deps.travel.view(asked.projection, key, asked.instant)
     else:
@@ -149,7 +150,8 @@ async def get_view(request: Request[Deps]) -> Response:
     if view is None or not reading.is_there(view):
         when = "at that instant" if asked.travels else "now"
         raise NotFound(f"projection {asked.runner.name} has no view of {key!r} {when}")
-    return respond(_document(asked, key, view), headers={} if etag is None else {"etag": etag})
+    headers = {"etag": etag or f'"{view.version}"'}
+    return respond({**_document(asked, key, view), "epoch": None if epoch is None else epoch.token}, headers=headers)
 
 
 async def list_views(request: Request[Deps]) -> Response:
@@ -160,6 +162,7 @@ async def list_views(request: Request[Deps]) -> Response:
         return await _chosen(asked, keys)
     version, after = _decode(request.get(CURSOR))
     runner = asked.runner
+    epoch: Epoch | None = None
     if asked.travels:
         every = await request.deps.travel.views(asked.projection, asked.instant)
         low = b"" if after is None else after.encode()
@@ -171,7 +174,7 @@ async def list_views(request: Request[Deps]) -> Response:
         page = [] if epoch is None else await reading.page(asked.projection, views, epoch, after, limit + 1)
     shown = [_document(asked, key, view) for key, view in page[:limit] if reading.is_there(view)]
     token = _encode(runner.hosted.version, page[limit - 1][0]) if len(page) > limit else None
-    return respond({**asked.head(), "views": shown, "next": token})
+    return respond({**asked.head(), "epoch": None if epoch is None else epoch.token, "views": shown, "next": token})
 
 
 async def _chosen(asked: Asked, text: str) -> Response:
@@ -184,7 +187,7 @@ async def _chosen(asked: Asked, text: str) -> Response:
     epoch = asked.runner.epoch
     found = {} if epoch is None else await asked.runner.hosted.views.load(epoch, keys)
     shown = [_document(asked, key, found[key]) for key in keys if key in found and reading.is_there(found[key])]
-    return respond({**asked.head(), "views": shown, "next": None})
+    return respond({**asked.head(), "epoch": epoch.token if epoch else None, "views": shown, "next": None})
 
 
 def _paged(deps: Deps, live: Runner, version: int | None) -> Runner:

@@ -13,6 +13,7 @@ from nerv.cancelling import end
 from nerv.errors import NervError
 from nerv.service import Health
 from nerv_projector.control import Control, ControlTopic
+from nerv_projector.faust_app import FaustHost
 from nerv_projector.hosting import Hosting
 from nerv_projector.runner import Runner
 from nerv_projector.watermarks import Watermarks
@@ -27,10 +28,11 @@ class Hub:
     """All runners, as control says. Use as `async with`, when the control topic has been read."""
 
     def __init__(
-        self, hosting: Hosting, control: ControlTopic, watermarks: Watermarks, crashed: "asyncio.Future[None]",
+        self, hosting: Hosting, control: ControlTopic, watermarks: Watermarks, host: FaustHost,
         health: Health,
     ) -> None:  # fmt: skip
-        self._hosting, self._control, self._watermarks, self._crashed = hosting, control, watermarks, crashed
+        self._hosting, self._control, self._watermarks = hosting, control, watermarks
+        self._crashed = host.crashed
         self._versions: dict[str, dict[int, Runner]] = {name: {} for name in hosting.names}
         self._owned: frozenset[int] = frozenset()
         self._changed: dict[str, asyncio.Event] = {name: asyncio.Event() for name in hosting.names}
