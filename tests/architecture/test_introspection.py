@@ -32,8 +32,8 @@ NO_COMPONENTS = {
 }
 # An API of Client, which describes what they share.
 APIS = """
-    deadletters.DeadLetters schemas.Schemas streams.Streams subscriptions.Subscriptions syncs.Syncs topics.Topics views.Views
-    workflows.Workflows
+    deadletters.DeadLetters projections.Projections schemas.Schemas streams.Streams subscriptions.Subscriptions syncs.Syncs
+    topics.Topics views.Views workflows.Workflows
 """
 # Inside a component, which describes it.
 INSIDE = """

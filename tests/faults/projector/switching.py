@@ -11,7 +11,6 @@ from tests.faults.verdict import Invariant
 from tests.integration.projector.watching import check_all, settled, until
 
 PROJECTION = "carriers"
-PATH = f"/v1/projections/{PROJECTION}"
 KILL_WITHIN = 0.25  # s from the request: a decision takes about so long
 
 
@@ -57,19 +56,19 @@ async def switched(stage: Stage, times: int) -> Invariant:
         reader = Reader(other)
         reading = asyncio.create_task(reader.run())
         for number in range(times):
-            built = (await _post(other, "rebuild"))["building"]
+            built = (await other.projections.rebuild(PROJECTION))["building"]
             await until(client, lambda rows, built=built: _is_ready(rows, built))
-            asking = asyncio.create_task(_post(client, "switch"))
+            asking = asyncio.create_task(client.projections.switch(PROJECTION, version=built))
             await asyncio.sleep(KILL_WITHIN * number / times)
             await stage.fault(lambda: stage.mesh.kill(asked))
             await asyncio.wait({asking})
             _ = asking.exception()
-            live = (await _get(other))["live"]
+            live = (await other.projections.get(PROJECTION))["live"]
             outcomes["after" if live == built else "before"] += 1
             await stage.mesh.restart(asked)
-            if live != built and (await _get(other))["live"] != built:
+            if live != built and (await other.projections.get(PROJECTION))["live"] != built:
                 await until(other, lambda rows, built=built: _is_ready(rows, built))
-                await _post(other, "switch")
+                await other.projections.switch(PROJECTION, version=built)
             await until(client, lambda rows, built=built: rows[PROJECTION]["control"]["live"] == built)
             await settled(other, [PROJECTION])
             try:
@@ -85,13 +84,3 @@ async def switched(stage: Stage, times: int) -> Invariant:
 def _is_ready(rows: dict[str, dict[str, Any]], number: int) -> bool:
     versions = rows[PROJECTION]["control"]["versions"]
     return any(version["version"] == number and version["ready"] for version in versions)
-
-
-async def _post(client: Client, step: str) -> dict[str, Any]:
-    document: dict[str, Any] = (await client.transport.request("projector", "POST", f"{PATH}/{step}")).json()
-    return document
-
-
-async def _get(client: Client) -> dict[str, Any]:
-    document: dict[str, Any] = (await client.transport.request("projector", "GET", PATH)).json()
-    return document

@@ -97,7 +97,7 @@ async def test_the_service_describes_itself(client: Client) -> None:
     document = await client.about("projector")
     assert document["service"] == "projector"
     assert document["owns"] == [0, 1, 2, 3]
-    assert len(document["reads"]) == 3
+    assert len(document["reads"]) == 4
 
 
 @pytest.mark.parametrize(

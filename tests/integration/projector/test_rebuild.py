@@ -34,18 +34,6 @@ class Stage:
         self.expected.count(trips)
         self.flown += count
 
-    async def post(self, projection: str, step: str, **query: str) -> dict[str, Any]:
-        """Have something decided."""
-        path = f"/v1/projections/{projection}/{step}"
-        document: dict[str, Any] = (await self.client.transport.request("projector", "POST", path, query=query)).json()
-        return document
-
-    async def parity(self, projection: str) -> dict[str, Any]:
-        """The report."""
-        path = f"/v1/projections/{projection}/parity"
-        document: dict[str, Any] = (await self.client.transport.request("projector", "GET", path)).json()
-        return document
-
     async def ready(self, projection: str, number: int) -> None:
         """Until a version has caught up on the replica that is asked."""
 
@@ -77,13 +65,13 @@ async def stage(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
 async def test_a_version_is_built_beside_and_switched_to(stage: Stage, projection: str) -> None:
     """Straight and rekeyed: both say the same, the switch is seen by every replica, and every total is exact after it."""
     before = (await settled(stage.client))[projection]
-    decided = await stage.post(projection, "rebuild")
+    decided = await stage.client.projections.rebuild(projection)
     number = decided["building"]
     await stage.fly(200)
     await stage.ready(projection, number)
     await settled(stage.client)
     await agree(stage, projection)
-    assert (await stage.post(projection, "switch"))["live"] == number
+    assert (await stage.client.projections.switch(projection))["live"] == number
     for client in (stage.client, stage.other):
         found = await until(client, lambda rows: rows[projection]["control"]["live"] == number)
         assert found[projection]["epoch"] != before["epoch"]
@@ -91,17 +79,17 @@ async def test_a_version_is_built_beside_and_switched_to(stage: Stage, projectio
     await settled(stage.client)
     await check_all(stage.client, stage.expected)
     await agree(stage, projection)  # the one before is folded on
-    assert (await stage.post(projection, "rollback"))["live"] == number - 1
+    assert (await stage.client.projections.rollback(projection))["live"] == number - 1
     await check_all(stage.client, stage.expected)
-    await stage.post(projection, "release")
-    with pytest.raises(Conflict, match="no version to go back to"):
-        await stage.post(projection, "rollback")
+    await stage.client.projections.release(projection)
+    with pytest.raises(Conflict, match="none kept to go back to"):
+        await stage.client.projections.rollback(projection)
 
 
 async def agree(stage: Stage, projection: str) -> None:
     """Until both versions say the same: each may have folded some events that the other has not yet."""
     async with asyncio.timeout(60):
-        while not (report := await stage.parity(projection))["equal"]:  # noqa: ASYNC110 - nobody tells
+        while not (report := await stage.client.projections.parity(projection))["equal"]:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
     assert report["same"] > 0
 
@@ -117,33 +105,33 @@ async def test_a_cursor_pages_through_the_version_it_began_with(stage: Stage) ->
         document: dict[str, Any] = answer.json()
         return document
 
-    number = (await stage.post("carriers", "rebuild"))["building"]
+    number = (await stage.client.projections.rebuild("carriers"))["building"]
     first = await page(None)
     await stage.ready("carriers", number)
     await settled(stage.client)
-    await stage.post("carriers", "switch")
+    await stage.client.projections.switch("carriers")
     second = await page(first["next"])
     assert [view["key"] for view in first["views"] + second["views"]] == ["AA", "B6"]
-    await stage.post("carriers", "release")
+    await stage.client.projections.release("carriers")
     with pytest.raises(Gone, match="begin with the first page"):
         await page(first["next"])
 
 
 async def test_a_paused_projection_stands_still_and_goes_on(stage: Stage) -> None:
     """Reads go on; the lag grows; after resuming every total is exact."""
-    await stage.post("plane", "pause")
+    await stage.client.projections.pause("plane")
     await stage.fly(100)
     found = await until(stage.client, lambda rows: rows["plane"]["lag"] and rows["carriers"]["lag"] == 0)
     assert found["plane"]["control"]["paused"] is True
     assert (await stage.client.views.get("plane", "N7"))["key"] == "N7"
-    await stage.post("plane", "resume")
+    await stage.client.projections.resume("plane")
     await settled(stage.client)
     await check_all(stage.client, stage.expected)
 
 
 async def test_a_decision_that_does_not_fit_is_refused(stage: Stage) -> None:
     """With what to do."""
-    with pytest.raises(Conflict, match="begin with a rebuild"):
-        await stage.post("airports", "switch")
+    with pytest.raises(Conflict, match="none being built"):
+        await stage.client.projections.switch("airports")
     with pytest.raises(NotFound, match="no projection 'nothing'"):
-        await stage.post("nothing", "pause")
+        await stage.client.projections.pause("nothing")

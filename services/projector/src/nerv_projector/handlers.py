@@ -250,8 +250,8 @@ async def well_known(request: Request[Deps]) -> Response:
         "projector",
         settings,
         deps.app,
-        reads=[settings.history, *rekeyed],
-        writes=[*rekeyed, *map(settings.changes, deps.app.projections), settings.dead_letters],
+        reads=[settings.history, settings.control, *rekeyed],
+        writes=[*rekeyed, *map(settings.changes, deps.app.projections), settings.control, settings.dead_letters],
         owns=sorted(deps.hub.owned),
     )
     return respond(document)

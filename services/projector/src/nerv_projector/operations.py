@@ -9,7 +9,7 @@ from starlette.responses import Response
 from nerv.errors import Conflict, Invalid, NotFound, Unavailable
 from nerv.protocols.views import Epoch, Views
 from nerv.service import Request, Route, respond
-from nerv.service.params import instant, text
+from nerv.service.params import instant, optional_number, text
 from nerv_projector.control import Control
 from nerv_projector.control import model as control
 from nerv_projector.control.model import Step
@@ -18,6 +18,7 @@ from nerv_projector.parity import compare
 from nerv_projector.runner import Runner
 
 SINCE = instant("since", "Fold what was recorded from this instant on, and nothing before it.")
+VERSION = optional_number("version", "Of which version; asking again for what stands already changes nothing.", low=1)
 EVENT = text("event", "The id of the event.")
 WRITE = "projections:write"
 
@@ -63,31 +64,54 @@ async def get_control(request: Request[Deps]) -> Response:
     return respond({"projection": name, **state_of(request.deps, name)})
 
 
+def _number(request: Request[Deps]) -> int:
+    number = request.get(VERSION)
+    if number is None:
+        raise Invalid("name the version that is meant, so that the request can be repeated: ?version=2")
+    return number
+
+
 async def rebuild(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/rebuild: begin another version beside the live one."""
+    """POST /v1/projections/{projection}/rebuild?version=N: begin another version beside the live one."""
     since = request.get(SINCE)
-    return await _decided(request, control.rebuild(None if since is None else int(since.timestamp() * 1000)))
+    ms = None if since is None else int(since.timestamp() * 1000)
+    return await _decided(request, control.rebuild(_number(request), ms))
 
 
 async def switch(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/switch: the version that was built becomes live, in one step."""
-    name = _name(request)
-    number = request.deps.control.of(name).building
-    if number is None:
-        raise Conflict(f"no version of {name} is being built; begin with a rebuild")
-    built = request.deps.hub.version(name, number)
-    if built is None or not built.ready:
-        percent = 0 if built is None or built.rebuilding is None else built.rebuilding.way.percent
-        raise Conflict(f"version {number} of {name} is at {percent} %; switch when it has caught up")
+    """POST /v1/projections/{projection}/switch?version=N: the version that was built becomes live, in one step."""
+    name, number = _name(request), _number(request)
+    if request.deps.control.of(name).building == number:
+        built = request.deps.hub.version(name, number)
+        if built is None or not built.ready:
+            percent = 0 if built is None or built.rebuilding is None else built.rebuilding.way.percent
+            raise Conflict(f"version {number} of {name} is at {percent} %; switch when it has caught up")
     return await _decided(request, control.switch(number))
 
 
-def _plainly(step: Step, what: str) -> Any:
-    async def handler(request: Request[Deps]) -> Response:
-        return await _decided(request, step)
+async def cancel(request: Request[Deps]) -> Response:
+    """POST /v1/projections/{projection}/cancel?version=N: give up what is being built."""
+    return await _decided(request, control.cancel(_number(request)))
 
-    handler.__doc__ = f"POST /v1/projections/{{projection}}/{step.__name__}: {what}."
-    return handler
+
+async def rollback(request: Request[Deps]) -> Response:
+    """POST /v1/projections/{projection}/rollback?version=N: go back to what was live before."""
+    return await _decided(request, control.rollback(_number(request)))
+
+
+async def release(request: Request[Deps]) -> Response:
+    """POST /v1/projections/{projection}/release?version=N: keep it no longer to go back to."""
+    return await _decided(request, control.release(_number(request)))
+
+
+async def pause(request: Request[Deps]) -> Response:
+    """POST /v1/projections/{projection}/pause: fold nothing until it is resumed."""
+    return await _decided(request, control.pause)
+
+
+async def resume(request: Request[Deps]) -> Response:
+    """POST /v1/projections/{projection}/resume: fold on."""
+    return await _decided(request, control.resume)
 
 
 async def skip(request: Request[Deps]) -> Response:
@@ -118,14 +142,14 @@ async def _views(deps: Deps, name: str, number: int) -> tuple[Views, Epoch]:
 
 _ONE = "/v1/projections/{projection}"
 ROUTES = (
-    Route("GET", _ONE, get_control, "views:read"),
-    Route("GET", f"{_ONE}/parity", parity, "views:read"),
-    Route("POST", f"{_ONE}/rebuild", rebuild, WRITE, (SINCE,)),
-    Route("POST", f"{_ONE}/switch", switch, WRITE),
-    Route("POST", f"{_ONE}/cancel", _plainly(control.cancel, "give up what is being built"), WRITE),
-    Route("POST", f"{_ONE}/rollback", _plainly(control.rollback, "go back to what was live before"), WRITE),
-    Route("POST", f"{_ONE}/release", _plainly(control.release, "keep nothing to go back to"), WRITE),
-    Route("POST", f"{_ONE}/pause", _plainly(control.pause, "fold nothing until it is resumed"), WRITE),
-    Route("POST", f"{_ONE}/resume", _plainly(control.resume, "fold on"), WRITE),
-    Route("POST", f"{_ONE}/skip", skip, WRITE, (EVENT,)),
+    Route("GET", _ONE, get_control, "views:read", of="projection"),
+    Route("GET", f"{_ONE}/parity", parity, "views:read", of="projection"),
+    Route("POST", f"{_ONE}/rebuild", rebuild, WRITE, (VERSION, SINCE), of="projection"),
+    Route("POST", f"{_ONE}/switch", switch, WRITE, (VERSION,), of="projection"),
+    Route("POST", f"{_ONE}/cancel", cancel, WRITE, (VERSION,), of="projection"),
+    Route("POST", f"{_ONE}/rollback", rollback, WRITE, (VERSION,), of="projection"),
+    Route("POST", f"{_ONE}/release", release, WRITE, (VERSION,), of="projection"),
+    Route("POST", f"{_ONE}/pause", pause, WRITE, of="projection"),
+    Route("POST", f"{_ONE}/resume", resume, WRITE, of="projection"),
+    Route("POST", f"{_ONE}/skip", skip, WRITE, (EVENT,), of="projection"),
 )

@@ -35,6 +35,9 @@ COMMANDS = {
         "nerv.cli.states:state", "The state of a stream, at any time; what changed in it; those of a category."
     ),
     "view": Entry("nerv.cli.views:view", "A read model, now or as of any instant."),
+    "projections": Entry(
+        "nerv.cli.projections:projections", "Read models: lag, versions; rebuild, compare, switch, go back, pause."
+    ),
     "sync": Entry("nerv.cli.work:sync", "Make streams equal to a source, or show what would change."),
     "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),
     "topics": Entry("nerv.cli.setup:topics", "Create, list and describe topics."),

@@ -11,6 +11,7 @@ import orjson
 
 from nerv.client.commands import Commands
 from nerv.client.deadletters import DeadLetters
+from nerv.client.projections import Projections
 from nerv.client.schemas import Schemas
 from nerv.client.states import States
 from nerv.client.streams import Streams
@@ -43,6 +44,7 @@ class Client:
         self.schemas = Schemas(self.transport)
         self.streams = Streams(self.transport)
         self.views = Views(self.transport)
+        self.projections = Projections(self.transport)
         self.syncs = Syncs(self.transport)
         self.workflows = Workflows(self.transport)
 

@@ -59,18 +59,22 @@ class Control:
 
 
 Step = Callable[[Control], Control]
-"""A decision: what stands becomes what is to stand. Raises Conflict."""
+"""A decision: what stands becomes what is to stand. Raises Conflict. One that is taken twice comes to the same."""
 
 
-def rebuild(since: int | None) -> Step:
-    """Begin another version beside the live one; what was kept for going back makes room."""
+def rebuild(version: int, since: int | None) -> Step:
+    """Begin a version beside the live one, the next number; what was kept to go back to makes room."""
 
     def step(now: Control) -> Control:
+        if version in now.versions:
+            return now
         if now.building is not None:
             raise Conflict(f"version {now.building} is being built already; switch to it, or cancel it first")
+        if version != now.last + 1:
+            raise Conflict(f"the next version is {now.last + 1}, not {version}")
         if now.paused:
             raise Conflict("the projection is paused; resume it first, or the new version would stand still")
-        return replace(now, building=now.last + 1, last=now.last + 1, previous=None, since=since)
+        return replace(now, building=version, last=version, previous=None, since=since)
 
     return step
 
@@ -79,6 +83,8 @@ def switch(version: int) -> Step:
     """Make the version that was built the live one, if it still is the one that was looked at."""
 
     def step(now: Control) -> Control:
+        if now.live == version:
+            return now
         if now.building != version:
             raise Conflict(f"version {version} is not being built; what is: {now.building or 'nothing'}")
         return replace(now, live=version, building=None, previous=now.live)
@@ -86,27 +92,39 @@ def switch(version: int) -> Step:
     return step
 
 
-def cancel(now: Control) -> Control:
+def cancel(version: int) -> Step:
     """Give up what is being built."""
-    if now.building is None:
-        raise Conflict("no version is being built")
-    return replace(now, building=None)
+
+    def step(now: Control) -> Control:
+        if version in (now.live, now.previous):
+            raise Conflict(f"version {version} is not being built any more; it is live, or kept to go back to")
+        return replace(now, building=None) if now.building == version else now
+
+    return step
 
 
-def rollback(now: Control) -> Control:
+def rollback(version: int) -> Step:
     """Go back to what was live before; what is live now is kept in its place."""
-    if now.previous is None:
-        raise Conflict(
-            "there is no version to go back to; it is kept from a switch until the next rebuild or a release"
-        )
-    return replace(now, live=now.previous, previous=now.live)
+
+    def step(now: Control) -> Control:
+        if now.live == version:
+            return now
+        if now.previous != version:
+            raise Conflict(f"there is no version {version} to go back to; what is kept: {now.previous or 'nothing'}")
+        return replace(now, live=version, previous=now.live)
+
+    return step
 
 
-def release(now: Control) -> Control:
+def release(version: int) -> Step:
     """Keep nothing to go back to: its views are deleted."""
-    if now.previous is None:
-        raise Conflict("there is no version that is kept to go back to")
-    return replace(now, previous=None)
+
+    def step(now: Control) -> Control:
+        if version in (now.live, now.building):
+            raise Conflict(f"version {version} is not kept to go back to; it is live, or being built")
+        return replace(now, previous=None) if now.previous == version else now
+
+    return step
 
 
 def pause(now: Control) -> Control:
