@@ -148,7 +148,7 @@ async def _watch(client: Client, name: str, number: int, *, shown: bool) -> None
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     control = row["control"]
-    live = next((v for v in control["versions"] if v["version"] == control["live"]), {})
+    live: dict[str, Any] = next((v for v in control["versions"] if v["version"] == control["live"]), {})
     return {**row, "live": control["live"], "paused": control["paused"], "code changed": live.get("changed")}
 
 
