@@ -10,9 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from nerv.cancelling import end
+from nerv.cloudevents import Incoming
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, Received
 from nerv.kafka.deadletters import where
@@ -24,6 +26,7 @@ from nerv_projector.batching import Batch, Sorter
 from nerv_projector.changes import Change, Feed
 from nerv_projector.deadletters import Letters
 from nerv_projector.lanes import Partition, Session, StartOver
+from nerv_projector.meter import Meter
 from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, versioned
 from nerv_projector.records import Sourced
 
@@ -46,6 +49,7 @@ class Folded:
     changes: list[Change] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
+    last: dict[int, Incoming] = field(default_factory=dict)
 
     def add(self, key: str, before: Entity[Any], after: Entity[Any], sources: Sequence[Sourced]) -> None:
         """What became of a key. One that is parked may have changed in nothing else."""
@@ -53,7 +57,14 @@ class Folded:
         if count := after.version - before.version:
             event, record = sources[count - 1]
             self.changes.append((key, before, after, event))
-            self.counts[record.partition()] = self.counts.get(record.partition(), 0) + count
+            partition = record.partition()
+            self.counts[partition] = self.counts.get(partition, 0) + count
+            self.last[partition] = event
+
+    def newest(self) -> dict[int, datetime]:
+        """When an event of each partition that is among the last ones was recorded."""
+        events = {partition: incoming.event() for partition, incoming in self.last.items()}
+        return {partition: event.recorded_time or event.time for partition, event in events.items()}
 
 
 class Cache:
@@ -92,6 +103,7 @@ class FoldHop:
         self.projection, self.views, self.letters, self.feed = projection, views, letters, feed
         self.topic = topic
         self.skipped = skipped
+        self.meter = Meter()
         self._group, self._cache, self._version = group, cache, version
 
     @property
@@ -202,6 +214,7 @@ class FoldSession:
             for partition, offset in batch.offsets.items()
         }
         await self._apply(moves, folded.views)
+        hop.meter.folded(sum(folded.counts.values()), folded.newest())
 
     def _move(self, partition: int, offset: int, origins: Mapping[int, int], folded: int = 0) -> Move:
         held = self._held[partition]

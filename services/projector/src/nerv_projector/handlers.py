@@ -20,7 +20,7 @@ from nerv.service.params import flag, header, instant, number, text
 from nerv.types import check_id, format_instant
 from nerv_projector import reading
 from nerv_projector.deps import Deps
-from nerv_projector.lag import standing
+from nerv_projector.lag import Standing, standing
 from nerv_projector.model import NOTHING
 from nerv_projector.operations import state_of
 from nerv_projector.positions import covered, positions
@@ -226,7 +226,7 @@ async def _row(runner: Runner, deps: Deps) -> dict[str, Any]:
     try:
         found = await standing(runner, deps.watermarks)
     except NervError as error:
-        unknown: dict[str, Any] = {"lag": None, "hops": {}, "folded": None, "entities": None, "ready": False}
+        unknown: dict[str, Any] = dict.fromkeys(("lag", "folded", "entities", "parked")) | {"hops": {}, "ready": False}
         return {**row, **unknown, "fault": runner.fault or error.detail}
     if found.lag == 0 and runner.rebuilding is not None and runner.rebuilding.epoch == runner.epoch:
         runner.rebuilding.ready = True  # nothing is missing: no need to wait for the next look
@@ -236,9 +236,21 @@ async def _row(runner: Runner, deps: Deps) -> dict[str, Any]:
         "hops": dict(found.hops),
         "folded": found.progress.folded,
         "entities": found.progress.entities,
+        "parked": found.progress.parked,
+        **_here(runner, found),
         "ready": runner.fault is None,
         "fault": runner.fault,
     }
+
+
+def _here(runner: Runner, found: Standing) -> dict[str, Any]:
+    """What this replica knows of its own work: its rate, how often it started over, and its partitions."""
+    meter = runner.hosted.meter
+    partitions = [
+        {"partition": p, "lag": lag, "seconds_behind": meter.seconds_behind(p) if lag else 0.0}
+        for p, lag in found.partitions.items()
+    ]
+    return {"rate": meter.rate(), "failures": runner.failures, "partitions": partitions}
 
 
 async def well_known(request: Request[Deps]) -> Response:

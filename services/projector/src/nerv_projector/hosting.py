@@ -66,7 +66,7 @@ class Hosting:
             Lane(hop, settings.kafka, f"{client_id}-{hop.name}", settings.projector.batch, send)
             for hop, send in zip(hops, sends, strict=True)
         ]
-        return Hosted(projection, views, topics, feed.topic, tuple(lanes), version)
+        return Hosted(projection, views, topics, feed.topic, tuple(lanes), version, fold.meter)
 
     def release(self, hosted: Hosted) -> None:
         """Its agents may work for another version. Its lanes have been stopped."""

@@ -17,6 +17,7 @@ class Standing:
 
     hops: Mapping[str, int]
     progress: Progress
+    partitions: Mapping[int, int]  # of the topic that is folded
 
     @property
     def lag(self) -> int:
@@ -44,8 +45,9 @@ async def standing(runner: Runner, watermarks: Watermarks) -> Standing:
     if len(progress.cursors) < len(ends):
         raise Unavailable(f"projection {runner.name} starts over", retry_after=0.5)
     done = {p: Cursor.from_bytes(stored).next_offset for p, stored in progress.cursors.items()}
-    hops["fold"] = _behind(ends, done)
-    return Standing(hops, progress)
+    partitions = {p: max(0, end - done[p]) for p, (_, end) in ends.items()}
+    hops["fold"] = sum(partitions.values())
+    return Standing(hops, progress, partitions)
 
 
 async def _not_rekeyed(runner: Runner, epoch: Epoch, hop: RekeyHop, ends: Mapping[int, Bounds]) -> int:

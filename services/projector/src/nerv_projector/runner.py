@@ -5,7 +5,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from nerv.kafka import BatchConsumer
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Views
 from nerv_projector.lanes import Lane
+from nerv_projector.meter import Meter
 from nerv_projector.rebuilding import Rebuilding
 from nerv_projector.watermarks import Bounds, Watermarks
 
@@ -38,6 +39,7 @@ class Hosted:
     changes: str  # the topic of its deltas
     lanes: tuple[Lane, ...]
     version: int = 1
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def history(self) -> str:
@@ -79,7 +81,8 @@ class Runner:
         self._working: frozenset[int] | None = None  # what the lanes run on; None when they must be started anew
         self._dirty = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._failures = 0
+        self._failures = 0  # in a row
+        self.failures = 0  # ever
         self._checks = 0
         self._tasks: list[asyncio.Task[Any]] = []
         for lane in hosted.lanes:
@@ -132,6 +135,7 @@ class Runner:
             self._crash(error)
             return
         self._failures += 1
+        self.failures += 1
         self.fault = error.detail
         self._working = None
         log.warning("projection.start_over", projection=self.name, cause=error.detail)

@@ -82,11 +82,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an epoch stands: the cursors as stored, how many events are folded, how many entities there are."""
+    """Where an epoch stands: the cursors as stored, how many events are folded, entities there are and keys parked."""
 
     cursors: Mapping[int, bytes]
     folded: int
     entities: int
+    parked: int = 0
 
 
 class Verdict(StrEnum):

@@ -33,7 +33,9 @@ class MemoryViews:
     async def progress(self, epoch: Epoch) -> Progress:
         """Where an epoch stands."""
         token = epoch.token
-        return Progress(dict(self._cursors.get(token, {})), self._folded.get(token, 0), len(self._views.get(token, ())))
+        views = self._views.get(token, {})
+        parked = sum(view.parked is not None for view in views.values())
+        return Progress(dict(self._cursors.get(token, {})), self._folded.get(token, 0), len(views), parked)
 
     async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
         """The views of these keys."""

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Write the views of one batch and the cursors that cover them; everything is checked before anything is written.
 -- KEYS: epoch, cursors, index, counts, view...
--- ARGV: token, number of moves, (partition, cursor seen, cursor, folded)..., where in its key a view's name begins, view...
+-- ARGV: token, number of moves, (partition, cursor seen, cursor, folded)..., keys newly parked,
+--       where in its key a view's name begins, view...
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'replaced'
 end
@@ -23,6 +24,10 @@ end
 if folded > 0 then
   redis.call('HINCRBY', KEYS[4], 'folded', folded)
 end
+if ARGV[at] ~= '0' then
+  redis.call('HINCRBY', KEYS[4], 'parked', ARGV[at])
+end
+at = at + 1
 local begins = tonumber(ARGV[at])
 local names = {}
 for i = 5, #KEYS do

@@ -6,7 +6,7 @@
 | `epoch` | the token of the present epoch |
 | `<token>:about` | JSON: Kafka's id of each topic, where history is begun and what it held then, the code's fingerprint |
 | `<token>:cursors` | hash: partition -> nerv.api.projection.v1.Cursor |
-| `<token>:counts` | hash: `folded` |
+| `<token>:counts` | hash: `folded`, `parked` |
 | `<token>:keys` | sorted set of all keys, all with score 0, for pages |
 | `<token>:view:<key>` | version, newline, JSON of why it is parked (or nothing), newline, JSON of the state |
 """
@@ -58,10 +58,11 @@ class RedisViews:
         with mapped("progress"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hgetall(self._key(token, "cursors"))
-                pipe.hget(self._key(token, "counts"), "folded")
+                pipe.hmget(self._key(token, "counts"), ["folded", "parked"])
                 pipe.zcard(self._key(token, "keys"))
-                cursors, folded, entities = await pipe.execute()
-        return Progress({int(p): bytes(c) for p, c in cursors.items()}, int(folded or 0), int(entities))
+                cursors, (folded, parked), entities = await pipe.execute()
+        found = {int(p): bytes(c) for p, c in cursors.items()}
+        return Progress(found, int(folded or 0), int(entities), int(parked or 0))
 
     async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
         """The views of these keys, by one MGET."""
@@ -78,6 +79,7 @@ class RedisViews:
         args: list[str | bytes | int | float] = [epoch.token, len(moves)]
         for partition, move in moves.items():
             args += [partition, move.seen, move.cursor.to_bytes(), move.folded]
+        args.append(sum(view.parked is not None for view in views.values()))  # a parked view is never written again
         args.append(len(self._view(epoch, "").encode()) + 1)
         args += [_encode(view) for view in views.values()]
         with _span("EVALSHA"):

@@ -57,7 +57,7 @@ class ViewsContract:
         assert await views.load(FIRST, ["b", "missing", "a"]) == written
         progress = await views.progress(FIRST)
         assert {p: Cursor.from_bytes(c).next_offset for p, c in progress.cursors.items()} == {0: 7, 1: 3}
-        assert (progress.folded, progress.entities) == (3, 2)
+        assert (progress.folded, progress.entities, progress.parked) == (3, 2, 1)
 
     async def test_a_deposed_owner_writes_nothing(self, views: Views) -> None:
         """A batch that continues an old cursor is refused whole, also where only one of its cursors is old."""
