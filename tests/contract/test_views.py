@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from nerv.protocols.views import Views
+from nerv.protocols.views import View, Views
 from nerv.redis import RedisSettings, connect
-from nerv.testing.contracts.views import ViewsContract
+from nerv.testing.contracts.views import FIRST, ZERO, ViewsContract, begun, step
 from nerv.testing.memory_views import MemoryViews
 from nerv_projector.views import RedisViews
 
@@ -25,7 +25,7 @@ class TestRedisViews(ViewsContract):
     """The views on Redis keep the contract."""
 
     @pytest.fixture
-    async def views(self, redis_url: str, mesh_name: str) -> AsyncIterator[Views]:
+    async def views(self, redis_url: str, mesh_name: str) -> AsyncIterator[RedisViews]:
         """A mesh of its own for each test."""
         redis = connect(RedisSettings(url=redis_url), "test")
         yield RedisViews(redis, mesh_name, "thing")
@@ -33,3 +33,13 @@ class TestRedisViews(ViewsContract):
         if keys:
             await redis.unlink(*keys)
         await redis.aclose()
+
+    async def test_discarding_leaves_nothing(self, views: RedisViews) -> None:
+        """Neither epoch nor views; it may be repeated, and another epoch begins empty."""
+        await begun(views)
+        await views.apply(FIRST, {0: step(ZERO, 1)}, {"a": View(1, b"1")})
+        await views.discard()
+        await views.discard()
+        assert await views.epoch() is None
+        assert await views.load(FIRST, ["a"]) == {}
+        assert (await views.progress(FIRST)).entities == 0

@@ -129,10 +129,6 @@ class Views(Protocol):
         """At most `limit` views with keys beyond `after`, in order of the keys' UTF-8 bytes."""
         ...
 
-    async def discard(self) -> None:
-        """Delete everything: nobody folds or reads it any more. Harmless to repeat, and after a crash in the middle."""
-        ...
-
     async def drop(self, epoch: Epoch) -> None:
         """Delete what is left of an epoch that is not the present one. Harmless to repeat."""
         ...

@@ -60,12 +60,6 @@ class MemoryViews:
         keys = sorted(views, key=str.encode)
         return [(k, views[k]) for k in keys if after is None or k.encode() > after.encode()][:limit]
 
-    async def discard(self) -> None:
-        """Delete everything."""
-        self._epoch = None
-        for part in (self._cursors, self._views, self._folded):
-            part.clear()
-
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over."""
         if self._epoch is not None and self._epoch.token == epoch.token:

@@ -108,16 +108,6 @@ class ViewsContract:
         await views.begin(epoch, {0: ZERO, 1: ZERO}, instead_of=None)
         assert await views.epoch() == epoch
 
-    async def test_discarding_leaves_nothing(self, views: Views) -> None:
-        """Neither epoch nor views; it may be repeated, and another epoch begins empty."""
-        await begun(views)
-        await views.apply(FIRST, {0: step(ZERO, 1)}, {"a": View(1, b"1")})
-        await views.discard()
-        await views.discard()
-        assert await views.epoch() is None
-        assert await views.load(FIRST, ["a"]) == {}
-        assert (await views.progress(FIRST)).entities == 0
-
     async def test_dropping_spares_the_present_epoch(self, views: Views) -> None:
         """Dropping deletes an epoch that is over and nothing else."""
         await begun(views)
