@@ -102,7 +102,7 @@ class RedisViews:
                 return
 
     async def discard(self) -> None:
-        """Delete everything that nobody folds any more; the token last, by which the rest is found, so that it may be repeated."""
+        """Delete everything; the token last, by which the rest is found, so that it may be repeated."""
         while (token := await self._present()) is not None:
             while await self._drop_some(token):
                 pass
