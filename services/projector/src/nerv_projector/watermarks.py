@@ -9,6 +9,7 @@ from typing import Self
 
 from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.kafka.admin import Admin, check_partitions
+from nerv.kafka.survey import Survey
 
 Bounds = tuple[int, int]
 """The first offset, and the one after the last that is committed."""
@@ -21,6 +22,7 @@ class Watermarks:
         self._kafka, self._client_id, self._group = kafka, client_id, group
         self.partitions = partitions
         self._admin = Admin(kafka, f"{client_id}-admin")
+        self._survey = Survey(kafka, f"{client_id}-survey")
         self._stack = AsyncExitStack()
         self._consumer: BatchConsumer | None = None
 
@@ -46,7 +48,7 @@ class Watermarks:
     async def offsets_at(self, topic: str, instant_ms: int) -> Mapping[int, int]:
         """The first offset of each partition at or after an instant. Raises Unavailable."""
         asked = [(topic, p) for p in range(self.partitions)]
-        return {p: offset for (_, p), offset in (await self._asked().offsets_at(instant_ms, asked)).items()}
+        return {p: offset for (_, p), offset in (await self._survey.at(instant_ms, asked, written=True)).items()}
 
     def _asked(self) -> BatchConsumer:
         if self._consumer is None:
