@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import structlog
 from rich.console import Console
 
+from tests.faults.broker import reactions
 from tests.faults.broker.groups import run as groups
 from tests.faults.verdict import Invariant
 
-PARTS = (groups.run,)
+PARTS = (groups.run, reactions.run)
 
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:
