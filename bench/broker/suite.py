@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite *broker*: publishing and consuming in process, the HTTP door of one worker, and a thousand subscribers of one topic."""
+"""Suite *broker*: publishing and consuming in process, the HTTP door of one worker, a thousand subscribers of one topic, reactions."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from statistics import median
 
 from rich.console import Console
 
-from bench.broker import consume, produce
+from bench.broker import consume, produce, reactions
 from bench.broker.serving import PARTITIONS
 from bench.harness import Contestant, Figure, Measured, kafka_for_measuring, peer_python, progress
 from nerv.kafka import KafkaSettings
@@ -34,7 +34,7 @@ def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
         found += single(bootstrap, scale, console)
         found += batches(bootstrap, scale, console)
         found += fan_out(bootstrap, scale, console)
-    return found
+    return [*found, *reactions.run(scale, console)]
 
 
 def single(bootstrap: str, scale: float, console: Console) -> Found:

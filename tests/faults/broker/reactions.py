@@ -36,7 +36,7 @@ REACTION = "confirm"
 BROKERS = ("broker", "broker-2")
 KILLS, EVENTS, CUSTOMERS = 50, 50_000, 500
 POISON = 0.01
-BATCH = 250
+SHARE_SECONDS, PIECES = 1.0, 10  # how long the events take that belong to one kill, and in how many pieces they come
 END_SECONDS = 300.0
 SETTLE_SECONDS = 3.0  # in which a broker does what it should have done before it said that it was done
 START = datetime(2013, 1, 15, tzinfo=UTC)
@@ -51,7 +51,7 @@ class Ran:
     wanted: Mapping[str, Sequence[int]]
     events: int
     kills: int = 0
-    in_flight: int = 0  # kills while events were waiting
+    in_flight: int = 0  # kills while events were coming
     outcome: Outcome = field(default_factory=Outcome)
 
 
@@ -81,9 +81,7 @@ async def _ran(app: str, events: int, kills: int, fails: float, console: Console
         work = _orders(events, poison=POISON if fails else 0.0)
         ran = Ran({c: [n for n in numbers if n >= 0] for c, numbers in work.items()}, events)
         watch = _Watch(mesh, kafka, f"{prefix}.order.v1")
-        async with asyncio.TaskGroup() as group:
-            publishing = group.create_task(_publish(kafka, f"{prefix}.order.v1", work, kills))
-            group.create_task(_kill(mesh, kills, ran, watch, publishing))
+        await _disturb(mesh, kafka, f"{prefix}.order.v1", work, ran, kills)
         await watch.until_read()
         await asyncio.sleep(SETTLE_SECONDS)
         left = await _see_to_letters(client) if fails else 0
@@ -127,32 +125,38 @@ def _orders(events: int, poison: float) -> dict[str, list[int]]:
     return work
 
 
-async def _publish(kafka: KafkaSettings, topic: str, work: Mapping[str, Sequence[int]], kills: int) -> None:
-    """In turns of all customers, over the time that the kills take."""
+async def _disturb(
+    mesh: LocalMesh, kafka: KafkaSettings, topic: str, work: Mapping[str, Sequence[int]], ran: Ran, kills: int
+) -> None:
+    """Publish in turns of all customers, a share for each kill; a broker is killed while its share is under way."""
+    chance = random.Random(11)  # noqa: S311 - the same run again
     rows = max(map(len, work.values()))
-    records = [(c, numbers[row]) for row in range(rows) for c, numbers in work.items() if row < len(numbers)]
-    pause = kills * 1.0 / (len(records) / BATCH)
+    records = [
+        _record(topic, c, numbers[row]) for row in range(rows) for c, numbers in work.items() if row < len(numbers)
+    ]
+    share = -(-len(records) // kills)
     async with Producer(kafka, "faults") as producer:
-        for start in range(0, len(records), BATCH):
-            await producer.publish_all([_record(topic, c, n) for c, n in records[start : start + BATCH]])
-            await asyncio.sleep(pause)
+        for number in range(kills):
+            publishing = asyncio.create_task(_publish(producer, records[number * share : (number + 1) * share]))
+            await asyncio.sleep(chance.uniform(0.1, SHARE_SECONDS))
+            ran.in_flight += not publishing.done()
+            await mesh.kill(BROKERS[number % 2])
+            ran.kills += 1
+            await mesh.restart(BROKERS[number % 2])
+            await publishing
+
+
+async def _publish(producer: Producer, records: Sequence[Outgoing]) -> None:
+    size = max(1, len(records) // PIECES)
+    for start in range(0, len(records), size):
+        await producer.publish_all(records[start : start + size])
+        await asyncio.sleep(SHARE_SECONDS / PIECES)
 
 
 def _record(topic: str, customer: str, number: int) -> Outgoing:
     data = json.dumps({"customer": customer, "number": number}).encode()
     event = Event(f"{customer}/{number}", "faults", "shop.ordered.v1", START, data)
     return Outgoing(topic, data, customer.encode(), to_headers(event))
-
-
-async def _kill(mesh: LocalMesh, kills: int, ran: Ran, watch: "_Watch", publishing: "asyncio.Task[None]") -> None:
-    chance = random.Random(11)  # noqa: S311
-    while ran.kills < kills:
-        broker = BROKERS[ran.kills % 2]
-        await asyncio.sleep(chance.uniform(0.3, 1.5))
-        ran.in_flight += await watch.lag() > 0 or not publishing.done()
-        await mesh.kill(broker)
-        ran.kills += 1
-        await mesh.restart(broker)
 
 
 class _Watch:

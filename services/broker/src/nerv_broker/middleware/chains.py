@@ -36,6 +36,10 @@ class Chains:
         """Whether subscribers of a topic may get other events than stand in it."""
         return bool(self._chain(topic, Way.SUBSCRIBE))
 
+    def asks(self, topic: str) -> bool:
+        """Whether there is any middleware on the way to a topic."""
+        return bool(self._chain(topic, Way.PUBLISH))
+
     def delivered(self, topic: str, events: Sequence[Event[bytes]]) -> list[Passed]:
         """What a subscriber gets of the events of a topic."""
         chain = self._chain(topic, Way.SUBSCRIBE)

@@ -54,6 +54,7 @@ class Ending:
         await self._perform(now, stopped, asyncio.create_task(self._retry(later)) if later else None)
         await self._perform(later, stopped, None)
         await self._commit(answers, rubbish, offsets, consumer)
+        await self._parks.forget(answers)
 
     async def again(self, answers: Sequence[Answer], consumer: BatchConsumer) -> None:
         """The same for dead letters of one reaction, which wait for nothing but those before them; without offsets."""

@@ -73,6 +73,13 @@ class Parks:
                 if any(letter.origin not in books.ledger.letters for letter in letters):
                     raise Unavailable(f"another broker has taken the partitions of reaction {name}")
 
+    async def forget(self, answers: Iterable[Answer]) -> None:
+        """Letters of answers that happened after all: somebody died after the books had them, and before they were written."""
+        for name, books in self._books.items():
+            if books.ledger.letters:
+                done = [origin_of(one.record) for one in answers if one.reaction.name == name and one.good]
+                await self.settle(name, [origin for origin in done if origin in books.ledger.letters], ())
+
     async def replaying(self, partitions: Set[Partition]) -> list[tuple[str, list[Letter]]]:
         """Per reaction, what somebody has asked to have tried again, of these partitions, in order; they are taken for it."""
         found: list[tuple[str, list[Letter]]] = []

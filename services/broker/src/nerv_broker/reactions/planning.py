@@ -118,6 +118,8 @@ class Planner:
         """The record of a publish behind the middleware of its topic; none where that drops it."""
         made = published(self._app, asked, effect)
         check_event_size(len(made.event.data), self._limits)
+        if not self._chains.asks(made.topic):
+            return [Outgoing(made.topic, made.event.data, made.key, made.headers)]
         [passed] = self._chains.published(made.topic, [made.event])
         if passed.event is made.event:
             left = [replace(made, topic=passed.topic)]
