@@ -4,15 +4,19 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
+from nerv.cancelling import end
 from nerv.cloudevents import from_record, to_headers
-from nerv.errors import Misconfigured, Refused
+from nerv.errors import Misconfigured, NervError, Refused
 from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Producer
 from nerv.kafka.admin import Admin
 from nerv.kafka.deadletters import dead_letter, where
 from nerv.kafka.records import Received
 from nerv.protocols.wire import Arrived, Place
 from nerv.types import Description, Event
+
+LOOK_SECONDS = 0.5  # how often it looks whether a partition ends with marks
 
 
 class KafkaWire:
@@ -35,6 +39,7 @@ class KafkaWire:
         self.name = f"topic:{topic}"
         self._consumer: BatchConsumer | None = None
         self._partitions = 0
+        self._done: dict[tuple[str, int], int] = {}
         self._producer = producer
         self._settings = settings
         self._counters: Counter[str] = Counter()
@@ -52,13 +57,33 @@ class KafkaWire:
             raise Misconfigured(f"to read {self.topic} the wire needs group= and deadletters=")
         # A topic that is made anew begins at offset 0 again: by its id that is another source.
         state = await asyncio.to_thread(Admin(self._settings, self._client_id).state_of, self.topic)
-        consumer = BatchConsumer(self._settings, self._client_id, self._group, topics=[self.topic], reset="earliest")
+        consumer = BatchConsumer(
+            self._settings, self._client_id, self._group, topics=[self.topic], reset="earliest", ends=True
+        )
         async with consumer:
-            self._consumer, self._partitions = consumer, state.partitions
-            async for records in consumer.batches():
-                self._counters["taken"] += len(records)
-                yield [arrived for record in records if (arrived := await self._read(record, state.id)) is not None]
-                await consumer.commit({(r.topic(), r.partition()): r.offset() + 1 for r in records})
+            self._consumer, self._partitions, self._done = consumer, state.partitions, {}
+            passing = asyncio.create_task(self._pass_marks(consumer))
+            try:
+                async for records in consumer.batches():
+                    self._counters["taken"] += len(records)
+                    yield [arrived for record in records if (arrived := await self._read(record, state.id)) is not None]
+                    await self._commit(consumer, {(r.topic(), r.partition()): r.offset() + 1 for r in records})
+            finally:
+                await end(passing)
+
+    async def _commit(self, consumer: BatchConsumer, offsets: dict[tuple[str, int], int]) -> None:
+        self._done |= offsets  # before it is asked for: what is asked for after it must not be less
+        await consumer.commit(offsets)
+
+    async def _pass_marks(self, consumer: BatchConsumer) -> None:
+        """Commit what ends a partition and is no event: marks of transactions, for which nobody waits."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            # The end of a partition is told once the records before it have been committed.
+            ends = {p: offset for p, offset in consumer.ended.items() if self._done.get(p, -1) < offset}
+            if ends:
+                with suppress(NervError):  # the next event commits more
+                    await self._commit(consumer, ends)
 
     async def refuse(self, arrived: Arrived, cause: str) -> None:
         """To the topic of dead letters."""
@@ -66,7 +91,7 @@ class KafkaWire:
         await self._producer.publish_all([dead_letter(self._deadletters, arrived.origin, cause, self._client_id)])
 
     async def lag(self) -> int:
-        """How far the group is behind the ends of the topic, marks of transactions among it; 0 while nobody here reads."""
+        """How far the group is behind the ends of the topic; 0 while nobody here reads."""
         consumer = self._consumer
         if consumer is None:
             return 0

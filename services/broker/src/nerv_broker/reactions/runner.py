@@ -42,6 +42,7 @@ FIRST_PAUSE = 0.2  # s, doubled with each round that failed
 LONGEST_PAUSE = 5.0
 REVOKE_SECONDS = 4.0  # for the batch in hand to end, below the time in which the group gives up on us
 UNDER_WAY = 2  # batches: while the effects of one are performed, the next is decoded
+LOOK_SECONDS = 0.5  # how often it looks whether a partition ends with marks of transactions
 CHUNK = 100  # events reacted to before the loop may do something else
 
 
@@ -114,6 +115,7 @@ class Reactions:
                     rebalance=round_,
                     reset="earliest",
                     batch=settings.broker.reaction_batch,
+                    ends=True,
                 )
                 round_.consumer = consumer
                 async with consumer:
@@ -167,8 +169,10 @@ class _Round:
             while not stop.done():
                 room = len(self._under_way) < UNDER_WAY
                 waited: set[asyncio.Future[Any]] = {stop, *self._under_way, *((coming, decided) if room else ())}
-                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waited, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 self._check()
+                if not self._under_way and (marks := self._marks()):
+                    self._follow(lambda _, marks=marks: self._ending.end((), (), marks, self.consumer))  # type: ignore[misc]
                 if stop.done() or len(self._under_way) == UNDER_WAY:
                     continue
                 if decided.done():
@@ -184,6 +188,12 @@ class _Round:
             for task in ending:
                 task.cancel()
             await asyncio.wait(ending)
+
+    def _marks(self) -> dict[tuple[str, int], int]:
+        """What ends our partitions and is no event: marks of transactions, which nobody else would commit."""
+        ends = {p: end for p, end in self.consumer.ended.items() if self._next.get(p, end) < end}
+        self._next |= ends
+        return ends
 
     def _follow(self, work: Callable[["asyncio.Task[None] | None"], Coroutine[Any, Any, None]]) -> None:
         """Begin this; it waits for what is under way where it has to."""
