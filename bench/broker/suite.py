@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite *broker*: publishing and consuming in process, the HTTP door of one worker, a thousand subscribers of one topic, reactions."""
+"""Suite *broker*: publishing and consuming in process, the HTTP door of one worker, a thousand subscribers, reactions."""
 
 import sys
 from collections.abc import Sequence

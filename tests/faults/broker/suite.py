@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import structlog
 from rich.console import Console
 
-from tests.faults.broker import reactions
 from tests.faults.broker.groups import run as groups
+from tests.faults.broker.reacting import run as reactions
 from tests.faults.verdict import Invariant
 
 PARTS = (groups.run, reactions.run)

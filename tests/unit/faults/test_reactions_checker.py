@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.broker.effects_checker import RULES, Outcome, check
+from tests.faults.broker.reacting.checker import RULES, Outcome, check
 
 WANTED = {"a": [1, 3], "b": [2]}
 GOOD = {"a": Counter([1, 3]), "b": Counter([2])}

@@ -27,10 +27,10 @@ from nerv.protocols import ReadQuery
 from nerv.subscriptions import Books, State
 from nerv.subscriptions.deciding import discard, release, replay
 from nerv.types import Event
-from tests.faults.broker.effects_checker import Outcome, check
+from tests.faults.broker.reacting.checker import Outcome, check
 from tests.faults.verdict import Invariant
 
-APPS = Path(__file__).parent.parent.parent / "apps"
+APPS = Path(__file__).parent.parent.parent.parent / "apps"
 FOLDER = Path(".nerv") / "faults-reactions"
 REACTION = "confirm"
 BROKERS = ("broker", "broker-2")
