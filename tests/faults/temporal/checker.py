@@ -2,7 +2,7 @@
 """The checker of a list-append history: one log a stream, and all that clients saw must fit into it. Pure.
 
 It is complete for what it looks at, because the final log gives the order: nothing has to be searched. Unit tests break a
-good history in each way that a rule names, and `bugs.py` breaks the service itself in ten.
+good history in each way that a rule names, and `bugs.py` breaks the service itself in twelve.
 """
 
 import hashlib

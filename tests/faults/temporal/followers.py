@@ -51,7 +51,7 @@ class Reader(ABC):
             except NervError:
                 await asyncio.sleep(PATIENCE)
             self._turn += 1
-            self.course.cuts += 1
+            self.course.cuts += not self.over
 
     @property
     def over(self) -> bool:
