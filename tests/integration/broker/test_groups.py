@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from nerv.client import Client
 from nerv.client.subscriptions import Delivered, Verdict
 from nerv.dev.mesh import LocalMesh
-from nerv.errors import Conflict, Invalid, NotFound
+from nerv.errors import Conflict, Invalid, NervError, NotFound
 from nerv.kafka import KafkaSettings, Outgoing, Producer
+from nerv.kafka.admin import Admin
 from nerv.redis import RedisSettings, connect
+from nerv.topics import Topic
 from nerv.types import Event, new_event_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -279,3 +282,31 @@ async def test_a_wiped_redis_loses_nothing(client: Client, mesh: LocalMesh, redi
     shown = await until(client, name, lambda shown: shown["lag"] == 0)
     assert shown["dead_letters"] == 10
     assert not set(range(0, 50, 5)) & seen
+
+
+async def test_a_topic_that_is_made_anew_is_not_taken_for_the_old_one(client: Client, kafka: str, prefix: str) -> None:
+    """Its offsets begin again, so that a group of the old one would pass over what comes: it waits, and says why."""
+    topic = f"{prefix}.passing.v1"
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    Admin(settings, "test").create([Topic(topic, 1)])
+    Admin(settings, "test").wait_for([topic], SECONDS)
+    name = await group(client, topic, **{"from": "earliest"})
+    async with Producer(settings, "test") as producer:
+        await producer.publish_all([Outgoing(topic, b"old")])
+    assert [one.event.data for one in await take(client, name, 1)] == [b"old"]
+    deleting = AdminClient(settings.client("test"))
+    deleting.delete_topics([topic])[topic].result()
+    async with asyncio.timeout(SECONDS):
+        while not await asyncio.to_thread(remade, settings, topic):  # noqa: ASYNC110 - Kafka tells nobody
+            await asyncio.sleep(0.2)
+    async with Producer(settings, "test") as producer:
+        await producer.publish_all([Outgoing(topic, b"new")])
+    await until(client, name, lambda shown: "made anew" in str(shown["fault"]))
+
+
+def remade(settings: KafkaSettings, topic: str) -> bool:
+    """Whether the topic, which is being deleted, could be made again."""
+    try:
+        return bool(Admin(settings, "test").create([Topic(topic, 1)]))
+    except NervError:
+        return False

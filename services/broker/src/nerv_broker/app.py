@@ -47,7 +47,7 @@ class Wiring(containers.DeclarativeContainer):
     reactions = providers.Singleton(Reactions, settings, app, client, chains)
     schemas = providers.Singleton(Registry, settings, admin, app)
     bridges = providers.Singleton(Bridges, settings, app, producer)
-    groups = providers.Singleton(Groups, settings, client, producer, chains, health.provided.closing)
+    groups = providers.Singleton(Groups, settings, client, producer, chains, admin, health.provided.closing)
     office = providers.Singleton(Office, settings, client, producer, groups, survey)
     receipts = providers.Singleton(Receipts, settings, admin)
     owners = providers.Singleton(

@@ -9,7 +9,7 @@ import random
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -39,8 +39,11 @@ Partition = tuple[str, int]
 class Dispatcher:
     """Use as `async with`."""
 
-    def __init__(self, tools: Tools, topic: str, kafka: KafkaSettings, client_id: str, group: str) -> None:
-        self._tools, self._topic = tools, topic
+    def __init__(
+        self, tools: Tools, topic: str, kafka: KafkaSettings, client_id: str, group: str, check: Callable[[], None]
+    ) -> None:
+        """`check` raises when the topic is another one than that of the group; it may block."""
+        self._tools, self._topic, self._check = tools, topic, check
         self._kafka, self._client_id, self._group = kafka, client_id, group
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -85,6 +88,7 @@ class Dispatcher:
                 await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _one_round(self) -> None:
+        await asyncio.to_thread(self._check)
         self._round = round_ = _Round(self._tools, self._topic)
         round_.consumer = BatchConsumer(
             self._kafka,

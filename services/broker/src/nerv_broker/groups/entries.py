@@ -91,11 +91,6 @@ class Token(NamedTuple):
     def __str__(self) -> str:
         return f"{self.entry}/{self.life}/{self.attempt}"
 
-    @property
-    def partition(self) -> int:
-        """The partition of the entry."""
-        return int(self.entry.partition(":")[0])
-
     @classmethod
     def parse(cls, text: str) -> "Token":
         """Raises Invalid."""

@@ -175,18 +175,16 @@ async def conclude(request: Request[HasGroups]) -> Response:
         raise Invalid('send {"verdicts": [{"token": "...", "verdict": "ack"}]}')
     if len(given) > MOST:
         raise TooLarge(f"{len(given)} verdicts in one request; the limit is {MOST}")
-    verdicts = [_verdict(index, one, hosted.partitions) for index, one in enumerate(given)]
+    verdicts = [_verdict(index, one) for index, one in enumerate(given)]
     told = await members.conclude(hosted, verdicts)
     lost = [str(one.token) for one, done in zip(verdicts, told, strict=True) if not done]
     return respond({"done": sum(told), "lost": lost})
 
 
-def _verdict(index: int, one: Any, partitions: int) -> Verdict:
+def _verdict(index: int, one: Any) -> Verdict:
     if not isinstance(one, dict) or one.get("verdict") not in VERBS:
         raise Invalid(f"verdicts[{index}]: verdict must be one of {', '.join(VERBS)}")
     token = Token.parse(str(one.get("token", "")))
-    if token.partition >= partitions:
-        raise Invalid(f"verdicts[{index}]: there is no partition {token.partition}")
     wait = amount(one, "after", 0, 0, LONGEST_PAUSE) if "after" in one else None
     return Verdict(token, one["verdict"], wait, str(one.get("cause", ""))[:CAUSE] or f"{one['verdict']} by a member")
 

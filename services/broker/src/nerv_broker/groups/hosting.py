@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -13,8 +14,9 @@ import orjson
 import structlog
 
 from nerv.client import Client
-from nerv.errors import Invalid, NervError, NotFound, Overloaded, Unavailable
+from nerv.errors import Conflict, Invalid, NervError, NotFound, Overloaded, Unavailable
 from nerv.kafka import Producer
+from nerv.kafka.admin import Admin
 from nerv.protocols import ReadQuery
 from nerv.redis import connect
 from nerv.redis.connection import Redis
@@ -80,10 +82,11 @@ class Groups:
         client: Client,
         producer: Producer,
         chains: Chains,
+        admin: Admin,
         closing: Callable[[], asyncio.Event],
     ) -> None:
         self._settings, self._client, self._producer, self._chains = settings, client, producer, chains
-        self.closing = closing
+        self._admin, self.closing = admin, closing
         self._open = 0
         self._hosted: dict[str, Hosted] = {}
         self._task: asyncio.Task[None] | None = None
@@ -208,17 +211,17 @@ class Groups:
         if event.type == Kind.CREATED:
             try:
                 data = orjson.loads(event.data)["spec"]
-                spec, partitions = parse_spec(data["given"]), len(data["start"])
+                spec, partitions, topic_id = parse_spec(data["given"]), len(data["start"]), str(data["topic_id"])
             except (Invalid, KeyError, TypeError, ValueError):
                 log.exception(
                     "group.unreadable", group=name
                 )  # of another release, or of somebody else: no other waits for it
             else:
-                await self._start(name, spec, partitions, version)
+                await self._start(name, spec, partitions, version, topic_id)
         async with self._changed:
             self._changed.notify_all()
 
-    async def _start(self, name: str, spec: GroupSpec, partitions: int, created: int) -> None:
+    async def _start(self, name: str, spec: GroupSpec, partitions: int, created: int, topic_id: str) -> None:
         settings, redis = self._settings, self._redis
         assert redis is not None  # noqa: S101 - the task that calls this is started behind it; this tells mypy
         client_id = f"broker-{settings.instance}-{name}"
@@ -231,9 +234,19 @@ class Groups:
             shared, hosted.books, self._producer, box, settings.deadletters, sight, partitions, created,
             hosted.bell.ring,
         )  # fmt: skip
-        hosted.dispatcher = Dispatcher(tools, spec.topic, settings.kafka, client_id, f"{settings.group}.{name}")
+        check = partial(self._check_topic, spec.topic, topic_id)
+        hosted.dispatcher = Dispatcher(tools, spec.topic, settings.kafka, client_id, f"{settings.group}.{name}", check)
         await hosted.stack.enter_async_context(hosted.dispatcher)
         self._hosted[name] = hosted
+
+    def _check_topic(self, topic: str, topic_id: str) -> None:
+        """Offsets mean nothing in a topic that was deleted and made anew under the same name. Raises Conflict."""
+        if self._admin.state_of(topic).id != topic_id:
+            raise Conflict(f"{topic} was made anew since the group was made; delete the group and make it again")
+
+    def topic_id(self, topic: str) -> str:
+        """Which topic has this name now. Blocks. Raises NotFound or Unavailable."""
+        return self._admin.state_of(topic).id
 
     async def _stop(self, name: str) -> None:
         """A group that was deleted: whoever stops last leaves nothing of it in Redis."""

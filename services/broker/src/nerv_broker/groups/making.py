@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make a group, delete one, and tell how one stands."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ async def make(groups: Groups, books: Books, spec: GroupSpec, partitions: int, s
         return False
     groups.check_room()
     start = await _start(spec, partitions, survey)
-    data = {"given": spec.data(), "start": {str(partition): offset for partition, offset in start.items()}}
+    topic_id = await asyncio.to_thread(groups.topic_id, spec.topic)
+    data = {"given": spec.data(), "start": {str(p): offset for p, offset in start.items()}, "topic_id": topic_id}
 
     def rule(ledger: Ledger) -> Sequence[Fact]:
         if (known := _given(ledger)) is not None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import structlog
 
-from nerv.errors import Refused
+from nerv.errors import Refused, Unavailable
 from nerv.kafka import Position, Producer, Received
 from nerv.kafka.deadletters import DeadLetter, Origin, Place
 from nerv.subscriptions import Books, Fact, Kind, Letter, State, key_text
@@ -72,7 +72,7 @@ class PartitionWork:
         self._again: set[Origin] = set()  # replayed letters that are in Redis
         self._asked = -1  # the version of the ledger whose replays are all in Redis
         self._due = 0.0  # when the next letter of a replay at a rate may go
-        self.next = start
+        self.next = self._reached = start
         self.floor: int | None = None  # not known before Redis was asked: there may be some under way behind the start
         self.fault: str | None = None
 
@@ -82,7 +82,10 @@ class PartitionWork:
         return len(self._waiting)
 
     def offer(self, records: Sequence[Received]) -> None:
-        """These were read, and none is missing between them and the ones before."""
+        """These were read, and none is missing between them and the ones before. Raises Unavailable for what goes back."""
+        if records[0].offset() < self._reached:
+            raise Unavailable(f"{self._topic} begins again at {records[0].offset()}: it is another one, or was cut")
+        self._reached = records[-1].offset() + 1
         self._waiting += records
         self._wake.set()
 
