@@ -6,11 +6,14 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
 
+from nerv.cancelling import end
 from nerv.client import Client
 from nerv.errors import Conflict, Gone, NotFound
+from nerv.state import Delta, freeze, thaw
 from tests.integration.projector.feeding import Expected, Feed, make_trips
 from tests.integration.projector.watching import check_all, projector_mesh, settled, until
 
@@ -135,3 +138,51 @@ async def test_a_decision_that_does_not_fit_is_refused(stage: Stage) -> None:
         await stage.client.projections.switch("airports")
     with pytest.raises(NotFound, match="no projection 'nothing'"):
         await stage.client.projections.pause("nothing")
+
+
+async def test_a_reader_that_follows_sees_every_change_and_a_switch(stage: Stage) -> None:
+    """The view, then deltas that lead to the next one, from any replica; after a switch the view of the other version."""
+    seen: list[tuple[str, dict[str, Any]]] = []
+    seen_shown: list[dict[str, Any]] = []
+    await settled(stage.client)
+
+    async def follow(client: Client) -> None:
+        async for kind, document in client.views.follow("plane", ["N7", "N9999"]):
+            seen.append((kind, document))
+
+    async def watch(client: Client) -> None:
+        async for _, document in client.views.follow("plane", ["N7"], perspective="passenger"):
+            seen_shown.append(document)
+
+    async def until_seen(met: Any) -> None:
+        async with asyncio.timeout(60):
+            while not met():  # noqa: ASYNC110 - the reader tells nobody
+                await asyncio.sleep(0.02)
+
+    tasks = [asyncio.create_task(follow(stage.client)), asyncio.create_task(watch(stage.other))]
+    try:
+        await until_seen(lambda: len(seen) == 2 and seen_shown)
+        assert [kind for kind, _ in seen] == ["view", "gone"]
+        state, version = freeze(seen[0][1]["state"]), seen[0][1]["version"]
+        await stage.fly(200)
+        wanted = (await settled(stage.client) and await stage.client.views.get("plane", "N7"))["version"]
+        assert wanted > version
+        await until_seen(lambda: seen[-1][1].get("to_version") == wanted and seen_shown[-1]["version"] == wanted)
+        for kind, document in seen[2:]:
+            assert (kind, document["from_version"]) == ("delta", version)
+            state = Delta.from_bytes(orjson.dumps(document["changes"])).apply(state)
+            version = document["to_version"]
+        assert thaw(state) == (await stage.client.views.get("plane", "N7"))["state"]
+        assert (
+            seen_shown[-1]["state"] == (await stage.client.views.get("plane", "N7", perspective="passenger"))["state"]
+        )
+        number = (await stage.client.projections.rebuild("plane"))["building"]
+        await stage.ready("plane", number)
+        await stage.client.projections.switch("plane")
+        epoch = next(
+            v["epoch"] for v in (await stage.client.projections.get("plane"))["versions"] if v["version"] == number
+        )
+        await until_seen(lambda: any(kind == "view" and d["epoch"] == epoch for kind, d in seen))
+    finally:
+        for task in tasks:
+            await end(task)

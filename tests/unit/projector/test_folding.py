@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import nerv
+from nerv.app.specs import Window
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move
 from nerv.testing.memory_views import MemoryViews
@@ -63,6 +64,12 @@ def both(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
 @app.projection("flown", on=["trip.v1"], merge=both)
 def flown(state: dict[str, Any] | None, event: Trip) -> dict[str, Any]:
     """Of all planes."""
+    return plane(state, event)
+
+
+@app.projection("hourly", on=["trip.v1"], category="plane", window=Window(seconds=7200, grace=3600))
+def hourly(state: dict[str, Any] | None, event: Trip) -> dict[str, Any]:
+    """In windows of two hours."""
     return plane(state, event)
 
 
@@ -299,3 +306,23 @@ async def test_a_merged_projection_folds_a_part_for_each_partition() -> None:
     assert await bench.states() == {"0": (2, b'{"minutes":11}'), "1": (1, b'{"minutes":7}')}
     parts = [data for _, data in (await bench.states()).values()]
     assert bench.hop.projection.merge(parts) == b'{"minutes":18}'
+
+
+async def test_windows_take_late_events_as_long_as_the_grace_lasts() -> None:
+    """Each window has a state; what comes later than that is in the dead letters, and after a restart, too."""
+    bench = Bench("hourly")
+    session = await bench.open()
+    # `trip` happens as many hours into 2013 as its offset says, and one.
+    hours = [trip("N1", 1, 5), trip("N1", 2, 7), trip("N1", 5, 1)]
+    late = [trip("N1", 4, 2), trip("N1", 0, 9)]
+    for offset, record_ in enumerate([*hours, *late]):
+        record_.offset_ = offset
+    await done(session, [*hours, late[0]])
+    session = await bench.open()
+    await done(session, [late[1]])
+    assert await bench.states() == {
+        "N1@2013-01-01T02:00:00.000000Z": (2, b'{"minutes":12}'),
+        "N1@2013-01-01T04:00:00.000000Z": (1, b'{"minutes":2}'),
+        "N1@2013-01-01T06:00:00.000000Z": (1, b'{"minutes":1}'),
+    }
+    assert bench.letters.letters == [("late: 18000 s behind the latest event, and the grace is 3600 s", "fold-hourly")]

@@ -4,7 +4,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nerv.app import App
+from nerv.app import App, Window
 from nerv.deciders.refusal import refuse
 from nerv.effects import append, http, publish, run
 from nerv.errors import NervError
@@ -21,6 +21,7 @@ __all__ = [
     "Event",
     "NervError",
     "Perspective",
+    "Window",
     "append",
     "http",
     "publish",

@@ -20,6 +20,7 @@ from nerv_projector.faust_app import FaustHost
 from nerv_projector.handlers import ROUTES
 from nerv_projector.hosting import Hosting
 from nerv_projector.hub import CHECK_SECONDS, Hub
+from nerv_projector.live import Live
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import TimeTravel
 from nerv_projector.watermarks import Watermarks
@@ -55,8 +56,16 @@ class Wiring(containers.DeclarativeContainer):
     hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer, control, host)
     hub = providers.Singleton(Hub, hosting, control, watermarks, host, health)
     travel = providers.Singleton(TimeTravel, client.provided.streams, settings.provided.projector)
+    live = providers.Singleton(
+        Live,
+        settings.provided.kafka,
+        client_id,
+        watermarks,
+        health.provided.closing,
+        settings.provided.projector.followers,
+    )
     deps = providers.Singleton(
-        Deps, settings=settings, app=app, hub=hub, control=control, watermarks=watermarks, travel=travel
+        Deps, settings=settings, app=app, hub=hub, control=control, watermarks=watermarks, travel=travel, live=live
     )
     membership = providers.Singleton(
         Membership,

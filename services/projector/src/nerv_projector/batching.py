@@ -5,14 +5,18 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from nerv.app.specs import Window
 from nerv.errors import Invalid
 from nerv.kafka import Received
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch
 from nerv_projector.deadletters import Letter
 from nerv_projector.records import Sourced, origin_of, parse
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 BREATH = 500  # records sorted before the loop may answer a request
 
@@ -24,6 +28,7 @@ class Batch:
     events: dict[str, list[Sourced]] = field(default_factory=dict)
     offsets: dict[int, int] = field(default_factory=dict)
     origins: dict[int, dict[int, int]] = field(default_factory=dict)
+    watermarks: dict[int, dict[int, int]] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
 
 
@@ -35,8 +40,10 @@ class Sorter:
         skipped: Callable[[], AbstractSet[str]] = frozenset,
     ) -> None:  # fmt: skip
         self._projection, self._epoch, self._skipped = projection, epoch, skipped
+        self._window = projection.window
         self._next = {p: cursor.next_offset for p, cursor in cursors.items()}
         self._origins = {p: dict(cursor.origins) for p, cursor in cursors.items()}
+        self._watermarks = {p: dict(cursor.watermarks) for p, cursor in cursors.items()}
         self._keys_of = self._rekeyed if projection.rekeyed else self._part if projection.merged else self._stream
 
     async def sort(self, records: Sequence[Received]) -> Batch:
@@ -59,12 +66,26 @@ class Sorter:
             for key, source in found:
                 if skipped and source[0].id in skipped:
                     continue
+                if self._window is not None and (cause := self._late(source, partition, self._window)) is not None:
+                    batch.letters.append((record, cause))
+                    continue
                 if key in events:
                     events[key].append(source)
                 else:
                     events[key] = [source]
         batch.origins = {p: dict(self._origins[p]) for p in batch.offsets}
+        batch.watermarks = {p: dict(self._watermarks[p]) for p in batch.offsets}
         return batch
+
+    def _late(self, source: Sourced, partition: int, window: Window) -> str | None:
+        """Why an event is folded no more. By the times of events alone, kept with the cursor: it is the same in every fold."""
+        event, record = source
+        origin = origin_of(record)[1] if self._projection.rekeyed else partition
+        time, latest = _microseconds(event.event().time), self._watermarks[partition].get(origin)
+        if latest is not None and time < latest - window.grace * 1_000_000:
+            return f"late: {(latest - time) / 1e6:g} s behind the latest event, and the grace is {window.grace} s"
+        self._watermarks[partition][origin] = time if latest is None else max(latest, time)
+        return None
 
     def _stream(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
         event = parse(record)
@@ -81,3 +102,7 @@ class Sorter:
             return ()  # of another epoch, or a double
         origins[source] = position + 1
         return (((record.key() or b"").decode(), (parse(record), record)),)
+
+
+def _microseconds(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(microseconds=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nerv.app import App
 from nerv_projector.control import ControlTopic
 from nerv_projector.hub import Hub
+from nerv_projector.live import Live
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import TimeTravel
 from nerv_projector.watermarks import Watermarks
@@ -21,3 +22,4 @@ class Deps:
     control: ControlTopic
     watermarks: Watermarks
     travel: TimeTravel
+    live: Live

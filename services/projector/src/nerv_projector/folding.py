@@ -210,15 +210,23 @@ class FoldSession:
         await hop.letters.write(batch.letters, hop.name)
         await hop.feed.write(self._epoch, folded.changes)
         moves = {
-            partition: self._move(partition, offset, batch.origins[partition], folded.counts.get(partition, 0))
+            partition: self._move(
+                partition,
+                offset,
+                batch.origins[partition],
+                batch.watermarks[partition],
+                folded.counts.get(partition, 0),
+            )
             for partition, offset in batch.offsets.items()
         }
         await self._apply(moves, folded.views)
         hop.meter.folded(sum(folded.counts.values()), folded.newest())
 
-    def _move(self, partition: int, offset: int, origins: Mapping[int, int], folded: int = 0) -> Move:
+    def _move(
+        self, partition: int, offset: int, origins: Mapping[int, int], watermarks: Mapping[int, int], folded: int = 0
+    ) -> Move:
         held = self._held[partition]
-        return Move(held.stored, Cursor(held.cursor.topic_id, offset, origins), folded)
+        return Move(held.stored, Cursor(held.cursor.topic_id, offset, origins, watermarks), folded)
 
     async def _apply(self, moves: Mapping[int, Move], views: Mapping[str, View]) -> None:
         if not moves:
@@ -243,5 +251,5 @@ class FoldSession:
         for partition, held in self._held.items():
             end_offset = ended.get((self._hop.topic, partition), 0)
             if end_offset > held.cursor.next_offset:
-                moves[partition] = self._move(partition, end_offset, held.cursor.origins)
+                moves[partition] = self._move(partition, end_offset, held.cursor.origins, held.cursor.watermarks)
         await self._apply(moves, {})

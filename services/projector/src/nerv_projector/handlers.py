@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from nerv.errors import Gone, Invalid, NervError, NotFound, SchemaMismatch, TooLarge, Unavailable
 from nerv.projections import Projection
 from nerv.protocols.views import Epoch, View
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
-from nerv.service.params import flag, header, instant, number, text
+from nerv.service.params import LAST_EVENT_ID, flag, header, instant, number, text
 from nerv.types import check_id, format_instant
 from nerv_projector import reading
 from nerv_projector.deps import Deps
 from nerv_projector.lag import Standing, standing
+from nerv_projector.live import KEYS as FOLLOWED
 from nerv_projector.model import NOTHING
 from nerv_projector.operations import state_of
 from nerv_projector.positions import covered, positions
@@ -28,6 +29,7 @@ from nerv_projector.runner import Runner
 from nerv_projector.timetravel import Instant
 
 PAGE_LIMIT = 1000
+EVENT_STREAM = "text/event-stream"
 
 
 PERSPECTIVE = text("perspective", "The view through the eyes of this kind of reader.")
@@ -202,6 +204,27 @@ def _paged(deps: Deps, live: Runner, version: int | None) -> Runner:
     return found
 
 
+async def follow_views(request: Request[Deps]) -> Response:
+    """GET /v1/projections/{projection}/changes?keys=a,b: these views, and then every change of them, as it comes."""
+    asked = await _asked(request)
+    keys = [check_id(key, "keys") for key in (request.get(KEYS) or "").split(",") if key]
+    if not keys or len(keys) > FOLLOWED:
+        raise Invalid(f"name the views to follow, {FOLLOWED} at most: ?keys=a,b")
+    if asked.projection.merged:
+        raise Invalid(f"the state of {asked.runner.name} is merged when it is read; it has no deltas of its own")
+    name, hub = asked.runner.name, request.deps.hub
+
+    def show(key: str, view: View) -> bytes:
+        epoch = hub.runners[name].epoch
+        return orjson.dumps({**_document(asked, key, view), "epoch": epoch.token if epoch else None})
+
+    pieces = request.deps.live.follow(
+        lambda: hub.runners[name], keys, show, deltas=asked.dump is None, last=request.get(LAST_EVENT_ID)
+    )
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(pieces, 200, headers, EVENT_STREAM)
+
+
 async def projections(request: Request[Deps]) -> Response:
     """GET /v1/projections: what is folded from what, and how far."""
     deps = request.deps
@@ -287,5 +310,14 @@ ROUTES = (
     Route("GET", "/v1/views/{projection}", list_views, "views:read", (*VIEW, LIMIT, CURSOR, KEYS), of="projection"),
     Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", (*VIEW, IF_NONE_MATCH), of="projection"),
     Route("GET", "/v1/projections", projections, "views:read"),
+    Route(
+        "GET",
+        "/v1/projections/{projection}/changes",
+        follow_views,
+        "views:read",
+        (PERSPECTIVE, FIELDS, STALE, MIN_POSITION, KEYS, LAST_EVENT_ID, AS_OF, KNOWN_AT),
+        gives=(EVENT_STREAM,),
+        of="projection",
+    ),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -17,6 +17,7 @@ class FoldSettings(BaseModel):
     batch: PositiveInt = 10_000
     cache: PositiveInt = 50_000  # states of a projection kept in memory, so that folding on reads nothing
     scan: PositiveInt = 500_000  # events that one read as of an instant may fold
+    followers: PositiveInt = 64  # readers that follow views at once; each has a consumer of its own
     scans: PositiveInt = 2  # such reads at once; beyond: 429
 
 

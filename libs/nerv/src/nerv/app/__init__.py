@@ -18,6 +18,7 @@ from nerv.app.specs import (
     TopicSpec,
     UpcasterSpec,
     Way,
+    Window,
     WorkflowSpec,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "TopicSpec",
     "UpcasterSpec",
     "Way",
+    "Window",
     "WorkflowSpec",
     "find_app",
 ]

@@ -25,6 +25,7 @@ from nerv.app.specs import (
     TopicSpec,
     UpcasterSpec,
     Way,
+    Window,
     WorkflowSpec,
 )
 from nerv.app.upcasting import check_chains, check_named, latest, read_as, upcast
@@ -203,13 +204,19 @@ class App:
         category: str | None = None,
         state: Any = dict,
         merge: Callable[[Any, Any], Any] | None = None,
+        window: Window | None = None,
     ) -> Callable[[F], F]:
         """Declare a projection: a pure fold `(state, event) -> state`; the state before the first event is None.
 
         `on` lists the event types; without it all of the app's are folded.
         `state` is the type of the state (a pydantic model, a frozen dataclass, or dict). With `merge`, a pure function of two
-        states that asks for no order, there is one state of all streams under the key `all`, folded in a part a partition.
+        states that asks for no order, there is one state of all streams under the key `all`, folded in a part a partition. With
+        `window` (`nerv.Window(seconds=3600, grace=600)`) each key has a state for each window.
         """
+        if merge is not None and window is not None:
+            raise Misconfigured(
+                f"projection {name}: either merge or window; a window needs a key or the entity of a stream"
+            )
         if merge is not None and (key is not None or category is not None):
             raise Misconfigured(
                 f"projection {name}: with merge there is one state of all streams; leave key and category out"
@@ -218,7 +225,7 @@ class App:
         def register(function: F) -> F:
             fold: Fold = function
             of_streams = category or (name if key is None and merge is None else None)
-            spec = ProjectionSpec(name, tuple(on), key, of_streams, state, fold, merge)
+            spec = ProjectionSpec(name, tuple(on), key, of_streams, state, fold, merge, window)
             self._add(self.projections, name, spec, "projection")
             return function
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -131,12 +132,34 @@ class SnapshotPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Tumbling windows of so many seconds since 1970, by the time of events. One that comes more than `grace` seconds of event
+    time behind the latest of its partition is late: it is folded no more.
+    """
+
+    seconds: int
+    grace: int
+
+    def __post_init__(self) -> None:
+        if self.seconds < 1 or self.grace < 0:
+            raise Invalid(
+                f"a window has 1 second or more and a grace of 0 or more, not {self.seconds} and {self.grace}"
+            )
+
+    def start(self, instant: datetime) -> datetime:
+        """When the window began that an instant lies in."""
+        seconds = int(instant.timestamp() // self.seconds) * self.seconds
+        return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectionSpec:
     """A pure fold over history into one state for each key.
 
     `types` are the event types it folds (none: all of the app); others are passed over. Without `key` the key is
     the entity of the stream, of streams whose category is `category`; with `key` the events are rekeyed first. With `merge`
     there is one state of all streams: each partition folds a part of it, and a read merges the parts.
+    With `window` each key has a state for each window: `key@2013-01-01T12:00:00Z`.
     """
 
     name: str
@@ -146,6 +169,7 @@ class ProjectionSpec:
     state: Any
     function: Fold
     merge: Callable[[Any, Any], Any] | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The views of the mesh, over HTTP: what the projections have folded, now or as of any instant."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
+from nerv.client.sse import subscription
 from nerv.client.transport import Query, Transport
 from nerv.types import format_instant
 
@@ -58,6 +61,19 @@ class Views:
             cursor = page["next"]
             if cursor is None:
                 return
+
+    async def follow(
+        self, projection: str, keys: Sequence[str], *, perspective: str | None = None
+    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+        """These views, and then every change of them, without an end: `("view", {...})`, `("gone", {...})` or, without a
+        perspective, `("delta", {key, epoch, from_version, to_version, changes})`, with `changes` for `nerv.state.Delta`.
+
+        A connection that breaks is made anew where it was; what is not known any more comes as a view again.
+        """
+        query: Query = {"keys": ",".join(keys), "perspective": perspective}
+        path = f"/v1/projections/{quote(projection, safe='')}/changes"
+        async for fields in subscription(self._transport, "projector", path, query):
+            yield fields["event"], orjson.loads(fields["data"])
 
     async def projections(self) -> Sequence[dict[str, Any]]:
         """Every projection: `{projection, source, lag, folded, entities, ready, ...}`.

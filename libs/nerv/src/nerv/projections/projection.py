@@ -13,8 +13,8 @@ from nerv.app import App, ProjectionSpec
 from nerv.app.specs import KeyRule
 from nerv.errors import Misconfigured, TooLarge
 from nerv.history.fingerprint import fingerprint
-from nerv.model import EventModel
-from nerv.types import Description, Event, S, category_of, check_id, entity_of
+from nerv.model import EventModel, event_of
+from nerv.types import Description, Event, S, category_of, check_id, entity_of, format_instant
 from nerv.types.ids import ID_LIMIT
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ class Projection(Generic[S]):
         self.snapshots = app.snapshot_policy(spec.category)
         self.rekeyed = spec.key is not None
         self.merged = spec.merge is not None
-        self.of_one_stream = not self.rekeyed and not self.merged  # each state is that of one stream
+        self.window = spec.window
+        self.of_one_stream = (
+            not self.rekeyed and not self.merged and spec.window is None
+        )  # each state is that of one stream
         self.decode = app.decode
         self._app = app
         self._key_of = key_function(spec.key)
@@ -58,10 +61,17 @@ class Projection(Generic[S]):
         return Description("Projection", self.name, inputs=(*sorted(self.types), source), outputs=(self.name,))
 
     def keys(self, event: "Event[bytes] | Incoming") -> tuple[str, ...]:
-        """The keys that an event of history goes to; none for an event that is not of this projection.
+        """The keys that an event of history goes to, each in its window; none for an event that is not of this projection.
 
         Raises what the app's key rule raises, SchemaMismatch, Invalid or TooLarge.
         """
+        found = self._entities(event)
+        if self.window is None or not found:
+            return found
+        start = format_instant(self.window.start(event_of(event).time))
+        return tuple(check_id(f"{key}@{start}", f"key of projection {self.name}") for key in found)
+
+    def _entities(self, event: "Event[bytes] | Incoming") -> tuple[str, ...]:
         if event.type not in self.types or event.subject is None:
             return ()
         if self.merged:

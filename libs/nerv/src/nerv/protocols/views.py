@@ -41,22 +41,27 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What is folded of one partition. `origins`: of a rekeyed topic, the next origin position of each partition of history."""
+    """What is folded of one partition. `origins`: of a rekeyed topic, the next origin position of each partition of history.
+    `watermarks`: of a projection in windows, the latest time of an event from each partition of history (microseconds).
+    """
 
     topic_id: str
     next_offset: int
     origins: Mapping[int, int] = field(default_factory=dict)
+    watermarks: Mapping[int, int] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """As it is stored (nerv.api.projection.v1.Cursor)."""
-        message = projection_pb2.Cursor(topic_id=self.topic_id, next_offset=self.next_offset, origins=self.origins)
+        message = projection_pb2.Cursor(
+            topic_id=self.topic_id, next_offset=self.next_offset, origins=self.origins, watermarks=self.watermarks
+        )
         return message.SerializeToString(deterministic=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Cursor":
         """The cursor that was stored."""
         message = projection_pb2.Cursor.FromString(data)
-        return cls(message.topic_id, message.next_offset, dict(message.origins))
+        return cls(message.topic_id, message.next_offset, dict(message.origins), dict(message.watermarks))
 
 
 @dataclass(frozen=True, slots=True)

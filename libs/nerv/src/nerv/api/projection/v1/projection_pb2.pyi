@@ -124,9 +124,30 @@ class Cursor(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class WatermarksEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TOPIC_ID_FIELD_NUMBER: _builtins.int
     NEXT_OFFSET_FIELD_NUMBER: _builtins.int
     ORIGINS_FIELD_NUMBER: _builtins.int
+    WATERMARKS_FIELD_NUMBER: _builtins.int
     topic_id: _builtins.str
     """Kafka's topic id: a recreated topic voids the cursor."""
     next_offset: _builtins.int
@@ -135,16 +156,21 @@ class Cursor(_message.Message):
     def origins(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Of a rekeyed topic: the next position expected of each partition of history, offset * 1024 + ordinal of the key."""
 
+    @_builtins.property
+    def watermarks(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
+        """Of a projection in windows: the latest time of an event that came from each partition of history, in microseconds."""
+
     def __init__(
         self,
         *,
         topic_id: _builtins.str = ...,
         next_offset: _builtins.int = ...,
         origins: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
+        watermarks: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_offset", b"next_offset", "origins", b"origins", "topic_id", b"topic_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_offset", b"next_offset", "origins", b"origins", "topic_id", b"topic_id", "watermarks", b"watermarks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
