@@ -30,7 +30,7 @@ instants = st.datetimes(timezones=st.just(UTC))
 @given(
     st.builds(
         Event[bytes], names, names, names, instants, st.binary(max_size=50), names, instants, st.integers(1, 2**63),
-        maybe, maybe, maybe, st.sampled_from([JSON, "text/plain"]), maybe, maybe, maybe,
+        maybe, maybe, maybe, st.sampled_from([JSON, "text/plain"]), maybe, maybe, maybe, maybe,
     )
 )  # fmt: skip
 @example(NOTED)

@@ -36,6 +36,7 @@ _FIELDS = {
     "ce_causationid": "causation_id",
     "ce_dataschema": "dataschema",
     "ce_partitionkey": "partition_key",
+    "ce_via": "via",
     "content-type": "content_type",
     "traceparent": "traceparent",
     "tracestate": "tracestate",
