@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ours|bare BOOTSTRAP TOPIC COUNT CONNECTIONS`: starts a server, appends by so many connections, one event a request.
-
-The client writes bytes and looks for the status and the length, no more, so that it measures the server. Prints requests a
-second.
+"""`ours|bare BOOTSTRAP TOPIC COUNT CONNECTIONS`: starts a server, appends by so many connections, one event a request. Prints
+requests a second.
 """
 
 import asyncio
@@ -12,12 +10,12 @@ import sys
 import tempfile
 import time
 import uuid
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import uvloop
 
+from bench.connection import answering, send
 from bench.temporal.app import DATA, TYPE
 from bench.temporal.hosting import APP, PARTITIONS, settings_for
 from nerv.dev.ports import Ports
@@ -30,7 +28,6 @@ EVENT = (
     '{"specversion":"1.0","id":"%s","source":"bench","type":"' + TYPE + '","time":"2026-11-26T12:00:00Z",'
     '"datacontenttype":"application/json","data":%s}'
 )
-START_SECONDS = 60.0
 TURN_SECONDS = 240.0
 
 
@@ -49,81 +46,25 @@ def server(kind: str, bootstrap: str, topic: str, folder: Path, port: int) -> su
     return subprocess.Popen([sys.executable, "-m", "nerv_temporal"], env={**os.environ, **told})
 
 
-class Connection(asyncio.Protocol):
-    """One connection: a request at a time, the next as soon as the answer is whole."""
-
-    def __init__(self, number: int, left: "list[int]") -> None:
-        self._stream, self._left = f"counter-{number}", left
-        self._version = 0
-        self._held = b""
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._send()
-
-    def data_received(self, data: bytes) -> None:
-        """Look whether the answer is whole and good."""
-        self._held += data
-        head, separator, body = self._held.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        if len(body) < length:
-            return
-        self._held = b""
-        if not head.startswith(b"HTTP/1.1 201"):
-            self.done.set_exception(AssertionError(f"{head!r} {body!r}"))
-            return
-        self._version += 1
-        self._send()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Nothing more comes."""
-        if not self.done.done():
-            self.done.set_exception(error or EOFError("the server closed the connection"))
-
-    def _send(self) -> None:
-        if not self._left:
-            self.done.set_result(None)
-            return
-        number = self._left.pop()
-        body = EVENT % (f"{self._stream}/{self._version}", (DATA % number).decode())
-        self._transport.write((HEAD % (self._stream, self._version, len(body)) + body).encode())
+def lane(number: int, requests: int) -> Iterator[tuple[float, bytes]]:
+    """What one connection sends: events of a stream of its own, each with the exact version."""
+    stream = f"counter-{number}"
+    for version in range(requests):
+        body = EVENT % (f"{stream}/{version}", (DATA % version).decode())
+        yield 0.0, (HEAD % (stream, version, len(body)) + body).encode()
 
 
 async def load(port: int, count: int, connections: int) -> float:
     """Requests a second, once the server listens and answers."""
-    loop = asyncio.get_running_loop()
-    await answering(port)
+    await answering(port, next(lane(-1, 1))[1])
 
     async def turn(first: int, requests: int) -> None:
-        left = list(range(requests))
-        made = [
-            await loop.create_connection(partial(Connection, number, left), "127.0.0.1", port)
-            for number in range(first, first + connections)
-        ]
-        await asyncio.gather(*(connection.done for _, connection in made))
+        await send(port, [lane(first + number, requests // connections) for number in range(connections)])
 
     await turn(1000, count // 5)
     began = time.perf_counter()
     await turn(0, count)
-    return count / (time.perf_counter() - began)
-
-
-async def answering(port: int) -> None:
-    """Wait until one append is answered well."""
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            _, one = await asyncio.get_running_loop().create_connection(lambda: Connection(-1, [0]), "127.0.0.1", port)
-            await one.done
-            return
-        except (OSError, AssertionError, EOFError):
-            if time.monotonic() > end:
-                raise
-            await asyncio.sleep(0.1)
+    return count // connections * connections / (time.perf_counter() - began)
 
 
 def main(kind: str, bootstrap: str, topic: str, count: int, connections: int) -> float:

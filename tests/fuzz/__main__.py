@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 APPS = ROOT / "tests" / "apps"
 RUNS, REQUESTS = 1_000_000, 20_000
-EXAMPLES_EACH = 200  # requests to each operation with one seed
+EXAMPLES_EACH = 50  # requests to each operation with one seed
 TURN_SECONDS = 1800.0
 
 

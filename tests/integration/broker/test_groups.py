@@ -176,6 +176,9 @@ async def test_what_no_client_of_ours_wrote_is_edited_and_replayed(
     assert (good.event.type, json.loads(good.event.data)["account"]) == ("kafka.record", "bare")
     await until(client, name, lambda shown: shown["dead_letters"] == 1)
     [row] = (await client.deadletters.list(subscription=name))["letters"]
+    for nowhere in ("0:99999", f"{row['id']}7", "99:0"):
+        with pytest.raises(NotFound):
+            await client.deadletters.show(name, nowhere)
     letter = await client.deadletters.show(name, row["id"])
     assert (letter["base64"], letter["key"]) == ("/wA=", "odd")
     assert ["other", "\\xfe"] in letter["headers"]

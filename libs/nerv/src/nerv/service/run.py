@@ -36,6 +36,7 @@ S = TypeVar("S", bound=ServiceSettings)
 # Of the 10 s that a service has to end: requests in flight get these, the parts (drain, commit, leave) the rest.
 STOP_SECONDS = 9.5
 REQUEST_DRAIN_SECONDS = 3
+PROBE_DRAIN_SECONDS = 1
 WORSE = (types.Health.OK, types.Health.UNKNOWN, types.Health.DEGRADED, types.Health.DOWN)
 
 
@@ -98,7 +99,7 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
     async with AsyncExitStack() as stack:
         http = bounded(settings.limits)
         await stack.enter_async_context(
-            _listening(service.health.app(), http, settings.health.host, settings.health.port, 0)
+            _listening(service.health.app(), http, settings.health.host, settings.health.port, PROBE_DRAIN_SECONDS)
         )
         for part in service.parts:
             if not await _entered(stack, part, stop):

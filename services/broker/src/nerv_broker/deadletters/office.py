@@ -95,7 +95,8 @@ class Office:
 
     async def letter(self, subscription: str, place: Place) -> tuple[DeadLetter, Listed]:
         """One letter. Raises NotFound."""
-        if place.partition < self._settings.partitions:
+        low, high = (await self._spans()).get(place.partition, (0, 0))
+        if low <= place.offset < high:  # nobody ever comes to what is behind the end
             async for found in self._box.read({place.partition: (place.offset, place.offset + 1)}):
                 if found.letter is not None and found.letter.by == subscription:
                     return found.letter, _listed(found, await self.ledger(subscription))
