@@ -8,10 +8,11 @@ import structlog
 from rich.console import Console
 
 from tests.faults.broker.groups import run as groups
+from tests.faults.broker.publishing import run as publishing
 from tests.faults.broker.reacting import run as reactions
 from tests.faults.verdict import Invariant
 
-PARTS = (groups.run, reactions.run)
+PARTS = (publishing.run, groups.run, reactions.run)
 
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:

@@ -3,14 +3,15 @@
 
 import asyncio
 import random
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import redis.asyncio
 
+from tests.faults.rig import Mesh, Replica, Rig
 from tests.faults.temporal.load import Load
-from tests.faults.temporal.rig import Mesh, Replica, Rig
 
 UNDISTURBED = (0.2, 1.0)  # s of work before each fault
 LEAST_IN_FLIGHT = 2
@@ -107,7 +108,9 @@ class Disturber:
         """The index of a replica is deleted while it is down."""
         victim, _ = self._pair()
         self._told.note("lost index", self._load)
-        await victim.lose_index()
+        await victim.kill()
+        await asyncio.to_thread(shutil.rmtree, victim.data / "index")
+        await victim.start()
 
     async def flush_redis(self) -> None:
         """Everything in Redis is gone."""

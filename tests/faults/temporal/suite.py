@@ -20,19 +20,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nerv.errors import NervError
 from nerv.kafka import KafkaSettings
+from tests.faults.rig import PARTITIONS, Mesh, MeshSpec, Replica, Rig, rig
 from tests.faults.temporal.checker import RULES, check
 from tests.faults.temporal.disturbances import LEAST_IN_FLIGHT, Disturber, Told
 from tests.faults.temporal.followers import Followers
 from tests.faults.temporal.load import Load
 from tests.faults.temporal.log import final_log
 from tests.faults.temporal.operations import End, Log, Seen
-from tests.faults.temporal.rig import PARTITIONS, Mesh, MeshSpec, Replica, Rig, rig
 from tests.faults.temporal.seeded import SEEDS, Shown, show
 from tests.faults.verdict import Invariant
 
-MESHES = (MeshSpec("one"), MeshSpec("two", skew_seconds=-20.0), MeshSpec("three", skew_seconds=5.0))
+
+def _mesh(name: str, *, skew_seconds: float = 0.0, convinced: bool = False) -> MeshSpec:
+    """A mesh of temporal: what the clock of its second replica is off by, and whether both own everything."""
+    shared = {"FAULTS_OWNS_ALL": "1"} if convinced else {}
+    first, second = ({"FAULTS_CLOCK_SKEW": str(skew)} | shared for skew in (0.0, skew_seconds))
+    return MeshSpec(
+        name, "temporal", ("-m", "tests.faults.temporal.replica"), "ledger:app", environments=(first, second)
+    )
+
+
+MESHES = (_mesh("one"), _mesh("two", skew_seconds=-20.0), _mesh("three", skew_seconds=5.0))
 FOLDER = Path(".nerv") / "faults"
-CONVINCED = MeshSpec("both", convinced=True)
+CONVINCED = _mesh("both", convinced=True)
 # Faults of all meshes together at SCALE=1.
 FAULTS: Mapping[str, int] = {
     "kill": 300,
@@ -199,7 +209,7 @@ async def _finish(everything: Sequence[Ran], operations: int, bar: Progress) -> 
 async def _verdict(one: Ran, console: Console) -> dict[str, list[str]]:
     """What the rules say of a mesh, and whether the indexes of both replicas hold what Kafka holds."""
     await one.mesh.ready()
-    final = await final_log(one.mesh.kafka, one.mesh.history, PARTITIONS)
+    final = await final_log(one.mesh.kafka, f"{one.mesh.name}.history.v1", PARTITIONS)
     log, one.take_overs = final.log, final.take_overs
     await one.followers.finish(log)
     events = sum(map(len, log.values()))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerv.errors import IdConflict
+from nerv.errors import IdConflict, Invalid
 from nerv.types import Event
 from nerv_broker.publishing.judging import (
     Placed,
@@ -129,6 +129,29 @@ def test_a_window_knows_the_last_ids_and_no_more_than_twice_as_many(numbers: lis
         assert len(window) <= 20
     for name, place in seen[-10:]:
         assert window.get(name) == Receipt(name, TOPIC, int(name), place)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event": event("a\nb")},
+        {"event": replace(event(), subject="a\rb")},
+        {"ids": ()},
+        {"ids": (b"short",)},
+        {"ids": (bytes(16),) * 3},
+        {"digest": b""},
+    ],
+)
+def test_what_another_replica_would_not_hand_over_is_refused(change: dict[str, object]) -> None:
+    """Attributes that no door lets in, and ids that none makes."""
+    with pytest.raises(Invalid):
+        from_message(to_message([replace(publication(event()), **change)]))  # type: ignore[arg-type]
+
+
+def test_what_is_no_message_is_refused() -> None:
+    """Whatever its bytes are."""
+    with pytest.raises(Invalid, match="PublishBatch"):
+        from_message(b"\xff\xff")
 
 
 def test_publications_are_read_back_as_they_were_handed_over() -> None:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from nerv.errors import IdConflict, NervError
 from nerv.types import Event
 
+HASH_BYTES = 16
+
 
 class Receipt(NamedTuple):
     """What a published event is remembered by: a digest of its content, and where it stands."""
@@ -71,7 +73,7 @@ def content_digest(event: Event[bytes]) -> bytes:
 
 
 def _hash(*parts: str, data: bytes = b"") -> bytes:
-    digest = hashlib.blake2b("\x00".join(parts).encode(), digest_size=16)
+    digest = hashlib.blake2b("\x00".join(parts).encode(), digest_size=HASH_BYTES)
     if data:
         digest.update(b"\x00")
         digest.update(data)

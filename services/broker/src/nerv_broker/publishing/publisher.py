@@ -14,7 +14,8 @@ from nerv.errors import Internal, Invalid, NervError, Unavailable, from_problem
 from nerv.kafka import partition_of
 from nerv.kafka.owning import Owners, Ownership
 from nerv.service.forwarding import Forwarder
-from nerv_broker.publishing.judging import Outcome, Placed, Publication, owner_key
+from nerv.types import check_id
+from nerv_broker.publishing.judging import HASH_BYTES, Outcome, Placed, Publication, owner_key
 from nerv_broker.publishing.owner import PublicationOwner
 from nerv_broker.publishing.receipts import Receipts
 
@@ -78,12 +79,22 @@ def from_message(body: bytes) -> list[Publication]:
         batch = publish_pb2.PublishBatch.FromString(body)
     except Exception as error:  # protobuf's DecodeError is not one type over its implementations
         raise Invalid(f"the body is not a nerv.api.event.v1.PublishBatch: {error}") from None
-    return [
-        Publication(
-            one.topic, one.key if one.HasField("key") else None, from_proto(one.event), tuple(one.ids), one.digest
-        )
-        for one in batch.publications
-    ]
+    return [_publication(one) for one in batch.publications]
+
+
+def _publication(one: publish_pb2.Publication) -> Publication:
+    key = one.key if one.HasField("key") else None
+    found = Publication(one.topic, key, from_proto(one.event), tuple(one.ids), one.digest)
+    event = found.event
+    optional = (event.subject, event.partition_key, event.correlation_id, event.causation_id, event.dataschema)
+    for text in (event.id, event.source, event.type, event.content_type, *optional):
+        if text is not None:
+            check_id(text, "an attribute of the event")
+    if not f"{event.traceparent}{event.tracestate}".isprintable():
+        raise Invalid("a trace context has no control characters")
+    if {len(name) for name in (*found.ids, found.digest)} != {HASH_BYTES} or len(found.ids) not in (1, 2):
+        raise Invalid(f"a publication has one id or two, and a digest, of {HASH_BYTES} bytes each")
+    return found
 
 
 def to_document(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run is made of: one Kafka behind proxies, one Redis, and meshes of two replicas, each replica with its own proxy."""
+"""What a run is made of: one Kafka behind proxies, one Redis, meshes of two replicas of a service, each with its own proxy."""
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +25,8 @@ from nerv.dev.threads import threaded
 from nerv.errors import Unavailable
 from nerv.kafka.admin import Admin
 from nerv.kafka.settings import KafkaSettings
-from nerv.topics import of_mesh
-from tests.faults.temporal.proxy import Proxy, toxiproxy
+from nerv.topics import Topic, of_mesh
+from tests.faults.rig.proxy import Proxy, toxiproxy
 
 ROOT = Path(__file__).parent.parent.parent.parent
 APPS = ROOT / "tests" / "apps"
@@ -36,24 +35,29 @@ STOP_SECONDS = 10.0
 KAFKA_STARTS = 3  # tries, each of a minute: all replicas ask for it at once, on a machine that may have other work
 WATCH_SECONDS = 0.2
 READY_SECONDS = 600.0
-REPLICA = (sys.executable, "-m", "tests.faults.temporal.replica")
 
 
 @dataclass(frozen=True, slots=True)
 class MeshSpec:
-    """A mesh to start: what its second replica's clock is off by, and whether both own everything."""
+    """A mesh to start: two replicas of `service`, run by `command` (of Python), with these topics beside the mesh's own.
+
+    `environments` are those of the first and the second replica.
+    """
 
     name: str
-    skew_seconds: float = 0.0
-    convinced: bool = False
+    service: str
+    command: Sequence[str]
+    app: str
+    topics: Sequence[Topic] = ()
+    environments: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
 
 
 class Replica:
-    """One process of temporal and its way to Kafka."""
+    """One process of the service, its way to Kafka, and the folder of its data."""
 
-    def __init__(self, service: Service, proxy: Proxy, index: Path) -> None:
-        self.service, self.proxy, self.index = service, proxy, index
-        self.client = Client({"temporal": service.plan.url})
+    def __init__(self, service: Service, proxy: Proxy, data: Path) -> None:
+        self.service, self.proxy, self.data = service, proxy, data
+        self.client = Client({service.plan.service: service.plan.url})
 
     @property
     def name(self) -> str:
@@ -95,12 +99,6 @@ class Replica:
         finally:
             process.send(signal.SIGCONT)
 
-    async def lose_index(self) -> None:
-        """Killed, its index deleted, started again."""
-        await self.kill()
-        await asyncio.to_thread(shutil.rmtree, self.index)
-        await self.start()
-
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
@@ -110,11 +108,6 @@ class Mesh:
     name: str
     replicas: tuple[Replica, Replica]
     kafka: KafkaSettings
-
-    @property
-    def history(self) -> str:
-        """The topic of history."""
-        return f"{self.name}.history.v1"
 
     async def ready(self) -> None:
         """Wait until both replicas are ready."""
@@ -175,10 +168,11 @@ class Rig:
                     replica.service.watched = True
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def kill_kafka(self) -> None:
-        """SIGKILL to Kafka, and a new one on the same data."""
+    async def kill_kafka(self, away: float = 0.0) -> None:
+        """SIGKILL to Kafka, and a new one on the same data, `away` seconds later."""
         for process in self._processes(self._kafka):
             await asyncio.to_thread(process.kill)
+        await asyncio.sleep(away)
         for left in reversed(range(KAFKA_STARTS)):
             try:
                 self._kafka = await self._start_kafka()
@@ -219,7 +213,7 @@ class Rig:
     async def _start_mesh(self, spec: MeshSpec, ways: Sequence[Proxy]) -> Mesh:
         name = f"f{spec.name}{uuid.uuid4().hex[:6]}"
         admin = Admin(self._clients, "faults")
-        await asyncio.to_thread(admin.create, of_mesh(name, partitions=PARTITIONS))
+        await asyncio.to_thread(admin.create, [*of_mesh(name, partitions=PARTITIONS), *spec.topics])
         replicas = [self._replica(spec, name, number, way) for number, way in enumerate(ways, start=1)]
         for replica in replicas:
             await self._stack.enter_async_context(replica.client)
@@ -227,14 +221,16 @@ class Rig:
         return Mesh(spec, name, (replicas[0], replicas[1]), self._clients)
 
     def _replica(self, spec: MeshSpec, mesh: str, number: int, way: Proxy) -> Replica:
-        plan = ServicePlan(f"{spec.name}-{number}", "temporal", REPLICA, self._ports.take(), self._ports.take())
-        extra = {"FAULTS_CLOCK_SKEW": str(spec.skew_seconds if number == 2 else 0.0)}
-        if spec.convinced:
-            extra["FAULTS_OWNS_ALL"] = "1"
+        command = (sys.executable, *spec.command)
+        plan = ServicePlan(f"{spec.name}-{number}", spec.service, command, self._ports.take(), self._ports.take())
         shared = mesh_environment(
-            Wanted(mesh, "ledger:app"), [], self._environment | extra, kafka=way.address, redis=self.redis_url
+            Wanted(mesh, spec.app),
+            [],
+            {**self._environment, **spec.environments[number - 1]},
+            kafka=way.address,
+            redis=self.redis_url,
         )
-        return Replica(Service(plan, self._paths, shared), way, self._paths.data / plan.name / "index")
+        return Replica(Service(plan, self._paths, shared), way, self._paths.data / plan.name)
 
 
 @asynccontextmanager
