@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def mesh(kafka: str, redis_url: str, prefix: str, folder: Path) -> AsyncIterator[LocalMesh]:
     """The broker and temporal with the shop."""
     async with LocalMesh(
-        app="shop:app",
+        app="dying_shop:app",
         services=["temporal", "broker"],
         folder=folder / ".nerv",
         mesh=f"t{uuid.uuid4().hex[:8]}",
@@ -192,6 +192,41 @@ async def test_one_letter_is_replayed_to_its_reaction_alone(client: Client, mesh
 
         assert (await until(again)).place != dead.place
     assert await numbers(client, "tally-tally-x", 1) == [-1]
+
+
+async def test_a_replay_that_stands_is_not_made_again(
+    client: Client, mesh: LocalMesh, prefix: str, folder: Path
+) -> None:
+    """The broker dies after the transaction of a replay and before the books say so: what was published is there once."""
+    topic = f"{prefix}.order.v1"
+    (folder / "repaired").unlink(missing_ok=True)
+    await client.topics.publish(topic, [order("bad-2", n) for n in range(3)])
+
+    async def dead() -> Any:
+        ledger = await load(client.streams, "confirm")
+        return sum(one.key == "bad-2" for one in ledger.letters.values()) == 3
+
+    await until(dead)
+    (folder / "repaired").touch()
+    (folder / "die").touch()
+    async with Books(client.streams, "confirm") as books:
+        await books.decide(lambda ledger: release(ledger, "bad-2", "test"))
+        await until(lambda: _gone(folder / "die"))
+        await mesh.restart("broker")
+
+        async def settled_all() -> bool:
+            return not any(one.key == "bad-2" for one in books.ledger.letters.values())
+
+        await until(settled_all)
+    await client.topics.publish(topic, [order("bad-2", 3)])
+    assert await numbers(client, "customer-bad-2", 4) == [0, 1, 2, 3]
+    await said(client, f"{prefix}.confirmed.v1", lambda e: b"bad-2" in e.data and b'"number":3' in e.data, 1)
+    confirmed = [e async for e in _all(client, f"{prefix}.confirmed.v1") if b"bad-2" in e.data]
+    assert [json.loads(e.data)["number"] for e in confirmed] == [0, 1, 2, 3]
+
+
+async def _gone(path: Path) -> bool:
+    return not await asyncio.to_thread(path.exists)
 
 
 async def test_bridges_carry_each_event_to_each_place_once(client: Client, prefix: str) -> None:

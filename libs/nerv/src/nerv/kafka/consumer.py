@@ -200,6 +200,12 @@ class BatchConsumer:
         found = await self._ask(lambda: self._consumer.committed(asked, REQUEST_SECONDS))
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
+    async def notes(self, partitions: Iterable[Partition]) -> dict[Partition, str]:
+        """What was committed beside the group's offsets; partitions without a note are left out. Raises Unavailable."""
+        asked = [TopicPartition(t, p) for t, p in partitions]
+        found = await self._ask(lambda: self._consumer.committed(asked, REQUEST_SECONDS))
+        return {(tp.topic, tp.partition): tp.metadata for tp in found if tp.metadata}
+
     async def bounds(self, partition: Partition) -> tuple[int, int]:
         """First offset and the one after the last that is committed. Raises Unavailable.
 

@@ -56,14 +56,20 @@ class TransactionalProducer:
         return await self._run(self._write, records)
 
     async def commit(
-        self, records: Sequence[Outgoing], offsets: NextOffsets, consumer: BatchConsumer | None = None, group: str = ""
+        self,
+        records: Sequence[Outgoing],
+        offsets: NextOffsets,
+        consumer: BatchConsumer | None = None,
+        group: str = "",
+        notes: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
         """Write `records` and move the group to `offsets` (the next offset to read of each topic and partition), both or
         neither. Name the group by its `consumer`, or by `group` where partitions are not assigned by that group.
 
+        `notes` are kept beside the offsets (`BatchConsumer.notes`) until the next commit; Kafka takes 4,096 bytes of each.
         Raises CommitFailed: then nobody knows, and the group's committed offsets tell.
         """
-        await self._run(self._commit, records, offsets, consumer, group)
+        await self._run(self._commit, records, offsets, consumer, group, notes or {})
 
     async def close(self) -> None:
         """Let the producer go; an open transaction is ended by the next owner of its id."""
@@ -94,7 +100,12 @@ class TransactionalProducer:
         return [places[number] for number in range(len(records))]
 
     def _commit(
-        self, records: Sequence[Outgoing], offsets: NextOffsets, consumer: BatchConsumer | None, group: str
+        self,
+        records: Sequence[Outgoing],
+        offsets: NextOffsets,
+        consumer: BatchConsumer | None,
+        group: str,
+        notes: Mapping[tuple[str, int], str],
     ) -> None:
         native = self._native
         if not self._open:
@@ -104,7 +115,7 @@ class TransactionalProducer:
             native.produce(topic, value, key, partition, None, None, 0, list(headers))  # by name costs 0.2 µs
         if offsets:
             metadata = consumer.group_metadata() if consumer else self._foreign(group)
-            positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+            positions = [TopicPartition(*p, offset, notes.get(p, "")) for p, offset in offsets.items()]
             native.send_offsets_to_transaction(positions, metadata, COMMIT_SECONDS)
         native.commit_transaction(COMMIT_SECONDS)
         self._commits += 1

@@ -3,7 +3,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -13,6 +13,7 @@ from nerv_broker.reactions.answers import Answer, Lane, ahead, hold
 from nerv_broker.reactions.parking import Parks
 from nerv_broker.reactions.performing import Performer
 from nerv_broker.reactions.planning import Planner
+from nerv_broker.reactions.replaying import noted
 from nerv_broker.settings import EdgeSettings
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ class Ending:
     ) -> None:
         self._settings, self._deadletters = settings, deadletters
         self._planner, self._performer, self._parks, self._producer = planner, performer, parks, producer
+        self.committed: dict[tuple[str, int], int] = {}
 
     async def end(self, answers: Sequence[Answer], rubbish: Letters, offsets: Offsets, consumer: BatchConsumer) -> None:
         """Perform what the answers ask for, then write publishes, dead letters and offsets in one transaction.
@@ -56,13 +58,20 @@ class Ending:
         await self._commit(answers, rubbish, offsets, consumer)
         await self._parks.forget(answers)
 
-    async def again(self, answers: Sequence[Answer], consumer: BatchConsumer) -> None:
-        """The same for dead letters of one reaction, which wait for nothing but those before them; without offsets."""
+    async def again(self, answers: Sequence[Answer], token: Callable[[Answer], str], consumer: BatchConsumer) -> None:
+        """The same for dead letters of one reaction, which wait for nothing but those before them.
+
+        The offsets of their partitions stay where they are, but are committed with a note of what was replayed: so the
+        transaction is fenced as every other, and whoever comes after a death here knows that it stands.
+        """
         stopped: set[Lane] = set()
         await self._retry(answers)
         hold(answers, lambda _: False, stopped)
         await self._performer.perform(answers)
-        await self._commit([one for one in answers if not one.held], (), {}, consumer)
+        partitions = {(one.record.topic(), one.record.partition()) for one in answers}
+        stay = {partition: self.committed.get(partition, 0) for partition in partitions}
+        note = noted(token(one) for one in answers if one.good)
+        await self._commit([one for one in answers if not one.held], (), stay, consumer, dict.fromkeys(stay, note))
 
     async def _perform(self, answers: Sequence[Answer], stopped: set[Lane], beside: asyncio.Task[None] | None) -> None:
         try:
@@ -86,7 +95,12 @@ class Ending:
             self._planner.react(failed)
 
     async def _commit(
-        self, answers: Sequence[Answer], rubbish: Letters, offsets: Offsets, consumer: BatchConsumer
+        self,
+        answers: Sequence[Answer],
+        rubbish: Letters,
+        offsets: Offsets,
+        consumer: BatchConsumer,
+        notes: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
         records: list[Outgoing] = [record for one in answers if one.good for record in one.records]
         records += [dead_letter(self._deadletters, record, cause, "broker") for record, cause in rubbish]
@@ -96,7 +110,8 @@ class Ending:
             # of a letter that then never was is put right when its record comes again.
             places = await self._producer.write([self._letter(one) for one in bad])
             await self._parks.park(bad, places)
-        await self._producer.commit(records, offsets, consumer)
+        await self._producer.commit(records, offsets, consumer, notes=notes)
+        self.committed |= offsets
         for one in bad:
             if not one.held:
                 log.error("poison", by=one.reaction.name, cause=one.cause)

@@ -33,7 +33,7 @@ from nerv_broker.reactions.batch import Ending
 from nerv_broker.reactions.parking import Parks
 from nerv_broker.reactions.performing import Performer
 from nerv_broker.reactions.planning import Planner
-from nerv_broker.reactions.replaying import paced
+from nerv_broker.reactions.replaying import paced, token, tokens
 from nerv_broker.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
@@ -139,11 +139,15 @@ class _Round:
         self._settings, self._planner, self._parks, self._ending, self._box = settings, planner, parks, ending, box
         self._next: dict[tuple[str, int], int] = {}
         self._under_way: deque[asyncio.Task[None]] = deque()
+        self._replayed: set[str] = set()  # tokens of letters whose replay stands, though the books may not say so
 
     async def assigned(self, partitions: set[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Start where the group has committed, or at the beginning."""
         committed = await self.consumer.committed(partitions)
-        self._next |= {partition: committed.get(partition, 0) for partition in partitions}
+        starts = {partition: committed.get(partition, 0) for partition in partitions}
+        self._next |= starts
+        self._ending.committed |= starts
+        self._replayed |= tokens(await self.consumer.notes(partitions))
         log.info("reactions.assigned", partitions=sorted(partitions))
         self._parks.nudge()
         return committed
@@ -249,10 +253,16 @@ class _Round:
                     await asyncio.sleep(len(part) / part[0].rate)
 
     async def _replay_part(self, name: str, letters: Sequence[Letter]) -> None:
+        stood = [letter.origin for letter in letters if token(name, letter) in self._replayed]
+        if stood:  # somebody died when its transaction stood, before the books were told
+            await self._parks.settle(name, stood, ())
+            letters = [letter for letter in letters if letter.origin not in stood]
         found = await self._box.fetch([letter.place for letter in letters])
         gone = [letter for letter in letters if letter.place not in found]
         answers, rubbish = self._planner.letters(name, [found[one.place] for one in letters if one.place in found])
-        await self._ending.again(answers, self.consumer)
+        by_origin = {letter.origin: letter for letter in letters}
+        if answers:
+            await self._ending.again(answers, lambda one: token(name, by_origin[origin_of(one.record)]), self.consumer)
         done = [origin_of(one.record) for one in answers if one.good]
         held = {origin_of(one.record) for one in answers if one.held}
         failed = [replace(one, cause="the letter is gone from the topic", held=False) for one in gone]
