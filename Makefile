@@ -21,6 +21,7 @@ SUITE ?=
 MONTHS ?= 1
 SCALE ?= 1
 DIST ?= dist
+WORKERS ?= 3
 
 .PHONY: help
 help: ## what can be done
@@ -82,7 +83,7 @@ check: setup ## lint, format, types, import rules, generated code
 
 .PHONY: pytest
 pytest: setup ## the tests alone; ARGS="-k broker" chooses some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: chart-check
 chart-check: setup ## the chart and the compose file, by Helm's and Compose's own parsers
