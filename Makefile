@@ -21,7 +21,7 @@ SUITE ?=
 MONTHS ?= 1
 SCALE ?= 1
 DIST ?= dist
-WORKERS ?= 3
+WORKERS ?= 2
 
 .PHONY: help
 help: ## what can be done
