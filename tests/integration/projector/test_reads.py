@@ -79,6 +79,25 @@ async def test_pages_hold_every_view_once(client: Client, expected: Expected) ->
     assert found == sorted(expected.planes)
 
 
+async def test_views_are_found_by_what_is_in_them(client: Client, expected: Expected) -> None:
+    """By an expression over the states, in order of another."""
+    wanted = sorted((minutes, key) for key, (at, _, minutes) in expected.planes.items() if at == "JFK")
+    found = await client.views.find("plane", "at == 'JFK'", order="minutes", limit=3)
+    assert [(view["state"]["minutes"], view["key"]) for view in found] == wanted[:3]
+    with pytest.raises(Invalid, match="no JMESPath"):
+        await client.views.find("plane", "at ==")
+
+
+async def test_a_reader_sees_what_he_has_written(client: Client) -> None:
+    """A position that history has is waited for; what was read before is not sent again."""
+    path = "/v1/views/airports/JFK"
+    first = await client.transport.request("projector", "GET", path, query={"min_position": "0:0,1:0,2:0,3:0"})
+    assert first.json()["key"] == "JFK"
+    for wrong in ("0", "a:1", "9:1"):
+        with pytest.raises(Invalid, match="min_position"):
+            await client.transport.request("projector", "GET", path, query={"min_position": wrong})
+
+
 async def test_projections_say_how_far_they_are(client: Client) -> None:
     """Lag 0 over all hops, the events folded (an airport counts a trip twice), the entities."""
     rows = {row["projection"]: row for row in await client.views.projections()}

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from nerv.protocols.views import Epoch, View, Views
 from nerv.testing.memory_views import MemoryViews
-from nerv_projector import parity
 from nerv_projector.parity import compare
+from nerv_projector.reading import PAGE
 
 
 async def version(token: str, views: Mapping[str, View]) -> tuple[Views, Epoch]:
@@ -27,11 +27,11 @@ async def test_versions_with_the_same_states_are_equal() -> None:
 
 async def test_what_differs_is_counted_and_shown() -> None:
     """Keys that only one has, and the fields that differ, over page after page."""
-    many = {f"k{n:04d}": View(1, b'{"n":1}') for n in range(2 * parity.PAGE)}
+    many = {f"k{n:04d}": View(1, b'{"n":1}') for n in range(2 * PAGE)}
     left = await version("a", {**many, "x": View(1, b'{"a":1,"b":2}'), "only-a": View(1, b"1")})
     right = await version("b", {**many, "x": View(1, b'{"a":1,"b":3}'), "a-only-b": View(1, b"1")})
     found = (await compare(left, right)).to_dict()
-    assert (found["equal"], found["same"], found["differing"]) == (False, 2 * parity.PAGE, 1)
+    assert (found["equal"], found["same"], found["differing"]) == (False, 2 * PAGE, 1)
     assert (found["only_live"], found["only_built"], found["fields"]) == (1, 1, {"b": 1})
     assert {"key": "x", "differs": ["b"], "changes": [[["b"], [2], [3]]]} in found["examples"]
 

@@ -19,6 +19,7 @@ from nerv.service.describe import describe
 from nerv.service.params import LAST_EVENT_ID, flag, header, instant, number, text
 from nerv.types import check_id, format_instant
 from nerv_projector import reading
+from nerv_projector.choosing import chosen, expression
 from nerv_projector.deps import Deps
 from nerv_projector.lag import Standing, standing
 from nerv_projector.live import KEYS as FOLLOWED
@@ -40,6 +41,14 @@ LIMIT = number("limit", 100, "Views at most.", low=1, high=PAGE_LIMIT)
 CURSOR = text("cursor", "Where the next page begins: the `next` of the one before.", {"type": "string"})
 STALE = flag("stale", "Answer while the views are being rebuilt, too, with what is there.")
 MIN_POSITION = text("min_position", "Wait until the views show all up to here: 0:17,3:5, as an append answers it.")
+WHERE = text(
+    "where", "Only views whose state satisfies this JMESPath expression: at == 'JFK' && n > `3`.", {"type": "string"}
+)
+ORDER = text(
+    "order",
+    "In order of what this JMESPath expression finds in a state.",
+    {"type": "string"},
+)
 KEYS = text("keys", "These views only, with commas between.", {"type": "string"})
 IF_NONE_MATCH = header("if-none-match", "An `etag`: where it still holds, the answer is 304.")
 VIEW = (PERSPECTIVE, FIELDS, AS_OF, KNOWN_AT, STALE, MIN_POSITION)
@@ -107,13 +116,18 @@ def _dumper(request: Request[Deps], projection: str) -> Callable[[Any], dict[str
     if perspective is None:
         if fields is not None:
             raise Invalid("fields are those of a perspective; name it, too: ?perspective=...&fields=...")
-        for scope in sorted({scope for model in known.values() for scope in model.scopes()}):
-            request.principal.require(scope)  # or the state as it is would show what its perspectives redact
+        _require_all(request, projection)  # or the state as it is would show what its perspectives redact
         return None
     if perspective not in known:
         raise NotFound(f"projection {projection} has no perspective {perspective[:100]!r}; it has {_names(known)}")
     names = None if fields is None else fields.split(",")
     return known[perspective].dumper(fields=names, viewer=request.principal)
+
+
+def _require_all(request: Request[Deps], projection: str) -> None:
+    known = request.deps.app.perspectives_of(projection)
+    for scope in sorted({scope for model in known.values() for scope in model.scopes()}):
+        request.principal.require(scope)
 
 
 def _names(known: Mapping[str, Any]) -> str:
@@ -162,6 +176,8 @@ async def list_views(request: Request[Deps]) -> Response:
     limit = request.get(LIMIT)
     if (keys := request.get(KEYS)) is not None:
         return await _chosen(asked, keys)
+    if request.get(WHERE) is not None or request.get(ORDER) is not None:
+        return await _filtered(request, asked, limit)
     version, after = _decode(request.get(CURSOR))
     runner = asked.runner
     epoch: Epoch | None = None
@@ -177,6 +193,23 @@ async def list_views(request: Request[Deps]) -> Response:
     shown = [_document(asked, key, view) for key, view in page[:limit] if reading.is_there(view)]
     token = _encode(runner.hosted.version, page[limit - 1][0]) if len(page) > limit else None
     return respond({**asked.head(), "epoch": None if epoch is None else epoch.token, "views": shown, "next": token})
+
+
+async def _filtered(request: Request[Deps], asked: Asked, limit: int) -> Response:
+    """The views that are asked for by what is in them, `limit` at most: the first ones in order. There is no next page."""
+    epoch = asked.runner.epoch
+    if asked.travels:
+        raise Invalid("where and order are of the views of now; leave as_of and known_at out")
+    if epoch is None:
+        raise Unavailable(f"projection {asked.runner.name} has not started yet", retry_after=0.5)
+    _require_all(request, asked.runner.name)  # or an expression would tell what a perspective redacts
+    where, order = (
+        None if (said := request.get(one)) is None else expression(said, one.name) for one in (WHERE, ORDER)
+    )
+    every = reading.every(asked.projection, asked.runner.hosted.views, epoch)
+    found = await chosen(every, where, order, request.deps.settings.projector.choose)
+    shown = [_document(asked, key, view) for key, view in found[:limit]]
+    return respond({**asked.head(), "epoch": epoch.token, "views": shown, "found": len(found), "next": None})
 
 
 async def _chosen(asked: Asked, text: str) -> Response:
@@ -307,7 +340,14 @@ def _decode(token: str | None) -> tuple[int | None, str | None]:
 
 
 ROUTES = (
-    Route("GET", "/v1/views/{projection}", list_views, "views:read", (*VIEW, LIMIT, CURSOR, KEYS), of="projection"),
+    Route(
+        "GET",
+        "/v1/views/{projection}",
+        list_views,
+        "views:read",
+        (*VIEW, LIMIT, CURSOR, KEYS, WHERE, ORDER),
+        of="projection",
+    ),
     Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", (*VIEW, IF_NONE_MATCH), of="projection"),
     Route("GET", "/v1/projections", projections, "views:read"),
     Route(

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare two versions of a projection, key by key, in order of the keys: bounded memory, however many there are."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +8,8 @@ import orjson
 
 from nerv.protocols.views import Epoch, View, Views
 from nerv.state import written_between
-from nerv_projector.reading import is_there
+from nerv_projector.reading import every
 
-PAGE = 1000
 EXAMPLES = 20  # of each kind in a report
 
 Keyed = tuple[str, View]
@@ -74,7 +72,7 @@ class Parity:
 async def compare(left: tuple[Views, Epoch], right: tuple[Views, Epoch]) -> Parity:
     """What differs between two versions as they stand. Events that only one has folded yet differ, too."""
     found = Parity()
-    ours, theirs = _all(*left), _all(*right)
+    ours, theirs = every(None, *left), every(None, *right)
     a, b = await anext(ours, None), await anext(theirs, None)
     while a is not None or b is not None:
         if b is None or (a is not None and a[0].encode() < b[0].encode()):
@@ -88,12 +86,3 @@ async def compare(left: tuple[Views, Epoch], right: tuple[Views, Epoch]) -> Pari
             found.both(a[0], a[1], b[1])
             a, b = await anext(ours, None), await anext(theirs, None)
     return found
-
-
-async def _all(views: Views, epoch: Epoch) -> AsyncIterator[Keyed]:
-    after: str | None = None
-    while page := await views.page(epoch, after, PAGE):
-        for key, view in page:
-            if is_there(view):
-                yield key, view
-        after = page[-1][0]

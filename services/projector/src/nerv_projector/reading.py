@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the live views of a projection; of one that is merged of parts, the one state that they come to."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from nerv.projections import MERGED, Projection
 from nerv.protocols.views import Epoch, View, Views
 from nerv_projector.model import NOTHING
 
+PAGE = 1000
 PARTS = 10_000  # more partitions than any topic has
 
 
@@ -28,6 +29,21 @@ async def page(
         return await views.page(epoch, after, limit)
     found = await _merged(projection, views, epoch)
     return [] if found is None or after is not None else [(MERGED, found)]
+
+
+async def every(projection: Projection[Any] | None, views: Views, epoch: Epoch) -> AsyncIterator[tuple[str, View]]:
+    """All views that are there, in order of their keys, a page at a time; without a projection, its parts unmerged."""
+    after: str | None = None
+    while True:
+        found = await (
+            views.page(epoch, after, PAGE) if projection is None else page(projection, views, epoch, after, PAGE)
+        )
+        for key, view in found:
+            if is_there(view):
+                yield key, view
+        if not found:
+            return
+        after = found[-1][0]
 
 
 def is_there(view: View) -> bool:

@@ -18,6 +18,7 @@ class FoldSettings(BaseModel):
     cache: PositiveInt = 50_000  # states of a projection kept in memory, so that folding on reads nothing
     scan: PositiveInt = 500_000  # events that one read as of an instant may fold
     followers: PositiveInt = 64  # readers that follow views at once; each has a consumer of its own
+    choose: PositiveInt = 100_000  # views that one filtered or ordered list goes through
     scans: PositiveInt = 2  # such reads at once; beyond: 429
 
 

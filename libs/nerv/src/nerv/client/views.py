@@ -62,6 +62,19 @@ class Views:
             if cursor is None:
                 return
 
+    async def find(
+        self, projection: str, where: str | None = None, *, order: str | None = None, limit: int = PAGE,
+        perspective: str | None = None,
+    ) -> Sequence[dict[str, Any]]:  # fmt: skip
+        """The first views of those whose state satisfies `where`, in order of `order`: JMESPath over the states.
+
+        Raises TooLarge for a projection of more views than the service goes through.
+        """
+        query: Query = {"where": where, "order": order, "limit": limit, "perspective": perspective}
+        answer = await self._transport.request("projector", "GET", _path(projection), query=query)
+        found: Sequence[dict[str, Any]] = answer.json()["views"]
+        return found
+
     async def follow(
         self, projection: str, keys: Sequence[str], *, perspective: str | None = None
     ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
