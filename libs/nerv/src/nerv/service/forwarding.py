@@ -3,12 +3,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from nerv.client.transport import Answer, Transport
-from nerv.errors import Internal, Overloaded, Unavailable, UnknownOutcome
+from nerv.errors import Internal, NervError, Overloaded, Unavailable, UnknownOutcome
 from nerv.kafka.owning import Owners, Ownership
 from nerv.service.routes import Request
 from nerv.types import Description
@@ -19,6 +20,8 @@ FIRST_PAUSE = 0.02  # s, doubled with each attempt
 LONGEST_PAUSE = 0.3
 
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - an item
+A = TypeVar("A")
 
 
 def passed_on(request: Request[Any], *more: str) -> dict[str, str]:
@@ -73,6 +76,48 @@ class Forwarder:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def spread(
+        self,
+        items: Sequence[I],
+        partition_of: Callable[[I], int],
+        ask: Callable[[int, Sequence[I]], Awaitable[Sequence[A | NervError]]],
+        headers: Mapping[str, str],
+    ) -> list[A | NervError]:
+        """What `ask(partition, items)` answers of each item, in order. Partitions are asked side by side, each until it is
+        settled; the items of one are asked again all or none, so that they keep their order.
+        """
+        if len(items) == 1:
+            return await self._asked(partition_of(items[0]), items, ask, headers)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, item in enumerate(items):
+            groups[partition_of(item)].append(index)
+        answers = await asyncio.gather(
+            *(self._asked(p, [items[i] for i in indexes], ask, headers) for p, indexes in groups.items())
+        )
+        outcomes: dict[int, A | NervError] = {}
+        for indexes, answer in zip(groups.values(), answers, strict=True):
+            outcomes.update(zip(indexes, answer, strict=True))
+        return [outcomes[i] for i in range(len(items))]
+
+    async def _asked(
+        self,
+        partition: int,
+        items: Sequence[I],
+        ask: Callable[[int, Sequence[I]], Awaitable[Sequence[A | NervError]]],
+        headers: Mapping[str, str],
+    ) -> list[A | NervError]:
+        async def attempt() -> list[A | NervError]:
+            outcomes = list(await ask(partition, items))
+            refused = [one for one in outcomes if isinstance(one, Unavailable)]
+            if refused and len(refused) == len(outcomes):
+                raise refused[0]
+            return outcomes
+
+        try:
+            return await self.settled(headers, attempt)
+        except NervError as error:
+            return [error] * len(items)
 
     async def forward(
         self,

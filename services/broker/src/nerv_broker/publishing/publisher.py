@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish once, by whichever replica owns the key of each event."""
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -10,7 +8,7 @@ import orjson
 from nerv.api.event.v1 import publish_pb2
 from nerv.cloudevents import from_proto
 from nerv.cloudevents.proto_format import to_proto
-from nerv.errors import Internal, Invalid, NervError, Unavailable, from_problem
+from nerv.errors import Internal, Invalid, from_problem
 from nerv.kafka import partition_of
 from nerv.kafka.owning import Owners, Ownership
 from nerv.service.forwarding import Forwarder
@@ -33,36 +31,16 @@ class Publisher(Forwarder):
 
     async def publish(self, publications: Sequence[Publication], headers: Mapping[str, str]) -> list[Outcome]:
         """Outcomes in order. Those of one topic and key are published in order; owners are asked side by side."""
-        groups: dict[int, list[int]] = defaultdict(list)
-        for index, one in enumerate(publications):
-            groups[partition_of(owner_key(one), self._partitions)].append(index)
-        answers = await asyncio.gather(
-            *(self._publish_to(p, [publications[i] for i in indexes], headers) for p, indexes in groups.items())
-        )
-        outcomes: dict[int, Outcome] = {}
-        for indexes, answer in zip(groups.values(), answers, strict=True):
-            outcomes.update(zip(indexes, answer, strict=True))
-        return [outcomes[i] for i in range(len(publications))]
 
-    async def _publish_to(
-        self, partition: int, publications: Sequence[Publication], headers: Mapping[str, str]
-    ) -> list[Outcome]:
-        async def attempt() -> list[Outcome]:
+        async def ask(partition: int, part: Sequence[Publication]) -> Sequence[Outcome]:
             owner = self._local.serving(partition)
             if owner is not None:
-                outcomes = await owner.publish(publications)
-            else:
-                sent = {**headers, "content-type": PROTOBUF}
-                answer = await self.forward(partition, "POST", PATH, {}, sent, to_message(publications))
-                outcomes = _outcomes(answer.body, len(publications))
-            if all(isinstance(one, Unavailable) for one in outcomes) and isinstance(outcomes[0], NervError):
-                raise outcomes[0]  # all or none is put again: the events of one key keep their order
-            return outcomes
+                return await owner.publish(part)
+            sent = {**headers, "content-type": PROTOBUF}
+            answer = await self.forward(partition, "POST", PATH, {}, sent, to_message(part))
+            return _outcomes(answer.body, len(part))
 
-        try:
-            return await self.settled(headers, attempt)
-        except NervError as error:
-            return [error] * len(publications)
+        return await self.spread(publications, lambda one: partition_of(owner_key(one), self._partitions), ask, headers)
 
 
 def to_message(publications: Sequence[Publication]) -> bytes:
