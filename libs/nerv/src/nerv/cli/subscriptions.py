@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from nerv.cli.calling import AsJson, call, console, say_bytes, say_json
+from nerv.cli.choosing import Subjects, Types, Where
 from nerv.cli.show import table
 from nerv.client import Client
 from nerv.client.subscriptions import Delivered, Verdict
@@ -60,15 +61,9 @@ def make(
         str,
         typer.Option("--from", help="earliest, latest, positions of all partitions such as 0:42,1:17, or an instant."),
     ] = "latest",
-    types: Annotated[
-        list[str] | None, typer.Option("--type", help="Only these types; may end with *. Repeatable.")
-    ] = None,
-    subjects: Annotated[
-        list[str] | None, typer.Option("--subject", help="Only these; may end with *. Repeatable.")
-    ] = None,
-    where: Annotated[
-        str | None, typer.Option(help="Only events whose data this JMESPath expression finds true: 'delay > `30`'.")
-    ] = None,
+    types: Types = None,
+    subjects: Subjects = None,
+    where: Where = None,
     strategy: Annotated[str, typer.Option(help="round-robin, by-key or single.")] = "round-robin",
     max_attempts: Annotated[int, typer.Option(min=1, help="Then it goes to the dead letters.")] = 5,
     lease: Annotated[float, typer.Option(help="Seconds in which a member must answer.")] = 30.0,

@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nerv.cli.bare import SIGNS, Format, messages, record, unescaped
 from nerv.cli.calling import AsJson, call, console, say_json, usage
+from nerv.cli.choosing import Subjects, Types, Where
 from nerv.cli.show import cell
 from nerv.client import Client
 from nerv.client.topics import Consumed, Published, Record, Wanted
@@ -189,15 +190,9 @@ def consume(
     to: Annotated[
         str | None, typer.Option("--to", help="End there: latest (as it is now), positions, or an instant.")
     ] = None,
-    types: Annotated[
-        list[str] | None, typer.Option("--type", help="Only these types; may end with *. Repeatable.")
-    ] = None,
-    subjects: Annotated[
-        list[str] | None, typer.Option("--subject", help="Only these; may end with *. Repeatable.")
-    ] = None,
-    where: Annotated[
-        str | None, typer.Option(help="Only events whose data this JMESPath expression finds true: 'delay > `30`'.")
-    ] = None,
+    types: Types = None,
+    subjects: Subjects = None,
+    where: Where = None,
     rate: Annotated[float | None, typer.Option(help="At most so many events a second.")] = None,
     speed: Annotated[
         float | None, typer.Option(help="So many times as fast as they happened: 60 is a minute a second.")
