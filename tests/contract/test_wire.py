@@ -118,6 +118,24 @@ class TestRedisWire(WireContract):
             await wire.put([event("2"), event("3")])
         assert await redis.xlen(f"{mesh_name}:bus") == 1
 
+    async def test_readers_that_keep_the_order_take_turns(self, redis: Redis, mesh_name: str) -> None:
+        """While one has a batch in hand the others wait, whatever comes; then another goes on where it ended."""
+        one, two = (RedisWire(redis, f"{mesh_name}:bus", reader=name, ordered=True) for name in ("one", "two"))
+        await one.put([event("1"), event("2")])
+        holding = one.take()
+        assert [a.event.data for a in await first(holding)] == [b"1", b"2"]
+        waiting = asyncio.ensure_future(first(two.take()))
+        await one.put([event("3")])
+        pending: Any = await redis.xpending(f"{mesh_name}:bus", "bus")
+        assert (pending["pending"], waiting.done()) == (2, False)
+        going_on = asyncio.ensure_future(first(holding))  # it is done with the first two
+        async with asyncio.timeout(30):
+            done, _ = await asyncio.wait({waiting, going_on}, return_when=asyncio.FIRST_COMPLETED)
+        assert [a.event.data for a in next(iter(done)).result()] == [b"3"]
+        for task in (waiting, going_on):
+            task.cancel()
+        await asyncio.wait({waiting, going_on})
+
     async def test_a_put_that_is_repeated_is_there_once(self, redis: Redis, mesh_name: str) -> None:
         """The first one was done, and its answer was lost; what follows is new, whatever its id."""
         wire = RedisWire(redis, f"{mesh_name}:bus", reader="one")

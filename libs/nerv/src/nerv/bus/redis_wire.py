@@ -3,7 +3,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +20,7 @@ from nerv.types import Description, Event, new_event_id
 
 BATCH = 500
 BLOCK_MS = 500  # how long a read waits for entries; well below the client's own time-out
+TURN_SECONDS = 0.02  # between two looks of a reader that keeps the order of all
 LEASE_MS = 30_000  # an entry whose reader has been silent for so long goes to another
 LIMIT = 100_000  # entries in the stream; each is removed when it is done with
 GROUP = "bus"
@@ -43,13 +44,16 @@ class RedisWire:
         limit: int = LIMIT,
         lease_ms: int = LEASE_MS,
         name: str | None = None,
+        ordered: bool = False,
     ) -> None:
         """`reader` names this process, `name` the place in `Event.via` (`stream:` and the key).
 
+        With `ordered` one reader at a time has a batch, and so the order of the stream is kept over all of them.
         `<stream>:refused` keeps the last `limit` entries that were put aside.
         """
         self.stream = stream
         self.name = name or f"stream:{stream}"
+        self._ordered = ordered
         self._sender, self._sent = f"{reader}/{new_event_id()}", 0
         self._unsure: list[str] = []  # ids of the last put, while nobody knows what became of it
         self._putting = asyncio.Lock()
@@ -114,11 +118,15 @@ class RedisWire:
         return _entries(found[1]) if found else []
 
     async def _new(self) -> list[tuple[bytes, bytes]]:
+        if self._ordered:
+            found = await self._guarded(self._scripts("next", [self.stream], [GROUP, self._reader, BATCH]))
+            if not found:
+                await asyncio.sleep(TURN_SECONDS)  # a script cannot wait
+            return _read(found)
         found = await self._of_group(
             "XREADGROUP", "GROUP", GROUP, self._reader, "COUNT", BATCH, "BLOCK", BLOCK_MS, "STREAMS", self.stream, ">"
         )
-        streams = found.values() if isinstance(found, dict) else [entries for _, entries in found]
-        return _entries([entry for part in streams for entry in part])
+        return _read(found)
 
     async def _renew(self) -> None:
         while True:
@@ -154,8 +162,11 @@ class RedisWire:
                 raise
 
     async def _of_group(self, *words: str | bytes | int) -> Any:
+        return await self._guarded(self._command(*words))
+
+    async def _guarded(self, asked: Awaitable[Any]) -> Any:
         try:
-            return await self._command(*words) or []
+            return await asked or []
         except Invalid as error:
             # The second is what a blocked read hears when the stream is deleted under it (Redis 7.0).
             if "NOGROUP" not in error.detail and "UNBLOCKED" not in error.detail:
@@ -166,6 +177,12 @@ class RedisWire:
     async def _command(self, *words: str | bytes | int) -> Any:
         with mapped(str(words[0])):
             return await self._client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py types it not
+
+
+def _read(found: Any) -> list[tuple[bytes, bytes]]:
+    """The entries in an answer of XREADGROUP."""
+    streams = found.values() if isinstance(found, dict) else [entries for _, entries in found]
+    return _entries([entry for part in streams for entry in part])
 
 
 def _entries(found: Sequence[Any]) -> list[tuple[bytes, bytes]]:

@@ -25,7 +25,7 @@ LAG_SECONDS = 5.0  # for the lag of one bridge, in an answer that names them all
 
 
 class Bridges:
-    """The bridges of one replica; use as `async with`. Replicas share the events of a topic and of a stream."""
+    """The bridges of one replica; use as `async with`. Replicas share a topic's events, and take turns with a stream's."""
 
     def __init__(self, settings: BrokerSettings, app: App, producer: Producer) -> None:
         self._settings, self._app, self._producer = settings, app, producer
@@ -91,7 +91,11 @@ class Bridges:
         if end.kind == "stream":
             self._redis = self._redis or connect(settings.redis, f"broker-{settings.instance}")
             return RedisWire(
-                self._redis, f"{settings.mesh}:bridged:{end.name}", reader=settings.instance, name=str(end)
+                self._redis,
+                f"{settings.mesh}:bridged:{end.name}",
+                reader=settings.instance,
+                name=str(end),
+                ordered=True,
             )
         return KafkaWire(
             end.name,
