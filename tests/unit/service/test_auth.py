@@ -13,6 +13,8 @@ from aiohttp import web
 
 from nerv.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
 from nerv.service.auth import Authenticator, AuthSettings, authenticator, files, keys
+from nerv.service.peers import client_of
+from nerv.service.settings import ClientSettings, ServiceSettings, ServiceUrls
 from nerv.types import Principal
 from tests.unit.service.issuing import AUDIENCE, ISSUER, jwks, settings, token
 
@@ -209,3 +211,31 @@ def test_shared_secrets_cannot_be_configured() -> None:
     for algorithm in ("HS256", "none"):
         with pytest.raises(ValueError, match="algorithms"):
             AuthSettings.model_validate({"algorithms": [algorithm]})
+
+
+async def test_the_token_of_a_service_is_exchanged_under_it(tmp_path: Path, at_once: None) -> None:
+    """What it calls others with is what the file says now, as Kubernetes renews it; without a token it does not start."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers["authorization"])
+        return web.json_response({})
+
+    server = web.Application()
+    server.router.add_get("/.well-known/nerv", answer)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    path = tmp_path / "token"
+    path.write_text("first\n")
+    urls = ServiceUrls(broker=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    named = ServiceSettings(services=urls, client=ClientSettings(token_file=path))
+    async with client_of(named) as client:
+        await client.about("broker")
+        rewrite(path, b"second")
+        await client.about("broker")
+    await runner.cleanup()
+    assert seen == ["Bearer first", "Bearer second"]
+    path.write_text("")
+    with pytest.raises(Misconfigured, match="NERV_CLIENT__TOKEN_FILE"):
+        client_of(named)

@@ -238,7 +238,7 @@ def _paged(deps: Deps, live: Runner, version: int | None) -> Runner:
 
 
 async def follow_views(request: Request[Deps]) -> Response:
-    """GET /v1/projections/{projection}/changes?keys=a,b: these views, and then every change of them, as it comes."""
+    """GET /v1/projections/{projection}/changes: these views, and then every change of them, as it comes."""
     asked = await _asked(request)
     keys = [check_id(key, "keys") for key in (request.get(KEYS) or "").split(",") if key]
     if not keys or len(keys) > FOLLOWED:

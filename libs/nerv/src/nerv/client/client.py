@@ -18,7 +18,7 @@ from nerv.client.streams import Streams
 from nerv.client.subscriptions import Subscriptions
 from nerv.client.syncs import Syncs
 from nerv.client.topics import Topics
-from nerv.client.transport import Transport
+from nerv.client.transport import Token, Transport
 from nerv.client.views import Views
 from nerv.client.workflows import Workflows
 from nerv.errors import Misconfigured
@@ -36,7 +36,7 @@ class Client:
     environment decides: NERV_URL, NERV_SERVICES__*, or what `nerv dev` wrote in this folder.
     """
 
-    def __init__(self, urls: Mapping[str, str] | None = None, *, token: str | None = None) -> None:
+    def __init__(self, urls: Mapping[str, str] | None = None, *, token: Token = None) -> None:
         self.transport = Transport(_expand(urls) if urls is not None else find_urls(), token)
         self.topics = Topics(self.transport)
         self.subscriptions = Subscriptions(self.transport)

@@ -4,7 +4,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ LONGEST_PAUSE = 2.0
 DEADLINE_SECONDS = 30.0
 SILENCE_SECONDS = 45.0  # services say something every 10 s: one that does not is gone, though the connection stands
 
+Token = str | Callable[[], str] | None
+"""What says who asks; where it changes in time, whoever knows it."""
 Query = Mapping[str, str | float | None]
 
 
@@ -44,7 +46,7 @@ class Answer:
 class Transport:
     """Requests to the services by name. Use as `async with`."""
 
-    def __init__(self, urls: Mapping[str, str], token: str | None = None) -> None:
+    def __init__(self, urls: Mapping[str, str], token: Token = None) -> None:
         self._urls = {service: url.rstrip("/") for service, url in urls.items()}
         self._token = token
         self._requests = self._repeats = 0
@@ -203,7 +205,8 @@ class Transport:
     def _headers(self, headers: Mapping[str, str] | None) -> dict[str, str]:
         result = dict(headers or {})
         if self._token is not None:
-            result.setdefault("authorization", f"Bearer {self._token}")
+            token = self._token if isinstance(self._token, str) else self._token()
+            result.setdefault("authorization", f"Bearer {token}")
         context = carrier()
         if context.traceparent is not None:
             result["traceparent"] = context.traceparent

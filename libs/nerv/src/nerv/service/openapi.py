@@ -91,9 +91,25 @@ def _operation(route: Route, names: Iterable[str]) -> dict[str, Any]:
         operation["requestBody"] = {
             "required": route.body.required,
             "description": route.body.help,
-            "content": {kind: {"schema": schema} for kind, schema in route.body.types.items()},
+            "content": {kind: {"schema": _whole(schema)} for kind, schema in route.body.types.items()},
         }
     return operation
+
+
+def _whole(schema: Mapping[str, Any]) -> Any:
+    """A schema with what its `$defs` define in the places that point to it: such pointers lead to the top of the document, where
+    nothing of it is.
+    """
+    defined = schema.get("$defs", {})
+
+    def put(found: Any) -> Any:
+        if isinstance(found, Mapping):
+            name = str(found.get("$ref", "")).removeprefix("#/$defs/")
+            rest = {key: put(value) for key, value in found.items() if key not in ("$defs", "$ref")}
+            return {**put(defined[name]), **rest} if name in defined else {**found, **rest} if "$ref" in found else rest
+        return [put(one) for one in found] if isinstance(found, list | tuple) else found
+
+    return put(schema)
 
 
 def _place(name: str) -> dict[str, Any]:
