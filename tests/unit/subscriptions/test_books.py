@@ -2,9 +2,12 @@
 """The books of a subscription, on a history in memory."""
 
 import asyncio
+from collections.abc import Sequence
 
+from nerv.errors import UnknownOutcome
 from nerv.history.memory import MemoryHistory
 from nerv.kafka.deadletters import Origin, Place
+from nerv.protocols import AppendOutcome, AppendRequest
 from nerv.subscriptions import Books, Fact, Kind, Letter
 from nerv.subscriptions.books import load
 from nerv.subscriptions.deciding import parked, replay
@@ -27,6 +30,28 @@ async def test_what_is_recorded_is_in_every_ledger() -> None:
             other.changed.clear()
             await other.changed.wait()
     assert (await load(store, "mail")).is_parked("t", 0, b"k")
+
+
+class LosesReplies(MemoryHistory):
+    """A history whose first answer is lost on the way."""
+
+    lost = False
+
+    async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
+        """Append, and say once that nobody knows."""
+        outcomes = await super().append(requests)
+        if self.lost:
+            return outcomes
+        self.lost = True
+        return [UnknownOutcome("the answer was lost")]
+
+
+async def test_a_decision_whose_answer_was_lost_is_recorded_once() -> None:
+    """It is repeated as it was, time and all: under its id there is one."""
+    store = LosesReplies()
+    async with Books(store, "mail") as books, asyncio.timeout(30):
+        await books.record([created()])
+        assert (books.ledger.version, books.ledger.created) == (1, 1)
 
 
 async def test_of_many_decisions_at_once_each_sees_the_one_before() -> None:

@@ -17,7 +17,7 @@ from nerv.protocols import AppendRequest, Clock, Expected, History, ReadQuery, S
 from nerv.protocols.history import Appended, Expect
 from nerv.subscriptions.facts import Fact, Kind, stream_of
 from nerv.subscriptions.ledger import Ledger
-from nerv.types import Description, Health
+from nerv.types import Description, Event, Health
 
 log = structlog.get_logger(__name__)
 
@@ -65,13 +65,13 @@ class Books:
         Tries until there is a verdict: cancel it to give up. Raises Refused.
         """
         for fact in facts:
-            await self._record(fact)
+            await self._record(fact.event(self._clock.now()))
 
-    async def _record(self, fact: Fact) -> None:
+    async def _record(self, event: Event[bytes]) -> None:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._append([fact], Expected())
+                await self._append([event], Expected())
             except NervError as error:
                 if error.retry is Retry.NEVER:
                     raise
@@ -94,8 +94,9 @@ class Books:
             facts = rule(self.ledger)
             if not facts:
                 return facts
+            now = self._clock.now()
             try:
-                await self._append(facts, Expected(Expect.EXACT, version))
+                await self._append([fact.event(now) for fact in facts], Expected(Expect.EXACT, version))
             except VersionConflict:
                 if time.monotonic() > deadline:
                     raise
@@ -103,10 +104,8 @@ class Books:
                 continue
             return facts
 
-    async def _append(self, facts: Sequence[Fact], expected: Expected) -> None:
-        now = self._clock.now()
-        request = AppendRequest(self._stream, [fact.event(now) for fact in facts], expected)
-        [outcome] = await self._store.append([request])
+    async def _append(self, events: Sequence[Event[bytes]], expected: Expected) -> None:
+        [outcome] = await self._store.append([AppendRequest(self._stream, events, expected)])
         if not isinstance(outcome, Appended):
             raise outcome
         await self._wait_for(outcome.last_version)
