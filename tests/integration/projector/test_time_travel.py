@@ -86,6 +86,17 @@ async def test_every_view_as_of_an_instant(client: Client) -> None:
     assert planes == {"N1": "ORD"}
 
 
+async def test_what_changed_between_two_instants(client: Client) -> None:
+    """Of every key, straight and rekeyed: who came, and what differs in those that were there; nothing of the others."""
+    rows = {row["key"]: row for row in await client.views.diff("plane", hours(2), hours(7))}
+    assert {key: row["change"] for key, row in rows.items()} == {"N1": "changed", "N2": "came"}
+    assert [["at"], ["LAX"], ["ORD"]] in rows["N1"]["changes"]
+    assert (rows["N1"]["from_version"], rows["N1"]["to_version"]) == (1, 3)
+    came = {row["key"]: row["change"] for row in await client.views.diff("airports", hours(0), hours(2))}
+    assert came == {"JFK": "came", "LAX": "came"}
+    assert await client.views.diff("plane", hours(7), hours(9)) == []
+
+
 async def test_folding_everything_again_gives_the_live_views(client: Client) -> None:
     """As of an instant after all events a view equals the live one wherever order does not matter."""
     live = await states(client, "carriers")

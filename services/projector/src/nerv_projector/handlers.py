@@ -21,6 +21,7 @@ from nerv.types import check_id, format_instant
 from nerv_projector import reading
 from nerv_projector.choosing import chosen, expression
 from nerv_projector.deps import Deps
+from nerv_projector.differing import differences
 from nerv_projector.lag import Standing, standing
 from nerv_projector.live import KEYS as FOLLOWED
 from nerv_projector.model import NOTHING
@@ -41,6 +42,10 @@ LIMIT = number("limit", 100, "Views at most.", low=1, high=PAGE_LIMIT)
 CURSOR = text("cursor", "Where the next page begins: the `next` of the one before.", {"type": "string"})
 STALE = flag("stale", "Answer while the views are being rebuilt, too, with what is there.")
 MIN_POSITION = text("min_position", "Wait until the views show all up to here: 0:17,3:5, as an append answers it.")
+FROM = instant("from", "The first of two instants.")
+TO = instant("to", "The second of two instants.")
+KNOWN = flag("known", "The instants are of recorded time: what was known then. Otherwise of valid time.")
+BETWEEN = (FROM, TO, KNOWN, PERSPECTIVE, FIELDS, AS_OF, KNOWN_AT)
 WHERE = text(
     "where", "Only views whose state satisfies this JMESPath expression: at == 'JFK' && n > `3`.", {"type": "string"}
 )
@@ -237,6 +242,19 @@ def _paged(deps: Deps, live: Runner, version: int | None) -> Runner:
     return found
 
 
+async def diff_views(request: Request[Deps]) -> Response:
+    """GET /v1/projections/{projection}/diff?from=T&to=T: what changed in the whole view between two instants."""
+    asked = _understood(request)
+    _require_all(request, asked.runner.name)
+    start, end = request.get(FROM), request.get(TO)
+    if start is None or end is None:
+        raise Invalid("name both instants: ?from=...&to=...")
+    instants = (Instant(known_at=one) if request.get(KNOWN) else Instant(as_of=one) for one in (start, end))
+    before, after = [await request.deps.travel.views(asked.projection, one) for one in instants]
+    head = {"projection": asked.runner.name, "from": format_instant(start), "to": format_instant(end)}
+    return respond({**head, "known": request.get(KNOWN), "differences": differences(before, after)})
+
+
 async def follow_views(request: Request[Deps]) -> Response:
     """GET /v1/projections/{projection}/changes: these views, and then every change of them, as it comes."""
     asked = await _asked(request)
@@ -350,6 +368,7 @@ ROUTES = (
     ),
     Route("GET", "/v1/views/{projection}/{key:path}", get_view, "views:read", (*VIEW, IF_NONE_MATCH), of="projection"),
     Route("GET", "/v1/projections", projections, "views:read"),
+    Route("GET", "/v1/projections/{projection}/diff", diff_views, "views:read", BETWEEN, of="projection"),
     Route(
         "GET",
         "/v1/projections/{projection}/changes",

@@ -75,6 +75,20 @@ class Views:
         found: Sequence[dict[str, Any]] = answer.json()["views"]
         return found
 
+    async def diff(
+        self, projection: str, start: datetime | str, end: datetime | str, *, known: bool = False
+    ) -> Sequence[dict[str, Any]]:
+        """What changed in the whole view between two instants, of valid time, or of recorded time with `known`.
+
+        A row a key: `{key, change, from_version, to_version, changes}`; `change` is came, went or changed, `changes` for
+        `nerv.state.Delta`.
+        """
+        query: Query = {"from": _instant(start), "to": _instant(end), "known": "true" if known else None}
+        path = f"/v1/projections/{quote(projection, safe='')}/diff"
+        answer = await self._transport.request("projector", "GET", path, query=query)
+        rows: Sequence[dict[str, Any]] = answer.json()["differences"]
+        return rows
+
     async def follow(
         self, projection: str, keys: Sequence[str], *, perspective: str | None = None
     ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
