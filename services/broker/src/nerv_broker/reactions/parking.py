@@ -10,7 +10,7 @@ from typing import Self
 from nerv.errors import Unavailable
 from nerv.kafka import Position
 from nerv.kafka.deadletters import Origin, Place, origin_of
-from nerv.subscriptions import Books, Fact, Kind, Letter, key_text
+from nerv.subscriptions import Books, Fact, Kind, Ledger, Letter, State, key_text
 from nerv.subscriptions.books import Store
 from nerv.subscriptions.deciding import parked, resolved
 from nerv.types import new_event_id
@@ -84,7 +84,7 @@ class Parks:
         """Per reaction, what somebody has asked to have tried again, of these partitions, in order; they are taken for it."""
         found: list[tuple[str, list[Letter]]] = []
         for name, books in self._books.items():
-            letters = [letter for partition in sorted(partitions) for letter in books.ledger.replaying(partition)]
+            letters = _free(books.ledger, partitions)
             if letters:
                 await self.take({letter.origin[:2] for letter in letters})
                 found.append((name, letters))
@@ -119,6 +119,16 @@ class Parks:
                 await books.record(facts)
         except TimeoutError:
             raise Unavailable(f"temporal did not take what was decided of reaction {books.name}") from None
+
+
+def _free(ledger: Ledger, partitions: Set[Partition]) -> list[Letter]:
+    """The letters to try again behind no dead one of their key: whoever died in between, they wait for that one."""
+    asked = [one for partition in sorted(partitions) for one in ledger.replaying(partition)]
+    dead = {
+        lane: next((one.origin for one in ledger.lane(lane) if one.state is State.DEAD), None)
+        for lane in {one.lane for one in asked if one.lane is not None}
+    }
+    return [one for one in asked if one.lane is None or (at := dead[one.lane]) is None or one.origin < at]
 
 
 def _letter(answer: Answer, at: Position) -> Letter:

@@ -2,9 +2,9 @@
 """A dead letter, as the record that it once was."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import takewhile
 
 from nerv.kafka.deadletters import DeadLetter
 from nerv.subscriptions import Letter
@@ -64,9 +64,8 @@ def tokens(notes: Mapping[tuple[str, int], str]) -> set[str]:
     return {one for note in notes.values() for one in note.split()}
 
 
-def paced(letters: Sequence[Letter]) -> Iterator[Sequence[Letter]]:
-    """Letters in parts, in order: those with a rate one by one, others as many together as one pass takes."""
-    for rate, group in groupby(letters, key=lambda letter: letter.rate):
-        part, size = list(group), 1 if rate is not None else PASS
-        for start in range(0, len(part), size):
-            yield part[start : start + size]
+def first_part(letters: Sequence[Letter]) -> Sequence[Letter]:
+    """The letters that are tried again together now: those of one rate, as many as a tenth of a second has of them."""
+    rate = letters[0].rate
+    size = PASS if rate is None else max(1, min(PASS, int(rate / 10)))
+    return list(takewhile(lambda letter: letter.rate == rate, letters[:size]))

@@ -10,7 +10,6 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -21,19 +20,17 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, TransactionalProducer
-from nerv.kafka.deadletters import origin_of
-from nerv.subscriptions import Letter
 from nerv.telemetry import process_spans
 from nerv.types import Event
 from nerv_broker.deadletters.reading import LetterBox
 from nerv_broker.middleware import Chains
 from nerv_broker.model import describe
-from nerv_broker.reactions.answers import BEHIND, Answer
+from nerv_broker.reactions.answers import Answer
 from nerv_broker.reactions.batch import Ending
 from nerv_broker.reactions.parking import Parks
 from nerv_broker.reactions.performing import Performer
 from nerv_broker.reactions.planning import Planner
-from nerv_broker.reactions.replaying import paced, token, tokens
+from nerv_broker.reactions.replayer import Replayer
 from nerv_broker.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
@@ -106,7 +103,7 @@ class Reactions:
             async with Parks(self._client.streams, self._reactions) as parks:
                 ending = Ending(settings.broker, settings.deadletters, self._planner, self._performer, parks, producer)
                 box = LetterBox(settings.kafka, name, settings.deadletters)
-                round_ = _Round(settings, self._planner, parks, ending, box)
+                round_ = _Round(settings, self._planner, parks, ending, Replayer(self._planner, parks, ending, box))
                 consumer = BatchConsumer(
                     settings.kafka,
                     f"{name}-reactions",
@@ -134,12 +131,12 @@ class _Round:
     consumer: BatchConsumer
 
     def __init__(
-        self, settings: BrokerSettings, planner: Planner, parks: Parks, ending: Ending, box: LetterBox
+        self, settings: BrokerSettings, planner: Planner, parks: Parks, ending: Ending, replayer: Replayer
     ) -> None:
-        self._settings, self._planner, self._parks, self._ending, self._box = settings, planner, parks, ending, box
+        self._settings, self._planner, self._parks = settings, planner, parks
+        self._ending, self._replayer = ending, replayer
         self._next: dict[tuple[str, int], int] = {}
         self._under_way: deque[asyncio.Task[None]] = deque()
-        self._replayed: set[str] = set()  # tokens of letters whose replay stands, though the books may not say so
 
     async def assigned(self, partitions: set[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Start where the group has committed, or at the beginning."""
@@ -147,7 +144,7 @@ class _Round:
         starts = {partition: committed.get(partition, 0) for partition in partitions}
         self._next |= starts
         self._ending.committed |= starts
-        self._replayed |= tokens(await self.consumer.notes(partitions))
+        self._replayer.note(await self.consumer.notes(partitions))
         log.info("reactions.assigned", partitions=sorted(partitions))
         self._parks.nudge()
         return committed
@@ -246,26 +243,4 @@ class _Round:
         if before is not None:
             await asyncio.wait({before})
             before.result()
-        for name, letters in await self._parks.replaying(set(self._next)):
-            for part in paced(letters):
-                await self._replay_part(name, part)
-                if part[0].rate is not None:
-                    await asyncio.sleep(len(part) / part[0].rate)
-
-    async def _replay_part(self, name: str, letters: Sequence[Letter]) -> None:
-        stood = [letter.origin for letter in letters if token(name, letter) in self._replayed]
-        if stood:  # somebody died when its transaction stood, before the books were told
-            await self._parks.settle(name, stood, ())
-            letters = [letter for letter in letters if letter.origin not in stood]
-        found = await self._box.fetch([letter.place for letter in letters])
-        gone = [letter for letter in letters if letter.place not in found]
-        answers, rubbish = self._planner.letters(name, [found[one.place] for one in letters if one.place in found])
-        by_origin = {letter.origin: letter for letter in letters}
-        if answers:
-            await self._ending.again(answers, lambda one: token(name, by_origin[origin_of(one.record)]), self.consumer)
-        done = [origin_of(one.record) for one in answers if one.good]
-        held = {origin_of(one.record) for one in answers if one.held}
-        failed = [replace(one, cause="the letter is gone from the topic", held=False) for one in gone]
-        failed += [replace(one, cause=rubbish[one.origin], held=False) for one in letters if one.origin in rubbish]
-        waiting = [replace(one, held=True, cause=BEHIND) for one in letters if one.origin in held]
-        await self._parks.settle(name, done, [*failed, *waiting])
+        await self._replayer.run(set(self._next), self.consumer)
