@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A writer that has been shut out cannot commit anything, and says so in one way."""
 
+import asyncio
+
+import psutil
 import pytest
 
 from nerv.kafka import CommitFailed, FencedWriter, KafkaSettings, Outgoing
@@ -8,10 +11,19 @@ from nerv.kafka.admin import Admin
 from nerv.topics import Topic
 
 
+async def settled(most: int) -> int:
+    """How many threads this process has, native ones too, once there are no more than that, or their number stands still."""
+    seen = [psutil.Process().num_threads()]
+    while seen[-1] > most and (len(seen) < 100 or len(set(seen[-100:])) > 1):
+        await asyncio.sleep(0.05)
+        seen.append(psutil.Process().num_threads())
+    return seen[-1]
+
+
 @pytest.mark.parametrize("turn", [0, 1], ids=["next on a", "next on b"])
 @pytest.mark.parametrize("with_reply", [False, True], ids=["alone", "with a reply"])
 async def test_a_deposed_writer_fails_to_commit(kafka: str, mesh_name: str, turn: int, with_reply: bool) -> None:
-    """Whichever of its producers is next, and whether or not a reply waits for the offset: CommitFailed."""
+    """Whichever of its producers is next, and whether or not a reply waits for the offset: CommitFailed. It leaves no thread."""
     settings = KafkaSettings(bootstrap_servers=kafka)
     Admin(settings, "test").create([Topic(mesh_name, 1)])
 
@@ -19,6 +31,7 @@ async def test_a_deposed_writer_fails_to_commit(kafka: str, mesh_name: str, turn
         return Outgoing(mesh_name, producer.encode(), token.encode(), (), 0)
 
     record = Outgoing(mesh_name, b"x", b"x", (), 0)
+    threads = await settled(0)
     old, new = (FencedWriter(settings, mesh_name, 0, name) for name in ("old", "new"))
     await old.take_over(fence)
     for _ in range(turn):
@@ -29,3 +42,4 @@ async def test_a_deposed_writer_fails_to_commit(kafka: str, mesh_name: str, turn
     assert await new.commit([record], reply=lambda offset: [record._replace(value=str(offset).encode())]) > 0
     for writer in (old, new):
         await writer.close()
+    assert await settled(threads) <= threads

@@ -7,6 +7,7 @@ can write (re-making only one lost 21 versions in a fight of three owners, a fen
 """
 
 import asyncio
+import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -168,8 +169,7 @@ class FencedWriter:
     def _in_turn(self, work: Callable[[NativeProducer], None]) -> None:
         if len(self._producers) != 2:
             raise CommitFailed("this writer owns nothing; take over first")
-        producer = self._producers[self._turn]
-        _native(lambda: work(producer), "commit")
+        _native(lambda: work(self._producers[self._turn]), "commit")
         # The next transaction begins on the other producer: one begun on this one, before the markers of this
         # one are written, makes librdkafka wait 20 ms.
         self._turn ^= 1
@@ -243,5 +243,17 @@ def _native(call: Callable[[], None], what: str) -> None:
     try:
         call()
     except (KafkaException, BufferError, RuntimeError, SystemError) as error:
+        _let_go(error)
         # SystemError: what `flush` of confluent-kafka 2.16.1 makes of the delivery reports of a fenced producer.
         raise CommitFailed(f"could not {what}: {error}", retry_after=1.0) from error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """No frame of the failed call keeps its producer.
+
+    confluent-kafka 2.16.1 loses count of an exception when a fenced producer's delivery reports meet it: its traceback is never
+    freed, and a producer that stands in it would keep its threads and connections until the process ends.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
