@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from nerv.app import App
+from nerv.errors import Overloaded
 from nerv.history.memory import MemoryHistory
 from nerv.kafka import KafkaSettings, Producer
 from nerv.kafka.deadletters import Origin
@@ -357,6 +358,21 @@ async def test_single_gives_all_to_the_one_that_came_first(redis: Redis, mesh_na
     assert len(await keys_of(group, "second")) == 0
     await group.leave("first")
     assert len(await keys_of(group, "second")) == 6
+
+
+async def test_members_are_bounded_and_those_that_are_silent_make_room(redis: Redis, mesh_name: str) -> None:
+    """One more than a thousand is refused, and taken once another has not asked for long; with all that it was."""
+    group = await filled(redis, mesh_name, "single", 1)
+    base = f"{mesh_name}:{{group:g:1}}"
+    await redis.zadd(f"{base}:members", {f"m{n}": 9e15 for n in range(1000)})
+    await redis.zadd(f"{base}:since", {f"m{n}": n for n in range(1000)})
+    with pytest.raises(Overloaded, match="1000 members"):
+        await group.fetch("more", 1)
+    await redis.zadd(f"{base}:members", {f"m{n}": 1 for n in range(1000)})
+    for _ in range(10):  # some are forgotten at a time
+        await group.fetch("more", 0)
+    assert len(await group.fetch("more", 1)) == 1
+    assert await redis.zcard(f"{base}:since") == 1
 
 
 async def test_nothing_of_a_parked_key_is_given_out_however_much_is_behind_it(redis: Redis, mesh_name: str) -> None:

@@ -284,17 +284,30 @@ local function spread(members, lanes)
   end
 end
 
-local function see(member, patience, strategy, lanes)
-  local changed = redis.call('ZADD', B .. ':members', now, member) == 1
-  redis.call('ZADD', B .. ':since', 'NX', now, member)
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', B .. ':members', '-inf', now - patience, 'LIMIT', 0, 100)) do
+-- Forget members that have been silent for too long, some at a time; whether there were any.
+local function forget_silent(patience)
+  local silent = redis.call('ZRANGEBYSCORE', B .. ':members', '-inf', now - patience, 'LIMIT', 0, 100)
+  for _, name in ipairs(silent) do
     redis.call('ZREM', B .. ':members', name)
     redis.call('ZREM', B .. ':since', name)
-    changed = true
   end
+  return #silent > 0
+end
+
+-- Note that a member is there, if there is room for it, and who is not.
+local function see(member, patience, strategy, lanes)
+  local changed = forget_silent(patience)
+  local known = redis.call('ZSCORE', B .. ':members', member)
+  if not known and redis.call('ZCARD', B .. ':members') >= MEMBERS then
+    return false
+  end
+  redis.call('ZADD', B .. ':members', now, member)
+  redis.call('ZADD', B .. ':since', 'NX', now, member)
+  changed = changed or not known
   if strategy == 'by-key' and (changed or redis.call('EXISTS', B .. ':lanes') == 0) then
     spread(redis.call('ZRANGE', B .. ':members', 0, -1), lanes)
   end
+  return true
 end
 
 local function lanes_of(member, strategy, lanes)
@@ -327,11 +340,9 @@ end
 
 -- member, limit, bytes, lease (ms), patience with silent members (ms), strategy, lanes -> (entry, life, attempt, record)..., or 'full'.
 local function fetch(member, limit, bytes, lease, patience, strategy, lanes)
-  if redis.call('ZCARD', B .. ':members') >= MEMBERS and not redis.call('ZSCORE', B .. ':members', member) then
-    redis.call('ZREMRANGEBYSCORE', B .. ':members', '-inf', now - tonumber(patience))
+  if not see(member, tonumber(patience), strategy, tonumber(lanes)) then
     return 'full'
   end
-  see(member, tonumber(patience), strategy, tonumber(lanes))
   local found, left = {}, tonumber(bytes)
   for _, lane in ipairs(lanes_of(member, strategy, tonumber(lanes))) do
     while #found < tonumber(limit) and left > 0 do
