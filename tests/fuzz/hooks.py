@@ -41,7 +41,9 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """No topics of thousands of partitions."""
+    """No topics of thousands of partitions, and nobody who waits for events."""
+    if _operation(context) == "fetch" and isinstance(body, dict):
+        body.pop("wait", None)
     if _operation(context) == "create" and isinstance(body, dict):
         partitions = body.get("partitions")
         if isinstance(partitions, int | float) and partitions > PARTITIONS:
