@@ -166,7 +166,9 @@ async def test_publish_consume_and_view(mesh: LocalMesh, prefix: str) -> None:
     one = await nerv(
         mesh, "publish", topic, '{"account": "bob", "amount": 45}', "--type", "account.deposited.v1", "--json"
     )
-    assert (one.code, set(one.json)) == (0, {"id", "partition", "offset"})
+    assert (one.code, set(one.json), one.json["duplicate"]) == (0, {"id", "partition", "offset", "duplicate"}, False)
+    again = await nerv(mesh, "publish", topic, "--file", "-", stdin="\n".join(map(json.dumps, events)))
+    assert again.code == 0  # and nothing is written: what is consumed below has each event once
     consumed = await nerv(mesh, "consume", topic, "--from", "earliest", "--max", "11", "--json")
     assert [line["data"]["amount"] for line in consumed.lines if line["data"]["account"] == "bob"] == [
         *range(1, 11),
