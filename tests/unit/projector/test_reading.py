@@ -13,7 +13,7 @@ import nerv
 from nerv.errors import Forbidden, SchemaMismatch, Unavailable
 from nerv.perspectives import Redacted, computed
 from nerv.projections import Projection
-from nerv.protocols.views import Epoch, View
+from nerv.protocols.views import Cursor, Epoch, View
 from nerv.service import Request
 from nerv.testing.memory_views import MemoryViews
 from nerv.types import Principal
@@ -47,8 +47,8 @@ async def deps() -> Deps:
     """Three projections with the same views in memory; one is still being built. N3 is parked, and has no state yet."""
     runners = {}
     for name in ("plane", "open", "half"):
-        views, epoch = MemoryViews(), Epoch("e1", {})
-        await views.begin(epoch, {}, instead_of=None)
+        views, epoch = MemoryViews(), Epoch("e1", {}, {0: 0}, {0: 4})
+        await views.begin(epoch, {0: Cursor("id", 2)}, instead_of=None)
         states = {"N1": {"at": "EWR", "code": "7700"}, "N2": {"at": 5, "code": "1200"}}
         shown = {key: View(1, orjson.dumps(state)) for key, state in states.items()}
         await views.apply(epoch, {}, {**shown, "N3": View(0, b"null", {"cause": "its first event"})})
@@ -118,7 +118,7 @@ async def test_an_entity_that_is_parked_without_a_state_is_shown_as_parked() -> 
 async def test_views_that_are_not_all_there_are_answered_only_to_who_asks_for_that() -> None:
     """503 says how far the rebuild is; `stale=true` shows what is there."""
     for key in ("N1", None):
-        with pytest.raises(Unavailable, match="rebuilding, 0 %"):
+        with pytest.raises(Unavailable, match="rebuilding, 50 %"):
             await ask(key, projection="half")
     assert (await ask("N1", projection="half", stale="true"))["state"]["at"] == "EWR"
 

@@ -96,6 +96,8 @@ async def _asked(request: Request[Deps]) -> Asked:
         return asked
     if (wanted := request.get(MIN_POSITION)) is not None:
         await covered(asked.runner, request.deps.watermarks, positions(wanted))
+    if not asked.runner.ready:
+        await asked.runner.look()  # a version that has just gone live may have caught up since the last check
     if not (asked.runner.ready or request.get(STALE)):
         watched = asked.runner.rebuilding
         percent = 0 if watched is None else watched.way.percent
@@ -109,6 +111,8 @@ async def _asked(request: Request[Deps]) -> Asked:
 def _understood(request: Request[Deps]) -> Asked:
     app, name = request.deps.app, request.path("projection")
     runner = request.deps.hub.runners.get(name)
+    if runner is None and name in app.projections:
+        raise Unavailable(f"the live version of {name} has not started here yet", retry_after=0.5)
     if runner is None:
         raise NotFound(f"app {app.name} has no projection {name[:100]!r}; it has {_names(app.projections)}")
     dump = _dumper(request, name)

@@ -61,6 +61,7 @@ class Hub:
     async def __aenter__(self) -> Self:
         for name in self._hosting.names:
             await self._arrange(name, self._control.of(name))
+            self._changed[name].set()  # what a crash has left behind is cleared when Redis answers
             self._tasks.append(asyncio.create_task(self._follow(name), name=f"control-{name}"))
         return self
 
@@ -103,7 +104,9 @@ class Hub:
             await self._changed[name].wait()
             self._changed[name].clear()
             try:
-                await self._arrange(name, self._control.of(name))
+                control = self._control.of(name)
+                await self._arrange(name, control)
+                await self._clear(name, control)
             except NervError as error:
                 log.warning("projection.arrange", projection=name, cause=error.detail)
                 self._changed[name].set()
@@ -114,7 +117,7 @@ class Hub:
                 return
 
     async def _arrange(self, name: str, control: Control) -> None:
-        """Fold the versions that control names and no others; delete what is left of those that it names no more."""
+        """Fold the versions that control names and no others. Asks nobody, so that it works while Redis is away."""
         versions = self._versions[name]
         for number in versions.keys() - control.versions:
             runner = versions.pop(number)
@@ -128,6 +131,9 @@ class Hub:
             versions[number] = await runner.__aenter__()
         for runner in versions.values():
             await runner.pause(control.paused)
+
+    async def _clear(self, name: str, control: Control) -> None:
+        """Delete what is left of versions that control names no more."""
         for number in range(max(1, control.last - LEFT_OVER), control.last + 1):
             if number not in control.versions:
                 await self._hosting.views(name, number).discard()

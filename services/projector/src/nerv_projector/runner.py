@@ -81,6 +81,7 @@ class Runner:
         self._working: frozenset[int] | None = None  # what the lanes run on; None when they must be started anew
         self._dirty = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._failures = 0  # in a row
         self.failures = 0  # ever
         self._checks = 0
@@ -197,7 +198,7 @@ class Runner:
             self.failed(error)
         else:
             self.fault = None
-            await self._looked()
+            await self.look()
             log.info("projection.runs", projection=self.name, partitions=sorted(owned), epoch=self.epoch.token)
 
     async def _look(self) -> None:
@@ -216,9 +217,13 @@ class Runner:
                 )  # fmt: skip
         await self.rebuilding.look(self.hosted.rekeyer)
 
-    async def _looked(self) -> None:
+    async def look(self) -> None:
+        """See now, and not at the next check, whether the views have caught up. One look at a time is enough."""
+        if self._looking.locked():
+            return
         try:
-            await self._look()
+            async with self._looking:
+                await self._look()
         except NervError as error:
             log.warning("projection.look", projection=self.name, cause=error.detail)  # the next check looks again
 
