@@ -105,7 +105,8 @@ async def _fill(mesh: LocalMesh, scale: float) -> Course:
     kafka = KafkaSettings(bootstrap_servers=mesh.context["kafka"])
     Admin(kafka, "faults").create([Topic(TOPIC, PARTITIONS)])
     count, every = max(round(RECORDS * scale), 1000), RECORDS // POISON
-    made = [_record(number, max(count // PER_KEY, 1), poison=number % every == every // 2) for number in range(count)]
+    keys = count // PER_KEY | 1  # odd, so that no key has all of the poison
+    made = [_record(number, keys, poison=number % every == every // 2) for number in range(count)]
     records: dict[Record, str | None] = {}
     poison: set[Record] = set()
     async with Producer(kafka, "faults") as producer:
