@@ -12,7 +12,7 @@ from nerv.kafka.admin import Admin
 from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Health, Service
-from nerv.service.peers import client_of
+from nerv.service.peers import client_of, token_of
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters.office import Office
@@ -44,6 +44,7 @@ class Wiring(containers.DeclarativeContainer):
     chains = providers.Singleton(Chains, app, settings.provided.broker.history)
     subscriptions = providers.Singleton(Subscriptions, settings, client_id, health.provided.closing, chains, survey)
     client = providers.Singleton(client_of, settings)
+    token = providers.Callable(token_of, settings)
     reactions = providers.Singleton(Reactions, settings, app, client, chains)
     schemas = providers.Singleton(Registry, settings, admin, app)
     bridges = providers.Singleton(Bridges, settings, app, producer)
@@ -64,7 +65,7 @@ class Wiring(containers.DeclarativeContainer):
         receipts.provided.caught_up,
         health.provided.closing,
     )
-    publisher = providers.Singleton(Publisher, settings.provided.ownership, owners, receipts)
+    publisher = providers.Singleton(Publisher, settings.provided.ownership, owners, receipts, token)
     deps = providers.Singleton(
         Deps,
         settings=settings,

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish once, by whichever replica owns the key of each event."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
 from nerv.api.event.v1 import publish_pb2
 from nerv.cloudevents import from_proto
 from nerv.cloudevents.proto_format import to_proto
-from nerv.errors import Internal, Invalid, from_problem
+from nerv.errors import Forbidden, Internal, Invalid, Misconfigured, Unauthenticated, from_problem
 from nerv.kafka import partition_of
 from nerv.kafka.owning import Owners, Ownership
-from nerv.service.forwarding import Forwarder
+from nerv.service.forwarding import FORWARDED, Forwarder
 from nerv.types import check_id
 from nerv_broker.publishing.judging import HASH_BYTES, Outcome, Placed, Publication, owner_key
 from nerv_broker.publishing.owner import PublicationOwner
@@ -24,23 +24,46 @@ PROTOBUF = "application/x-protobuf"
 class Publisher(Forwarder):
     """Any replica takes any event. Use as `async with`."""
 
-    def __init__(self, ownership: Ownership, owners: Owners[PublicationOwner], receipts: Receipts) -> None:
+    def __init__(
+        self,
+        ownership: Ownership,
+        owners: Owners[PublicationOwner],
+        receipts: Receipts,
+        token: Callable[[], str] | None,
+    ) -> None:
         super().__init__(ownership, owners, receipts.address)
         self._partitions = ownership.partitions
         self._local = owners
+        self._token = token
 
-    async def publish(self, publications: Sequence[Publication], headers: Mapping[str, str]) -> list[Outcome]:
-        """Outcomes in order. Those of one topic and key are published in order; owners are asked side by side."""
+    async def publish(self, publications: Sequence[Publication], *, forwarded: bool = False) -> list[Outcome]:
+        """Outcomes in order. Those of one topic and key are published in order; owners are asked side by side.
+
+        What was `forwarded` to this replica is not forwarded again.
+        """
+        headers = {FORWARDED: "1"} if forwarded else {}
 
         async def ask(partition: int, part: Sequence[Publication]) -> Sequence[Outcome]:
             owner = self._local.serving(partition)
             if owner is not None:
                 return await owner.publish(part)
-            sent = {**headers, "content-type": PROTOBUF}
-            answer = await self.forward(partition, "POST", PATH, {}, sent, to_message(part))
-            return _outcomes(answer.body, len(part))
+            return await self._hand_over(partition, part, headers)
 
         return await self.spread(publications, lambda one: partition_of(owner_key(one), self._partitions), ask, headers)
+
+    async def _hand_over(
+        self, partition: int, part: Sequence[Publication], headers: Mapping[str, str]
+    ) -> Sequence[Outcome]:
+        # In the broker's own name: whoever asked may publish events, which are checked here, but not hand over what
+        # nobody checks again.
+        sent = {**headers, "content-type": PROTOBUF}
+        if self._token is not None:
+            sent["authorization"] = f"Bearer {self._token()}"
+        try:
+            answer = await self.forward(partition, "POST", PATH, {}, sent, to_message(part))
+        except (Unauthenticated, Forbidden) as error:
+            raise Misconfigured(f"NERV_CLIENT__TOKEN_FILE of the broker: {error.detail}") from None
+        return _outcomes(answer.body, len(part))
 
 
 def to_message(publications: Sequence[Publication]) -> bytes:

@@ -13,7 +13,6 @@ from nerv.app import App
 from nerv.errors import NervError, Refused, UnknownOutcome
 from nerv.kafka import Outgoing, Producer
 from nerv.service import Request
-from nerv.service.forwarding import passed_on
 from nerv.service.params import IDEMPOTENCY_KEY, choice
 from nerv.telemetry import carrier, span
 from nerv.telemetry import names as n
@@ -109,7 +108,7 @@ async def take(
         else:
             left = [one.index for one in passed if one.event is not None]
             publications = _known_by(request, topic, [events[i] for i in left], [places[i] for i in left], rows)
-            outcomes = await deps.publisher.publish(publications, passed_on(request))
+            outcomes = await deps.publisher.publish(publications)
     rest = iter(outcomes)
     return [Dropped(one.by[-1]) if one.event is None else next(rest) for one in passed]
 
