@@ -247,7 +247,7 @@ def _paged(deps: Deps, live: Runner, version: int | None) -> Runner:
 
 
 async def diff_views(request: Request[Deps]) -> Response:
-    """GET /v1/projections/{projection}/diff?from=T&to=T: what changed in the whole view between two instants."""
+    """GET /v1/projections/{projection}/diff: what changed in the whole view between two instants."""
     asked = _understood(request)
     _require_all(request, asked.runner.name)
     start, end = request.get(FROM), request.get(TO)
