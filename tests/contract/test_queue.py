@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nerv.protocols.queue import Queue
+from nerv.protocols.queue import Queue, RunStatus
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
 from nerv.testing.contracts.queue import LEASE, QueueContract, fan, nothing, single, take
@@ -105,7 +105,7 @@ class TestRedisQueue(QueueContract):
             if claim.node == "join":
                 await queue.finish(claim, b"1")
             else:
-                await queue.close(claim)
+                await queue.close(claim, RunStatus.COMPLETED)
         assert await redis.xlen(f"{mesh_name}:tasks:default") == 0
         assert 0 < await redis.ttl(f"{mesh_name}:run:{plan.run}") <= 60
 

@@ -3,7 +3,10 @@
 
 import asyncio
 import json
+import os
+import sys
 import uuid
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 APPS = Path(__file__).parent.parent.parent / "apps"
 PATIENCE = 60.0
+NERV = Path(sys.executable).with_name("nerv")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -239,6 +243,78 @@ async def test_an_ended_run_is_read_from_history(client: Client, mesh: LocalMesh
     assert [(n["node"], n["status"], n["result"]) for n in after["nodes"]] == [
         (n["node"], n["status"], n["result"]) for n in before["nodes"]
     ]
+
+
+async def test_a_run_is_steered_from_the_command_line(
+    mesh: LocalMesh, client: Client, tmp_path: Path, redis_url: str
+) -> None:
+    """Paused (also over a wiped Redis), resumed, cancelled, and restarted from where it was; exit codes and JSON tell."""
+    run = uuid.uuid4().hex
+    await client.workflows.start("gated", {"folder": str(tmp_path), "count": 40}, run=run)
+    await reaches(client, run, "running", 32)
+    code, said = await nerv(mesh, "pause", run, "--reason", "a moment")
+    assert (code, said["run"], said["order"], said["status"]) == (0, run, "pause", "paused")
+    redis = connect(RedisSettings(url=redis_url), "test")
+    await redis.unlink(*[key async for key in redis.scan_iter(f"{mesh.mesh}:*")])
+    await redis.aclose()
+    await reaches(client, run, "held", 40)
+    assert (await client.workflows.show(run))["status"] == "paused"
+    assert (await nerv(mesh, "resume", run))[1]["status"] == "running"
+    code, said = await nerv(mesh, "cancel", run, "--order", "stop")
+    assert (code, said["id"], said["status"]) == (0, "stop", "cancelling")
+    done = await client.workflows.wait(run, PATIENCE)
+    assert (done["status"], done["error"]) == ("cancelled", "cancelled")
+    assert (await nerv(mesh, "cancel", run, "--order", "stop"))[0] == 0
+    assert (await nerv(mesh, "cancel", run))[0] == 1
+    (tmp_path / "open").touch()
+    assert (await nerv(mesh, "restart", run))[1]["status"] == "running"
+    done = await client.workflows.wait(run, PATIENCE)
+    assert (done["status"], done["result"]) == ("completed", [f"task{i}" for i in range(40)])
+    kinds = [event.type async for event in client.streams.read(f"run-{run}")]
+    ends = [kind.removeprefix("nerv.run.").removesuffix(".v1") for kind in kinds if kind.startswith("nerv.run.")]
+    assert ends == ["submitted", "paused", "resumed", "cancel-ordered", "cancelled", "restarted", "completed"]
+
+
+async def reaches(client: Client, run: str, status: str, goal: int) -> None:
+    """Return when so many nodes of a run have a status."""
+    async with asyncio.timeout(PATIENCE):
+        while [n["status"] for n in (await client.workflows.show(run))["nodes"]].count(status) < goal:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def nerv(mesh: LocalMesh, *words: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON of `nerv workflow ...`."""
+    environment = os.environ | {"NERV_SERVICES__SCHEDULER": mesh.url("scheduler")}
+    process = await asyncio.create_subprocess_exec(
+        NERV, "workflow", *words, "--json", env=environment, stdout=PIPE, stderr=PIPE
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, json.loads(output or b"{}")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b'{"order": "burn"}', 400),
+        (b'{"order": "pause", "steps": ["x"]}', 400),
+        (b'{"order": "restart", "steps": "x"}', 400),
+        (b'{"order": "restart", "steps": ["nowhere"]}', 404),
+        (b'{"order": "restart"}', 409),
+        (b'{"order": "pause", "id": ""}', 400),
+        (b'{"order": "pause", "reason": "' + b"x" * 501 + b'"}', 400),
+        (b'{"order": "pause"}', 409),
+    ],
+)
+async def test_orders_that_cannot_be_are_refused(mesh: LocalMesh, client: Client, body: bytes, status: int) -> None:
+    """With a problem document; a run that has completed stays as it is."""
+    done = await run(client, "doubled", count=1)
+    async with (
+        aiohttp.ClientSession(mesh.url("scheduler")) as http,
+        http.post(f"/v1/runs/{done['run']}/orders", data=body) as answer,
+    ):
+        assert (answer.status, answer.content_type) == (status, "application/problem+json"), await answer.text()
+    assert await client.workflows.show(done["run"]) == done
 
 
 async def test_the_service_describes_itself(client: Client) -> None:

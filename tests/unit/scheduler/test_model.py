@@ -55,7 +55,7 @@ def test_a_new_run_has_its_first_nodes_ready() -> None:
     made = plan(fold("r1", [submitted()]))
     assert statuses() == {"part[0]": ("ready", 0), "part[1]": ("ready", 0), "join": ("waiting", 2)}
     assert made.nodes[0].children == ("join",)
-    assert (made.workflow, made.failing) == ("report", False)
+    assert (made.workflow, made.status) == ("report", RunStatus.RUNNING)
 
 
 def test_a_run_that_had_begun_goes_on_where_it_was() -> None:
@@ -90,9 +90,9 @@ def test_after_a_final_failure_nothing_new_begins() -> None:
         MADE.failed(NOON + timedelta(seconds=1), claim("part[1]"), "load", "ValueError: no"),
     ]
     made = plan(fold("r1", events))
-    assert made.failing
+    assert made.status is RunStatus.FAILING
     assert [node.status.value for node in made.nodes] == ["ready", "failed", "cancelled"]
-    assert conclude(fold("r1", events)) == Conclusion(error="part[1]: ValueError: no", node="part[1]")
+    assert conclude(fold("r1", events)) == Conclusion(RunStatus.FAILED, error="part[1]: ValueError: no", node="part[1]")
 
 
 def test_refused_effects_fail_the_node_after_all() -> None:
@@ -136,7 +136,7 @@ def test_ids_do_not_know_the_attempt() -> None:
     tried = {MADE.attempt_failed(NOON, claim("a", i), "load", "no").id for i in (1, 2)}
     assert len({success.id, *tried}) == 3
     assert event_id("a", "bc") != event_id("ab", "c")
-    assert effect_identities("app", "w", "r1", "a", []) == []
+    assert effect_identities("app", "w", claim("a"), []) == []
 
 
 def test_what_is_refused_is_permanent() -> None:

@@ -2,8 +2,6 @@
 """The wiring of the scheduler, and nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from dependency_injector import containers, providers
 
@@ -11,21 +9,21 @@ from nerv.app import find_app
 from nerv.client import Client
 from nerv.clock import SystemClock
 from nerv.errors import Misconfigured
-from nerv.protocols.queue import TaskQueue
 from nerv.redis import connect
-from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.handlers import ROUTES, Deps
+from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.invoke import Threads, callees
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.patience import Patience
-from nerv_scheduler.queue import RedisQueue
+from nerv_scheduler.queue.opening import closing, make_queue, own_queue
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.runs import Recovery, Starter
 from nerv_scheduler.settings import SchedulerSettings
+from nerv_scheduler.steering import Steering
 from nerv_scheduler.worker import Worker
 
 
@@ -34,30 +32,6 @@ def make_client(settings: SchedulerSettings) -> Client:
     if settings.services.temporal is None:
         raise Misconfigured("the scheduler keeps its runs in temporal; set NERV_SERVICES__TEMPORAL to its URL")
     return client_of(settings)
-
-
-def make_queue(redis: Redis, settings: SchedulerSettings) -> RedisQueue:
-    """The queue over some connections."""
-    return RedisQueue(
-        redis, settings.mesh, lease=settings.scheduler.lease_seconds, keep=settings.scheduler.keep_seconds
-    )
-
-
-@asynccontextmanager
-async def closing(redis: Redis) -> AsyncIterator[None]:
-    """The connections to Redis, closed at the end."""
-    try:
-        yield
-    finally:
-        await redis.aclose()
-
-
-@asynccontextmanager
-async def own_queue(settings: SchedulerSettings) -> AsyncIterator[TaskQueue]:
-    """A queue with connections of its own, for the thread that renews leases."""
-    redis = connect(settings.redis, f"scheduler-{settings.instance}-leases")
-    async with closing(redis):
-        yield make_queue(redis, settings)
 
 
 class Wiring(containers.DeclarativeContainer):
@@ -91,6 +65,7 @@ class Wiring(containers.DeclarativeContainer):
         performer=performer,
         client=client,
         threads=providers.Singleton(Threads),
+        interruptions=providers.Singleton(Interruptions),
         patience=patience,
         clock=clock,
         settings=work,
@@ -98,7 +73,10 @@ class Wiring(containers.DeclarativeContainer):
         worker=settings.provided.instance,
     )
     worker = providers.Singleton(Worker, attempts, queue, keeper, recovery, work)
-    deps = providers.Singleton(Deps, settings=settings, app=app, queue=queue, recorder=recorder, starter=starter)
+    steering = providers.Singleton(Steering, queue, recorder, recovery, clock, source, settings.provided.instance)
+    deps = providers.Singleton(
+        Deps, settings=settings, app=app, queue=queue, recorder=recorder, starter=starter, steering=steering
+    )
 
 
 def build(settings: SchedulerSettings) -> Service:

@@ -13,7 +13,7 @@ Who takes over after a death begins by reading history, and goes on after the la
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 import structlog
@@ -23,16 +23,16 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import NervError, NotFound, TooLarge
 from nerv.protocols import Clock
-from nerv.protocols.queue import Claim, NodeStatus, Queue
+from nerv.protocols.queue import Claim, NodeStatus, Queue, RunStatus
 from nerv.types import Event
 from nerv.workflows import PermanentError, arguments_of, resolve
 from nerv.workflows.dag import needed
 from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
+from nerv_scheduler.interruptions import Interruptions, StoppedError
 from nerv_scheduler.invoke import Callee, Threads, invoke
 from nerv_scheduler.model import (
     Conclusion,
-    NodeRecord,
     backoff,
     conclude,
     describe_error,
@@ -40,6 +40,7 @@ from nerv_scheduler.model import (
     is_permanent,
 )
 from nerv_scheduler.patience import Patience
+from nerv_scheduler.record import NodeRecord
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.settings import WorkSettings
 
@@ -61,6 +62,7 @@ class Attempts:
     performer: Performer
     client: Client | None
     threads: Threads
+    interruptions: Interruptions
     patience: Patience
     clock: Clock
     settings: WorkSettings
@@ -74,9 +76,13 @@ class Attempts:
             node = (await self.patience(lambda: self.recorder.read(claim.run))).node(claim.node)
         if node is not None and node.verdict is None:
             if claim.over:
-                await self._write(lambda: self.queue.fail(claim, "the run failed before it was done", cancelled=True))
+                await self._give_up(claim, "the run was over before it was done")
                 return
-            node = await self._verdict(claim, task)
+            try:
+                node = await self._verdict(claim, task)
+            except StoppedError:
+                await self._give_up(claim, "the run was cancelled")
+                return
         if node is not None and node.verdict is NodeStatus.COMPLETED and not node.effects_done:
             node = await self._effects(claim, task, node)
         if node is None:
@@ -91,26 +97,33 @@ class Attempts:
     async def end(self, claim: Claim) -> None:
         """Close a run. What it comes to is decided by its history alone. Raises LostError."""
         record = await self.patience(lambda: self.recorder.read(claim.run))
+        if record.round != claim.round:
+            raise LostError(f"run {claim.run} was restarted")
         if record.ended is None:
             event = self._end_event(claim, conclude(record))
             await self.patience(lambda: self.recorder.record(claim.run, event))
             record = await self.patience(lambda: self.recorder.read(claim.run))
-        result = b"" if record.error else orjson.dumps(record.result)
-        await self._write(lambda: self.queue.close(claim, result=result, error=record.error))
+        status, error = record.status, record.error
+        result = orjson.dumps(record.result) if status is RunStatus.COMPLETED else b""
+        await self._write(lambda: self.queue.close(claim, status, result=result, error=error))
 
     async def put_off(self, claim: Claim, error: str) -> None:
         """Have the node tried again later. Raises LostError."""
         pause = self._pause(claim)
         await self._write(lambda: self.queue.fail(claim, error, retry_in=pause))
 
+    async def _give_up(self, claim: Claim, error: str) -> None:
+        await self._write(lambda: self.queue.fail(claim, error, cancelled=True))
+
     def _end_event(self, claim: Claim, conclusion: Conclusion) -> Event[bytes]:
         """The run's last event; a result that is too large to be recorded is a failure, and says so."""
         events = RunEvents(self.source, claim.run, self.worker)
-        event = events.ended(self.clock.now(), conclusion)
+        event = events.ended(self.clock.now(), conclusion, claim.round)
         try:
             self.recorder.check(event)
         except TooLarge as error:
-            return events.ended(self.clock.now(), replace(conclusion, error=f"the run's result is too large: {error}"))
+            failure = Conclusion(RunStatus.FAILED, error=f"the run's result is too large: {error}")
+            return events.ended(self.clock.now(), failure, claim.round)
         return event
 
     async def _verdict(self, claim: Claim, task: workflow_pb2.Task) -> NodeRecord | None:
@@ -118,7 +131,7 @@ class Attempts:
         events = RunEvents(self.source, claim.run, self.worker)
         try:
             event = await self._attempt(claim, task, events)
-        except LostError:
+        except (LostError, StoppedError):
             raise
         except Exception as error:  # the team's code; what it raises is the team's to choose
             text = describe_error(error)
@@ -138,9 +151,10 @@ class Attempts:
         callee = self.callees.get(task.task)
         if callee is None:
             raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
-        result = await invoke(callee, await self._arguments(claim, task), self.client, self.threads)
+        arguments = await self._arguments(claim, task)
+        result = await self.interruptions.guard(claim, invoke(callee, arguments, self.client, self.threads))
         now = self.clock.now()
-        ids = effect_identities(self.app.name, task.workflow, claim.run, claim.node, result.effects)
+        ids = effect_identities(self.app.name, task.workflow, claim, result.effects)
         effects = write_down(self.app, claim.run, result.effects, ids, now)
         event = events.completed(now, claim, task.task, result.value, effects)
         self.recorder.check(event)
@@ -161,7 +175,8 @@ class Attempts:
         """
         events = RunEvents(self.source, claim.run, self.worker)
         # A replica that was stopped for longer than its lease must not go on here beside the one that took over.
-        if await self.patience(lambda: self.queue.renew(self.worker, [claim])):
+        held = await self.patience(lambda: self.queue.renew(self.worker, [claim]))
+        if any(not other.over for other in held):
             raise LostError(f"{claim.node} of run {claim.run} has been given to another replica")
         try:
             await self.performer.perform(node.effects)

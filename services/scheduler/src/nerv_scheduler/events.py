@@ -7,9 +7,12 @@
 | `nerv.task.completed.v1` | run, node | the result, and the effects to perform, with their ids |
 | `nerv.task.failed.v1` | run, node (final), or run, node and token | why |
 | `nerv.task.effects-done.v1` | run, node, `effects` | that they are performed |
-| `nerv.run.completed.v1`, `nerv.run.failed.v1` | run, `end` | the result, or why |
+| `nerv.run.completed.v1`, `nerv.run.failed.v1`, `nerv.run.cancelled.v1` | run, `end` | the result, or why |
+| `nerv.run.cancel-ordered.v1`, `nerv.run.paused.v1`, | run, `order`, its id | what a person orders, and why |
+| `nerv.run.resumed.v1`, `nerv.run.restarted.v1` | | |
 
-A node's success and its final failure have one id: whichever is recorded first stands.
+A node's success and its final failure have one id: whichever is recorded first stands. After a restart the ids are made of the
+restart's number, too: the same node has another verdict then, and other effects.
 """
 
 import hashlib
@@ -20,11 +23,13 @@ from typing import Any
 import orjson
 
 from nerv.effects import MeshEffect, effect_ids
-from nerv.protocols.queue import Claim
+from nerv.protocols.queue import Claim, RunStatus
 from nerv.telemetry import carrier
 from nerv.types import Event, EventType
 from nerv.workflows import Dag
-from nerv_scheduler.model import Conclusion, stream_of
+from nerv_scheduler.model import Conclusion
+from nerv_scheduler.orders import EVENT_OF
+from nerv_scheduler.record import Order, stream_of
 
 
 def event_id(*parts: str) -> str:
@@ -33,10 +38,28 @@ def event_id(*parts: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def effect_identities(app: str, workflow: str, run: str, node: str, effects: Sequence[MeshEffect]) -> list[str]:
-    """The ids of a node's effects: the same for every attempt (rule 12)."""
-    cause: Event[bytes] = Event(node, stream_of(run), EventType.TASK_COMPLETED, datetime.min.replace(tzinfo=UTC), b"")
+def effect_identities(app: str, workflow: str, claim: Claim, effects: Sequence[MeshEffect]) -> list[str]:
+    """The ids of a node's effects: the same for every attempt (rule 12), others after a restart."""
+    node = event_id(claim.node, str(claim.round)) if claim.round else claim.node
+    cause: Event[bytes] = Event(
+        node, stream_of(claim.run), EventType.TASK_COMPLETED, datetime.min.replace(tzinfo=UTC), b""
+    )
     return effect_ids(app, workflow, cause, effects)
+
+
+_END_OF = {
+    RunStatus.COMPLETED: EventType.RUN_COMPLETED,
+    RunStatus.FAILED: EventType.RUN_FAILED,
+    RunStatus.CANCELLED: EventType.RUN_CANCELLED,
+}
+
+
+def _turn(number: int) -> list[str]:
+    return [str(number)] if number else []
+
+
+def _round(number: int) -> dict[str, int]:
+    return {"round": number} if number else {}
 
 
 class RunEvents:
@@ -57,12 +80,12 @@ class RunEvents:
     ) -> Event[bytes]:
         """A node has its result. What `effects` say is to be performed next."""
         document = self._about(claim, task) | {"result": value, "effects": list(effects)}
-        return self._event(EventType.TASK_COMPLETED, now, document, "verdict", claim.node)
+        return self._event(EventType.TASK_COMPLETED, now, document, "verdict", claim.node, *_turn(claim.round))
 
     def failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
         """A node has failed for good."""
         document = self._about(claim, task) | {"error": error, "final": True}
-        return self._event(EventType.TASK_FAILED, now, document, "verdict", claim.node)
+        return self._event(EventType.TASK_FAILED, now, document, "verdict", claim.node, *_turn(claim.round))
 
     def attempt_failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
         """One attempt has failed; another one follows."""
@@ -72,21 +95,28 @@ class RunEvents:
 
     def effects_done(self, now: datetime, claim: Claim, task: str) -> Event[bytes]:
         """Every effect of a node is performed."""
-        return self._event(EventType.EFFECTS_DONE, now, self._about(claim, task), "effects", claim.node)
+        return self._event(
+            EventType.EFFECTS_DONE, now, self._about(claim, task), "effects", claim.node, *_turn(claim.round)
+        )
 
     def effects_refused(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
         """An effect can never be performed, so that the node has failed after all."""
         document = self._about(claim, task) | {"error": error, "final": True}
-        return self._event(EventType.TASK_FAILED, now, document, "effects", claim.node)
+        return self._event(EventType.TASK_FAILED, now, document, "effects", claim.node, *_turn(claim.round))
 
-    def ended(self, now: datetime, end: Conclusion) -> Event[bytes]:
-        """The run is over."""
-        if end.error:
-            return self._event(EventType.RUN_FAILED, now, {"error": end.error, "node": end.node}, "end")
-        return self._event(EventType.RUN_COMPLETED, now, {"result": end.result}, "end")
+    def ended(self, now: datetime, end: Conclusion, turn: int = 0) -> Event[bytes]:
+        """The run is over. `turn` counts its restarts."""
+        says = {"result": end.result} if end.status is RunStatus.COMPLETED else {"error": end.error, "node": end.node}
+        return self._event(_END_OF[end.status], now, says | _round(turn), "end", *_turn(turn))
+
+    def ordered(self, now: datetime, order: Order) -> Event[bytes]:
+        """A person wants something of the run."""
+        document = {"run": self._run, "order": order.id, "reason": order.reason, "steps": list(order.steps)}
+        return self._event(EVENT_OF[order.kind], now, document, "order", order.id)
 
     def _about(self, claim: Claim, task: str) -> dict[str, Any]:
-        return {"run": self._run, "node": claim.node, "task": task, "attempt": claim.attempt, "worker": self._worker}
+        about = {"run": self._run, "node": claim.node, "task": task, "attempt": claim.attempt, "worker": self._worker}
+        return about | _round(claim.round)
 
     def _event(self, kind: EventType, now: datetime, document: Mapping[str, Any], *parts: str) -> Event[bytes]:
         context = carrier()

@@ -3,6 +3,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,12 +21,16 @@ from nerv.service.describe import describe
 from nerv.service.params import IDEMPOTENCY_KEY, Body, number
 from nerv.types import check_id, format_instant, new_event_id
 from nerv_scheduler.model import state_of
+from nerv_scheduler.record import Order, OrderKind
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.runs import Starter
 from nerv_scheduler.settings import SchedulerSettings
+from nerv_scheduler.steering import Steering
 
 RUN_ID_LIMIT = 200  # characters, so that its stream has a name
 RUNS_LIMIT = 100
+REASON_LIMIT = 500  # characters
+STEPS_LIMIT = 100  # steps that a restart names; a step may be a whole map
 WAIT_LIMIT = 30  # seconds of a long poll
 LOOK_SECONDS = 0.1
 SHOWN_RESULT = 4096  # bytes of a task's result that are shown; the run's own result is shown whole
@@ -40,8 +45,17 @@ SUBMISSION = {
     },
     "additionalProperties": False,
 }
-
-_GOING_ON = (RunStatus.RUNNING, RunStatus.FAILING)
+ORDER = {
+    "type": "object",
+    "properties": {
+        "order": {"enum": [kind.value for kind in OrderKind]},
+        "id": {"type": "string", "minLength": 1, "maxLength": RUN_ID_LIMIT},
+        "reason": {"type": "string", "maxLength": REASON_LIMIT},
+        "steps": {"type": "array", "items": {"type": "string"}, "maxItems": STEPS_LIMIT},
+    },
+    "required": ["order"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ class Deps:
     queue: Queue
     recorder: Recorder
     starter: Starter
+    steering: Steering
 
 
 async def list_workflows(request: Request[Deps]) -> Response:
@@ -71,27 +86,65 @@ async def start_run(request: Request[Deps]) -> Response:
     run, run_input = _submission(request)
     new = await deps.starter.start(workflow, run_input, run)
     status = await deps.queue.status(run) or (await deps.recorder.read(run)).status
-    document = {"run": run, "workflow": workflow, "status": _status(status), "duplicate": not new}
+    document = {"run": run, "workflow": workflow, "status": _status(status, paused=False), "duplicate": not new}
     return respond(document, 202, {"location": f"/v1/runs/{run}"})
 
 
 def _submission(request: Request[Deps]) -> tuple[str, dict[str, Any]]:
-    document: Any = {}
-    if request.body:
-        check_json_depth(request.body, request.deps.settings.limits.json_depth)
-        document = parse_json(request.body)
-    if not isinstance(document, dict) or not isinstance(document.get("input") or {}, dict):
-        raise Invalid('the body must be a JSON object such as {"input": {"year": 2013}, "run": "..."}')
-    unknown = sorted(set(document) - {"input", "run"})
+    document = _document(request, '{"input": {"year": 2013}, "run": "..."}', ("input", "run"))
+    if not isinstance(document.get("input") or {}, dict):
+        raise Invalid("input must be a JSON object")
+    return _id(request, document.get("run"), "run"), document.get("input") or {}
+
+
+def _document(request: Request[Deps], example: str, fields: Sequence[str]) -> dict[str, Any]:
+    """The body, empty when there is none. Raises Invalid when it is no object, or has other fields."""
+    if not request.body:
+        return {}
+    check_json_depth(request.body, request.deps.settings.limits.json_depth)
+    document = parse_json(request.body)
+    if not isinstance(document, dict):
+        raise Invalid(f"the body must be a JSON object such as {example}")
+    unknown = sorted(set(document) - set(fields))
     if unknown:
-        raise Invalid(f"the body has {', '.join(unknown)}; it may have input and run")
-    named = [name for name in (document.get("run"), request.get(IDEMPOTENCY_KEY)) if name is not None]
+        raise Invalid(f"the body has {', '.join(unknown)}; it may have {', '.join(fields)}")
+    return document
+
+
+def _id(request: Request[Deps], given: Any, name: str) -> str:
+    """An id that the body or the header brings, or else a new one."""
+    named = [one for one in (given, request.get(IDEMPOTENCY_KEY)) if one is not None]
     if len(set(map(str, named))) > 1:
-        raise Invalid("run and Idempotency-Key differ; both are the run's id, so send one")
-    run = check_id(named[0], "run") if named else new_event_id()
-    if len(run) > RUN_ID_LIMIT:
-        raise Invalid(f"a run's id has at most {RUN_ID_LIMIT} characters")
-    return run, document.get("input") or {}
+        raise Invalid(f"{name} and Idempotency-Key differ; both are one id, so send one")
+    found = check_id(named[0], name) if named else new_event_id()
+    if len(found) > RUN_ID_LIMIT:
+        raise Invalid(f"{name} has at most {RUN_ID_LIMIT} characters")
+    return found
+
+
+async def order(request: Request[Deps]) -> Response:
+    """POST /v1/runs/{run}/orders: cancel, pause, resume or restart a run; the same id and order again change nothing."""
+    run = check_id(request.path("run"), "run")
+    given = _order(request)
+    record = await request.deps.steering.order(run, given)
+    document = {"run": run, "order": given.kind.value, "id": given.id, "status": _status(record.status, record.paused)}
+    return respond(document)
+
+
+def _order(request: Request[Deps]) -> Order:
+    document = _document(request, '{"order": "cancel", "reason": "..."}', ("order", "id", "reason", "steps"))
+    kinds = [kind.value for kind in OrderKind]
+    reason, steps = document.get("reason", ""), document.get("steps", [])
+    if document.get("order") not in kinds:
+        raise Invalid(f"order must be one of {', '.join(kinds)}")
+    if not isinstance(reason, str) or len(reason) > REASON_LIMIT:
+        raise Invalid(f"reason must be a text of at most {REASON_LIMIT} characters")
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps) or len(steps) > STEPS_LIMIT:
+        raise Invalid(f"steps must be a list of at most {STEPS_LIMIT} names of steps")
+    kind = OrderKind(document["order"])
+    if steps and kind is not OrderKind.RESTART:
+        raise Invalid("only a restart has steps")
+    return Order(_id(request, document.get("id"), "id"), kind, reason, tuple(steps))
 
 
 async def show_run(request: Request[Deps]) -> Response:
@@ -99,9 +152,14 @@ async def show_run(request: Request[Deps]) -> Response:
     deps = request.deps
     run = check_id(request.path("run"), "run")
     deadline = time.monotonic() + request.get(WAIT)
-    while time.monotonic() < deadline and await deps.queue.status(run) in _GOING_ON:  # noqa: ASYNC110
+    while time.monotonic() < deadline and await _goes_on(deps, run):  # noqa: ASYNC110
         await asyncio.sleep(LOOK_SECONDS)  # another replica may end it, and tells nobody
     return respond(document_of(await _state(deps, run)))
+
+
+async def _goes_on(deps: Deps, run: str) -> bool:
+    status = await deps.queue.status(run)
+    return status is not None and not status.ended
 
 
 async def list_runs(request: Request[Deps]) -> Response:
@@ -136,7 +194,7 @@ def document_of(state: RunState) -> dict[str, Any]:
     return {
         "run": state.run,
         "workflow": state.workflow,
-        "status": _status(state.status),
+        "status": _status(state.status, state.paused),
         "started": _instant(state.started_ms),
         "ended": _instant(state.ended_ms),
         "error": state.error or None,
@@ -145,8 +203,10 @@ def document_of(state: RunState) -> dict[str, Any]:
     }
 
 
-def _status(status: RunStatus) -> str:
+def _status(status: RunStatus, paused: bool) -> str:
     # People ask whether it is over; that it is going to fail, its nodes say.
+    if paused and status is RunStatus.RUNNING:
+        return "paused"
     return (RunStatus.RUNNING if status is RunStatus.FAILING else status).value
 
 
@@ -184,5 +244,13 @@ ROUTES = (
     ),
     Route("GET", "/v1/workflows/{workflow}/runs", list_runs, "workflows:read", (LIMIT,), of="workflow"),
     Route("GET", "/v1/runs/{run}", show_run, "workflows:read", (WAIT,)),
+    Route(
+        "POST",
+        "/v1/runs/{run}/orders",
+        order,
+        "workflows:run",
+        (IDEMPOTENCY_KEY,),
+        Body({JSON: ORDER}, "What is to happen with the run, and the order's id."),
+    ),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -28,16 +28,18 @@ class Keeper:
         self._open_queue = open_queue
         self._worker = worker
         self._pause = lease / RENEWALS
-        self._held: dict[str, tuple[Claim, Callable[[], None]]] = {}
+        self._held: dict[str, tuple[Claim, Callable[[], None], Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def hold(self, claim: Claim, lost: Callable[[], None]) -> None:
-        """Renew `claim` until `let_go`; `lost` is called, on the caller's loop, when another replica has it."""
+    def hold(self, claim: Claim, lost: Callable[[], None], over: Callable[[], None]) -> None:
+        """Renew `claim` until `let_go`. `lost` is called, on the caller's loop, when another replica has it, and `over` when its
+        run is being cancelled.
+        """
         loop = asyncio.get_running_loop()
         with self._lock:
-            self._held[claim.entry] = (claim, lambda: _call(loop, lost))
+            self._held[claim.entry] = (claim, lambda: _call(loop, lost), lambda: _call(loop, over))
 
     def let_go(self, claim: Claim) -> None:
         """Renew it no longer."""
@@ -61,7 +63,7 @@ class Keeper:
         async with self._open_queue() as queue:
             while not await asyncio.to_thread(self._stop.wait, self._pause):
                 with self._lock:
-                    claims = [claim for claim, _ in self._held.values()]
+                    claims = [claim for claim, *_ in self._held.values()]
                 try:
                     lost = await queue.renew(self._worker, claims)
                 except NervError as error:
@@ -69,9 +71,15 @@ class Keeper:
                     log.warning("leases.not_renewed", error=str(error), claims=len(claims))
                     continue
                 for claim in lost:
-                    self._tell(claim)
+                    self._tell_over(claim) if claim.over else self._tell_lost(claim)
 
-    def _tell(self, claim: Claim) -> None:
+    def _tell_over(self, claim: Claim) -> None:
+        with self._lock:
+            found = self._held.get(claim.entry)
+        if found is not None:
+            found[2]()
+
+    def _tell_lost(self, claim: Claim) -> None:
         with self._lock:
             found = self._held.pop(claim.entry, None)
         if found is not None:

@@ -2,7 +2,7 @@
 """What the scheduler decides, pure: what a run's history says, what is left to do of it, when to try again."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,52 +14,10 @@ from nerv.protocols.queue import END, NodeState, NodeStatus, Plan, PlannedNode, 
 from nerv.types import Event, EventType
 from nerv.workflows import Dag, PermanentError, resolve
 from nerv.workflows.dag import Argument, encode_argument
+from nerv_scheduler.orders import obey, order_of
+from nerv_scheduler.record import Given, NodeRecord, OrderKind, RunRecord
 
 ERROR_LIMIT = 2000  # characters of an error that are kept
-RUN_CATEGORY = "run"
-
-
-def stream_of(run: str) -> str:
-    """The stream that is the truth about a run."""
-    return f"{RUN_CATEGORY}-{run}"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
-    """What history says of one node. The first verdict that is recorded stands, whoever tried after."""
-
-    verdict: NodeStatus | None = None
-    verdict_id: str = ""
-    result: Any = None
-    effects: tuple[Mapping[str, Any], ...] = ()
-    effects_done: bool = True
-    error: str = ""
-    attempts: int = 0
-    failures: int = 0
-    ended: datetime | None = None
-    worker: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What history says of a run."""
-
-    run: str
-    workflow: str
-    input: Mapping[str, Any]
-    dag: Dag
-    started: datetime
-    traceparent: str | None = None
-    tracestate: str | None = None
-    nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
-    status: RunStatus = RunStatus.RUNNING
-    ended: datetime | None = None
-    result: Any = None
-    error: str = ""
-
-    def node(self, name: str) -> NodeRecord:
-        """The record of a node; an empty one before its first event."""
-        return self.nodes.get(name, NodeRecord())
 
 
 def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
@@ -70,11 +28,18 @@ def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
         data = orjson.loads(event.data)
         if event.type == EventType.RUN_SUBMITTED:
             record = _begun(run, event, data)
-        elif record is not None and "task" in data:
+        elif record is None:
+            break
+        elif (order := order_of(event.type, data)) is not None:
+            record = obey(replace(record, nodes=nodes), order)
+            nodes = dict(record.nodes)
+        elif data.get("round", 0) != record.round:
+            continue  # a replica that slept through a restart wrote it
+        elif "task" in data:
             nodes[data["node"]] = node = fold_node(nodes.get(data["node"], NodeRecord()), event)
-            if node.verdict is NodeStatus.FAILED:
+            if node.verdict is NodeStatus.FAILED and record.status is RunStatus.RUNNING:
                 record = replace(record, status=RunStatus.FAILING)
-        elif record is not None:
+        else:
             record = _ended(record, event, data)
     if record is None:
         raise Internal(f"the stream of run {run} does not begin with {EventType.RUN_SUBMITTED}")
@@ -91,6 +56,8 @@ def _ended(record: RunRecord, event: Event[bytes], data: Mapping[str, Any]) -> R
         return replace(record, status=RunStatus.COMPLETED, ended=event.time, result=data["result"])
     if event.type == EventType.RUN_FAILED:
         return replace(record, status=RunStatus.FAILED, ended=event.time, error=data["error"])
+    if event.type == EventType.RUN_CANCELLED:
+        return replace(record, status=RunStatus.CANCELLED, ended=event.time, error=data["error"])
     return record
 
 
@@ -140,14 +107,14 @@ def plan(record: RunRecord) -> Plan:
         waits[node.name] = sum(not _settled(record.node(name)) for name in after)
         for name in after:
             children.setdefault(name, []).append(node.name)
-    failing = record.status is not RunStatus.RUNNING
+    over = record.status is not RunStatus.RUNNING
     nodes = tuple(
         PlannedNode(
             name,
             task_message(record, name, node.task, node.arguments),
             waits[name],
             tuple(children.get(name, ())),
-            _status(record.node(name), waits[name], failing),
+            _status(record.node(name), waits[name], over),
             orjson.dumps(record.node(name).result) if _settled(record.node(name)) else b"",
             record.node(name).error,
             record.node(name).attempts,
@@ -156,19 +123,29 @@ def plan(record: RunRecord) -> Plan:
         for name, node in record.dag.nodes.items()
     )
     end = task_message(record, END, "", (record.dag.result,))
-    return Plan(record.run, record.workflow, to_ms(record.started), nodes, end, failing)
+    return Plan(
+        record.run,
+        record.workflow,
+        to_ms(record.started),
+        nodes,
+        end,
+        record.status,
+        record.paused,
+        len(record.orders),
+        record.round,
+    )
 
 
 def _settled(node: NodeRecord) -> bool:
     return node.verdict is NodeStatus.COMPLETED and node.effects_done
 
 
-def _status(node: NodeRecord, waits: int, failing: bool) -> NodeStatus:
+def _status(node: NodeRecord, waits: int, over: bool) -> NodeStatus:
     if node.verdict is NodeStatus.FAILED or _settled(node):
         return node.verdict or NodeStatus.WAITING
     if node.verdict is NodeStatus.COMPLETED:
         return NodeStatus.READY
-    if failing:
+    if over:
         return NodeStatus.CANCELLED
     return NodeStatus.WAITING if waits else NodeStatus.READY
 
@@ -188,8 +165,9 @@ def task_message(record: RunRecord, node: str, task: str, arguments: Sequence[Ar
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """How a run ends: with a result, or with the error of the node that failed first."""
+    """How a run ends: with a result, or with the error of the node that failed first, or cancelled, and why."""
 
+    status: RunStatus = RunStatus.COMPLETED
     result: Any = None
     error: str = ""
     node: str = ""
@@ -197,14 +175,21 @@ class Conclusion:
 
 def conclude(record: RunRecord) -> Conclusion:
     """The end of a run whose nodes have all ended. Raises Internal when one has not, though no node failed."""
+    if record.status is RunStatus.CANCELLING:
+        reasons = [given.order.reason for given in record.orders.values() if _cancels(given)]
+        return Conclusion(RunStatus.CANCELLED, error=": ".join(filter(None, ("cancelled", reasons[-1]))))
     failed = [(node.ended or record.started, name) for name, node in record.nodes.items() if _failed(node)]
     if failed:
         _, name = min(failed)
-        return Conclusion(error=f"{name}: {record.node(name).error}", node=name)
+        return Conclusion(RunStatus.FAILED, error=f"{name}: {record.node(name).error}", node=name)
     missing = [name for name in record.dag.nodes if not _settled(record.node(name))]
     if missing:
         raise Internal(f"run {record.run} is to end, but history has no result of {missing[0]}")
     return Conclusion(result=resolve(record.dag.result, lambda name: record.node(name).result))
+
+
+def _cancels(given: Given) -> bool:
+    return given.order.kind is OrderKind.CANCEL and not given.refusal
 
 
 def _failed(node: NodeRecord) -> bool:
@@ -229,7 +214,7 @@ def backoff(failures: int, first: float, longest: float, chance: float) -> float
 
 def state_of(record: RunRecord) -> RunState:
     """A run that the queue does not have (any more), for people."""
-    over = record.status in (RunStatus.COMPLETED, RunStatus.FAILED)
+    over = record.status.ended
     nodes = {
         name: NodeState(
             _shown(record.node(name), over),
@@ -253,6 +238,7 @@ def state_of(record: RunRecord) -> RunState:
         nodes,
         result,
         record.error,
+        record.paused,
     )
 
 

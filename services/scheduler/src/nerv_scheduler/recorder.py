@@ -9,7 +9,8 @@ from nerv.protocols import Appended, AppendRequest, Expected, History
 from nerv.protocols.history import Expect
 from nerv.types import Event
 from nerv_scheduler.batched import Batched
-from nerv_scheduler.model import RunRecord, fold, stream_of
+from nerv_scheduler.model import fold
+from nerv_scheduler.record import RunRecord, stream_of
 
 
 class Recorder:

@@ -12,14 +12,15 @@ from opentelemetry.trace import SpanKind
 from nerv.app import App
 from nerv.errors import IdConflict, NotFound, UnknownOutcome
 from nerv.protocols import Clock, History, ReadQuery
-from nerv.protocols.queue import Queue, RunStatus
+from nerv.protocols.queue import Queue
 from nerv.telemetry import names as n
 from nerv.telemetry import span
 from nerv.types import EventType, check_id, entity_of
 from nerv.workflows import draw
 from nerv.workflows.drawing import plain
 from nerv_scheduler.events import RunEvents
-from nerv_scheduler.model import RUN_CATEGORY, RunRecord, plan, stream_of, to_ms
+from nerv_scheduler.model import plan, to_ms
+from nerv_scheduler.record import RUN_CATEGORY, RunRecord, stream_of
 from nerv_scheduler.recorder import Recorder
 
 log = structlog.get_logger(__name__)
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 SUBMIT_SECONDS = 10.0
 # Longer than a submission can take to be recorded or aborted, Kafka's transaction time-out included.
 INTENT_SECONDS = 40.0
+ENDS = (EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED)
 
 
 class Starter:
@@ -70,7 +72,7 @@ class Starter:
                 record = await self._recorder.read(run)
                 _check_same(record, workflow, run_input)
             # The reply of an earlier try may be lost and the run long under way: the queue knows it then.
-            if new or record.status in (RunStatus.RUNNING, RunStatus.FAILING):
+            if new or not record.status.ended:
                 await self._queue.start(plan(record))
             return new
 
@@ -89,12 +91,12 @@ class Recovery:
         self._history = history
 
     async def restore(self, run: str) -> bool:
-        """Put one run back if history says that it is unfinished. False: there is nothing to do."""
+        """Put one run back if history says that it is unfinished, and have it follow its orders. False: it was all there."""
         try:
             record = await self._recorder.read(run)
         except NotFound:
             return False
-        if record.status in (RunStatus.COMPLETED, RunStatus.FAILED):
+        if record.status.ended:
             return False
         restored = await self._queue.start(plan(record), restore=True)
         if restored:
@@ -105,11 +107,13 @@ class Recovery:
         """Put every unfinished run back; answers how many were. Harmless when nothing was lost, and from many replicas."""
         ended: set[str] = set()
         started: dict[str, tuple[str, datetime]] = {}
-        marks = frozenset({EventType.RUN_SUBMITTED, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
+        marks = frozenset({EventType.RUN_SUBMITTED, EventType.RUN_RESTARTED, *ENDS})
         async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=marks)):
             run = entity_of(event.stream)
             if event.type == EventType.RUN_SUBMITTED:
                 started[run] = (orjson.loads(event.data)["workflow"], event.time)
+            elif event.type == EventType.RUN_RESTARTED:
+                ended.discard(run)  # or it was refused: reading the run tells
             else:
                 ended.add(run)
         restored = [run for run in started if run not in ended and await self.restore(run)]

@@ -122,7 +122,7 @@ class Worker:
     def _begin(self, claim: Claim) -> None:
         task = asyncio.create_task(self._perform(claim))
         self._running[task] = claim
-        self._keeper.hold(claim, lambda: _cancel(task))
+        self._keeper.hold(claim, lambda: _cancel(task), lambda: self._attempts.interruptions.stop(claim))
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:

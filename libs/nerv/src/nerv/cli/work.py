@@ -110,7 +110,7 @@ def start(
         console().print(run_tree(found))
     else:
         console().print(f"started: nerv workflow show {found['run']}", markup=False)
-    if found["status"] == "failed":
+    if found["status"] in ("failed", "cancelled"):
         raise typer.Exit(1)
 
 
@@ -119,6 +119,52 @@ def show(run: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJ
     """A run with its tasks."""
     found = call(lambda client: client.workflows.show(run))
     say_json(found) if as_json else console().print(run_tree(found))
+
+
+Run = Annotated[str, typer.Argument(help="The run's id.")]
+Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
+OrderId = Annotated[
+    str | None, typer.Option("--order", help="The order's id; the same id orders nothing a second time.")
+]
+
+
+@workflow.command("cancel")
+def cancel(run: Run, reason: Reason = "", order: OrderId = None, as_json: AsJson = False) -> None:
+    """End a run: nothing further is begun, what is running is stopped."""
+    _say(call(lambda client: client.workflows.cancel(run, reason=reason, order=order)), as_json)
+
+
+@workflow.command("pause")
+def pause(run: Run, reason: Reason = "", order: OrderId = None, as_json: AsJson = False) -> None:
+    """Begin no further task of a run until it is resumed; what is running may end."""
+    _say(call(lambda client: client.workflows.pause(run, reason=reason, order=order)), as_json)
+
+
+@workflow.command("resume")
+def resume(run: Run, reason: Reason = "", order: OrderId = None, as_json: AsJson = False) -> None:
+    """Go on with a paused run."""
+    _say(call(lambda client: client.workflows.resume(run, reason=reason, order=order)), as_json)
+
+
+@workflow.command("restart")
+def restart(
+    run: Run,
+    steps: Annotated[
+        list[str] | None, typer.Option("--from", help="A step to run again, with all that need it; may be repeated.")
+    ] = None,
+    reason: Reason = "",
+    order: OrderId = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that has ended: from the steps named, or from those that failed or were not reached."""
+    _say(call(lambda client: client.workflows.restart(run, steps or (), reason=reason, order=order)), as_json)
+
+
+def _say(ordered: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        say_json(ordered)
+    else:
+        console().print(f"{ordered['run']}: {ordered['order']} is recorded; now {ordered['status']}", markup=False)
 
 
 def run_tree(run: Mapping[str, Any]) -> Tree:

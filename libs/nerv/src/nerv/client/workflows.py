@@ -14,7 +14,7 @@ from nerv.errors import Unavailable
 from nerv.types import new_event_id
 
 POLL_SECONDS = 20  # one long poll; the service allows 30
-ENDED = frozenset({"completed", "failed"})
+ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
 class Workflows:
@@ -45,10 +45,38 @@ class Workflows:
     async def show(self, run: str) -> dict[str, Any]:
         """A run: `{run, workflow, status, started, ended, error, result, nodes}`. Raises NotFound.
 
-        `status` is running, completed or failed. `nodes` are in order of drawing: `{node, task, status, attempt, worker, started,
-        ended, error, result?}`, with a status of waiting, ready, running, retrying, completed, failed or cancelled.
+        `status` is running, paused, cancelling, completed, failed or cancelled. `nodes` are in order of drawing: `{node,
+        task, status, attempt, worker, started,
+        ended, error, result?}`, with a status of waiting, ready, held, running, retrying, completed, failed or cancelled.
         """
         return await self._show(run, 0, DEADLINE_SECONDS)
+
+    async def cancel(self, run: str, *, reason: str = "", order: str | None = None) -> dict[str, Any]:
+        """Begin no further task of a run, stop those that are running, and end it: `{run, order, id, status}`.
+
+        The order is recorded when this returns. Effects of tasks that have a result are performed all the same. `order` is its
+        id. Raises NotFound, Conflict when the run has ended, IdConflict when the id was used for another order, Unavailable,
+        UnknownOutcome (repeat it under the same id).
+        """
+        return await self._order(run, "cancel", order, reason=reason)
+
+    async def pause(self, run: str, *, reason: str = "", order: str | None = None) -> dict[str, Any]:
+        """Begin no further task of a run until it is resumed; those that are running may end. Else as `cancel`."""
+        return await self._order(run, "pause", order, reason=reason)
+
+    async def resume(self, run: str, *, reason: str = "", order: str | None = None) -> dict[str, Any]:
+        """Go on with a paused run. Else as `cancel`."""
+        return await self._order(run, "resume", order, reason=reason)
+
+    async def restart(
+        self, run: str, steps: Sequence[str] = (), *, reason: str = "", order: str | None = None
+    ) -> dict[str, Any]:
+        """Go on with an ended run: `steps`, those that failed, and all that need them are run again, others keep their results.
+
+        A step is a node or a whole map. What a step did that had completed, it does once more. Raises Conflict when the run goes
+        on, NotFound for a step that it does not have. Else as `cancel`.
+        """
+        return await self._order(run, "restart", order, reason=reason, steps=list(steps))
 
     async def wait(self, run: str, seconds: float = 300.0) -> dict[str, Any]:
         """A run as `show` gives it, once it has ended, well or not. Raises Unavailable when it still runs after `seconds`."""
@@ -75,6 +103,14 @@ class Workflows:
         answer = await self._transport.request("scheduler", "GET", path, query={"limit": limit})
         rows: Sequence[dict[str, Any]] = answer.json()["runs"]
         return rows
+
+    async def _order(self, run: str, kind: str, order: str | None, **says: Any) -> dict[str, Any]:
+        # The id is chosen here, so that a repeated request is the same order.
+        body = orjson.dumps({"order": kind, "id": order or new_event_id(), **says})
+        path, headers = f"/v1/runs/{quote(run, safe='')}/orders", {"content-type": "application/json"}
+        answer = await self._transport.request("scheduler", "POST", path, body=body, headers=headers)
+        document: dict[str, Any] = answer.json()
+        return document
 
     async def _show(self, run: str, wait: int, seconds: float) -> dict[str, Any]:
         path = f"/v1/runs/{quote(run, safe='')}"

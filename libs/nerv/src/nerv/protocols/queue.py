@@ -2,6 +2,7 @@
 """The queue port: runs of workflows, their ready tasks, and who works on them.
 
 A node of a run goes `waiting -> ready -> running -> completed | failed | cancelled`, and `running -> retrying -> ready`.
+Of a paused run it goes `ready -> held`, and `held -> ready` when the run is resumed, fails or is cancelled.
 When no node is ready, running or retrying any more, the node `:end` becomes ready; whoever takes it closes the run.
 """
 
@@ -12,6 +13,7 @@ from typing import Protocol
 
 END = ":end"
 START = ":start"
+ORDER = ":order"
 
 
 class NodeStatus(StrEnum):
@@ -21,18 +23,26 @@ class NodeStatus(StrEnum):
     READY = "ready"
     RUNNING = "running"
     RETRYING = "retrying"
+    HELD = "held"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. A failing run starts no further node and ends when those that were started have ended."""
+    """Where a run stands. One that is failing or cancelling starts no further node and ends when the started have ended."""
 
     RUNNING = "running"
     FAILING = "failing"
+    CANCELLING = "cancelling"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens, unless it is restarted."""
+        return self in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +66,29 @@ class PlannedNode:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run as it is put into the queue. `started_ms` is wall time, for display. `end` is the message of `:end`."""
+    """A run as it is put into the queue. `started_ms` is wall time, for display. `end` is the message of `:end`.
+
+    `orders` counts what people have ordered of the run so far: of two plans the one with more of them knows more. `round`
+    counts its restarts.
+    """
 
     run: str
     workflow: str
     started_ms: int
     nodes: tuple[PlannedNode, ...]
     end: bytes
-    failing: bool = False
+    status: RunStatus = RunStatus.RUNNING
+    paused: bool = False
+    orders: int = 0
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One attempt at a node. `epoch` and `attempt` together are the token that every write of the attempt must show.
 
-    `losses` counts attempts that ended without a word. `over`: the run is failing, so that nothing new is to be begun.
+    `losses` counts attempts that ended without a word. `over`: the run is failing or cancelling, so that nothing
+    new is to be begun. `round` is the run's.
     """
 
     run: str
@@ -82,6 +100,7 @@ class Claim:
     failures: int = 0
     losses: int = 0
     over: bool = False
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +146,7 @@ class RunState:
     nodes: Mapping[str, NodeState]
     result: bytes = b""
     error: str = ""
+    paused: bool = False
 
 
 class TaskQueue(Protocol):
@@ -142,7 +162,10 @@ class TaskQueue(Protocol):
         ...
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
-        """Keep these for another lease; answers those that are no longer the worker's."""
+        """Keep these for another lease; answers those that are no longer the worker's.
+
+        Those whose run is being cancelled are kept, and answered too, with `over` set, unless the worker knows it already.
+        """
         ...
 
     async def finish(self, claim: Claim, result: bytes) -> bool:
@@ -152,7 +175,7 @@ class TaskQueue(Protocol):
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
         """The node becomes ready again after `retry_in` seconds; without that it has failed, and its run fails.
 
-        `cancelled`: it is given up because its run is failing anyway. False: as above.
+        `cancelled`: it is given up because its run is failing or cancelled. False: as above.
         """
         ...
 
@@ -160,8 +183,8 @@ class TaskQueue(Protocol):
         """The node becomes ready for others at once, without counting as lost or failed. False: as above."""
         ...
 
-    async def close(self, claim: Claim, *, result: bytes = b"", error: str = "") -> bool:
-        """The run ends; `claim` is one of `:end`. With an error it has failed. False: as above."""
+    async def close(self, claim: Claim, status: RunStatus, *, result: bytes = b"", error: str = "") -> bool:
+        """The run ends with `status`; `claim` is one of `:end`. False: as above."""
         ...
 
     async def drop(self, orphan: Orphan) -> None:
@@ -175,12 +198,16 @@ class RunStore(Protocol):
     async def start(self, plan: Plan, *, restore: bool = False) -> bool:
         """Put a run in. False: it is there already, and nothing happened.
 
-        With `restore` one that is there but lacks entries of its nodes is put in anew, and all earlier tokens are void.
+        With `restore` one that is there but lacks entries of its nodes, or is of an earlier round, is put in anew, and all
+        earlier tokens are void. Orders that the run there does not know yet are carried out either way.
         """
         ...
 
-    async def intend(self, run: str, seconds: float) -> None:
-        """Unless the run is started within `seconds`, somebody takes an `Orphan` of it and looks into history."""
+    async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
+        """Unless the run is started within `seconds`, somebody takes an `Orphan` of it and looks into history.
+
+        With `order` somebody does so anyway: an order is about to be recorded.
+        """
         ...
 
     async def status(self, run: str) -> RunStatus | None:

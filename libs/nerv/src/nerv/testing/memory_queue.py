@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.protocols.queue import (
     END,
+    ORDER,
     START,
     Claim,
     NodeState,
@@ -48,6 +49,8 @@ class _Run:
     epoch: str
     status: RunStatus
     nodes: dict[str, _Node]
+    orders: int
+    paused: bool
     active: int = 0
     ended: int = 0
     result: bytes = b""
@@ -100,8 +103,11 @@ class MemoryQueue:
         for claim in claims:
             if self._tokened(claim) is None:
                 lost.append(claim)
-            elif claim.entry in self._entries:
+                continue
+            if claim.entry in self._entries:
                 self._entries[claim.entry].leased_until = time.monotonic() + self._lease
+            if self._runs[claim.run].status is RunStatus.CANCELLING and not claim.over:
+                lost.append(replace(claim, over=True))
         return lost
 
     async def finish(self, claim: Claim, result: bytes) -> bool:
@@ -134,14 +140,13 @@ class MemoryQueue:
         self._enqueue(claim.run, claim.node)
         return True
 
-    async def close(self, claim: Claim, *, result: bytes = b"", error: str = "") -> bool:
+    async def close(self, claim: Claim, status: RunStatus, *, result: bytes = b"", error: str = "") -> bool:
         """End a run (see `TaskQueue.close`)."""
         node = self._tokened(claim)
         if node is None or node.status not in (NodeStatus.RUNNING, NodeStatus.COMPLETED):
             return False
         run = self._runs[claim.run]
-        run.status = RunStatus.FAILED if error else RunStatus.COMPLETED
-        run.result, run.error, run.ended = result, error, _now_ms()
+        run.status, run.result, run.error, run.ended = status, result, error, _now_ms()
         node.status = NodeStatus.COMPLETED
         self._entries.pop(claim.entry, None)
         return True
@@ -153,9 +158,13 @@ class MemoryQueue:
     async def start(self, plan: Plan, *, restore: bool = False) -> bool:
         """Put a run in (see `RunStore.start`)."""
         self._due.pop((plan.run, START), None)
-        if plan.run in self._runs and not (restore and not self._sound(plan.run)):
+        known = self._runs.get(plan.run)
+        if known is not None and not (restore and self._outdated(known, plan)):
+            self._obey(known, plan)
             return False
-        run = _Run(plan, uuid.uuid4().hex, RunStatus.FAILING if plan.failing else RunStatus.RUNNING, {})
+        run = _Run(plan, uuid.uuid4().hex, plan.status, {}, plan.orders, plan.paused)
+        if known is not None and known.orders > plan.orders:
+            run.status, run.orders, run.paused = known.status, known.orders, known.paused
         self._runs[plan.run] = run
         for one in plan.nodes:
             run.nodes[one.name] = _Node(
@@ -171,9 +180,11 @@ class MemoryQueue:
         self._started.setdefault(plan.workflow, {})[plan.run] = plan.started_ms
         return True
 
-    async def intend(self, run: str, seconds: float) -> None:
-        """Remember a start (see `RunStore.intend`)."""
-        if run not in self._runs:
+    async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
+        """Remember a start or an order (see `RunStore.intend`)."""
+        if order:
+            self._due[run, ORDER] = time.monotonic() + seconds
+        elif run not in self._runs:
             self._due[run, START] = time.monotonic() + seconds
 
     async def status(self, run: str) -> RunStatus | None:
@@ -189,7 +200,15 @@ class MemoryQueue:
         nodes = {name: _state(node) for name, node in found.nodes.items() if name != END}
         plan = found.plan
         return RunState(
-            run, plan.workflow, found.status, plan.started_ms, found.ended, nodes, found.result, found.error
+            run,
+            plan.workflow,
+            found.status,
+            plan.started_ms,
+            found.ended,
+            nodes,
+            found.result,
+            found.error,
+            found.paused,
         )
 
     async def results(self, run: str, nodes: Sequence[str]) -> dict[str, bytes]:
@@ -213,7 +232,7 @@ class MemoryQueue:
         for run, node in [key for key, due in self._due.items() if due <= now]:
             del self._due[run, node]
             known = self._runs.get(run)
-            if node == START:
+            if node in (START, ORDER):
                 self._add_entry(run, node)
             elif known is not None and known.nodes[node].status is NodeStatus.RETRYING:
                 self._enqueue(run, node)
@@ -228,23 +247,27 @@ class MemoryQueue:
             return None
         found.leased_until = time.monotonic() + self._lease
         run = self._runs.get(found.run)
-        if run is None:
+        if run is None or found.node == ORDER:
             return Orphan(found.run, entry)
         node = run.nodes.get(found.node)
         if node is None or node.entry != entry or node.status not in (NodeStatus.READY, NodeStatus.RUNNING):
             del self._entries[entry]
             return None
-        if run.status is RunStatus.FAILING and node.attempt == 0 and found.node != END:
+        over = run.status is not RunStatus.RUNNING
+        if over and node.attempt == 0 and found.node != END:
             del self._entries[entry]
             node.status, node.ended = NodeStatus.CANCELLED, _now_ms()
             self._less_active(found.run, 1)
             return None
         node.losses += node.status is NodeStatus.RUNNING
+        if run.paused and not over and found.node != END:
+            del self._entries[entry]
+            node.status = NodeStatus.HELD
+            return None
         node.status, node.attempt, node.began = NodeStatus.RUNNING, node.attempt + 1, _now_ms()
         node.worker = worker
-        over = run.status is not RunStatus.RUNNING
         claim = Claim(found.run, found.node, entry, run.epoch, node.attempt, node.plan.message)
-        return replace(claim, failures=node.failures, losses=node.losses, over=over)
+        return replace(claim, failures=node.failures, losses=node.losses, over=over, round=run.plan.round)
 
     def _tokened(self, claim: Claim) -> _Node | None:
         run = self._runs.get(claim.run)
@@ -262,8 +285,9 @@ class MemoryQueue:
             return False
         run = self._runs[claim.run]
         node.status, node.result, node.error, node.ended = verdict, result, error, _now_ms()
-        if verdict is NodeStatus.FAILED:
+        if verdict is NodeStatus.FAILED and run.status is RunStatus.RUNNING:
             run.status = RunStatus.FAILING
+            self._let_go(claim.run)
         ready = 0
         if verdict is NodeStatus.COMPLETED and run.status is RunStatus.RUNNING:
             for child in node.plan.children:
@@ -289,6 +313,27 @@ class MemoryQueue:
         self._entries[entry] = _Entry(run, node)
         self._ready.append(entry)
         return entry
+
+    def _outdated(self, known: _Run, plan: Plan) -> bool:
+        older = known.plan.round < plan.round
+        return older or (known.plan.round == plan.round and not self._sound(plan.run))
+
+    def _obey(self, known: _Run, plan: Plan) -> None:
+        if known.orders >= plan.orders or known.plan.round != plan.round or known.status.ended:
+            return
+        known.orders, known.paused = plan.orders, plan.paused
+        if plan.status is RunStatus.CANCELLING:
+            known.status = plan.status
+            for run, node in [key for key in self._due if key[0] == plan.run and key[1] in known.nodes]:
+                del self._due[run, node]
+                self._enqueue(run, node)
+        if not known.paused or known.status is not RunStatus.RUNNING:
+            self._let_go(plan.run)
+
+    def _let_go(self, run: str) -> None:
+        for name, node in self._runs[run].nodes.items():
+            if node.status is NodeStatus.HELD:
+                self._enqueue(run, name)
 
     def _sound(self, run: str) -> bool:
         for name, node in self._runs[run].nodes.items():

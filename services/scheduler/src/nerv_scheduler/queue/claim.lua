@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Give each delivered entry a new attempt token, or say why there is nothing to do for it.
 -- KEYS: stream, run of each entry...    ARGV: group, worker, (entry, run, node)...
--- Answers for each: {'claimed', epoch, attempt, message, failures, losses, run status}, {'orphan'} or {'stale'}.
+-- Answers for each: {'claimed', epoch, attempt, message, failures, losses, run status,
+-- round}, {'orphan'} or {'stale'}.
 local now = redis.call('TIME')
 local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 local answers = {}
@@ -19,16 +20,17 @@ local function settle(key, run)
 end
 
 local function claim(key, entry, run, node)
-  if redis.call('EXISTS', key) == 0 then
+  if node == ':order' or redis.call('EXISTS', key) == 0 then
     return { 'orphan' }
   end
-  local known = redis.call('HMGET', key, 'e:' .. node, 's:' .. node, 'a:' .. node, 'status', 'epoch', 'm:' .. node)
+  local known = redis.call('HMGET', key, 'e:' .. node, 's:' .. node, 'a:' .. node, 'status', 'epoch', 'm:' .. node,
+    'paused', 'round')
   if known[1] ~= entry or (known[2] ~= 'ready' and known[2] ~= 'running') then
     discard(entry)
     return { 'stale' }
   end
   local attempt = tonumber(known[3] or '0') + 1
-  if known[4] == 'failing' and attempt == 1 and node ~= ':end' then
+  if known[4] ~= 'running' and attempt == 1 and node ~= ':end' then
     discard(entry)
     redis.call('HSET', key, 's:' .. node, 'cancelled', 't:' .. node, ms)
     settle(key, run)
@@ -37,9 +39,15 @@ local function claim(key, entry, run, node)
   if known[2] == 'running' then
     redis.call('HINCRBY', key, 'l:' .. node, 1)
   end
+  if known[7] == '1' and known[4] == 'running' and node ~= ':end' then
+    discard(entry)
+    redis.call('HSET', key, 's:' .. node, 'held')
+    redis.call('HDEL', key, 'e:' .. node)
+    return { 'stale' }
+  end
   redis.call('HSET', key, 's:' .. node, 'running', 'a:' .. node, attempt, 'b:' .. node, ms, 'o:' .. node, ARGV[2])
   local counts = redis.call('HMGET', key, 'f:' .. node, 'l:' .. node)
-  return { 'claimed', known[5], attempt, known[6], counts[1] or '0', counts[2] or '0', known[4] }
+  return { 'claimed', known[5], attempt, known[6], counts[1] or '0', counts[2] or '0', known[4], known[8] }
 end
 
 for i = 2, #KEYS do

@@ -6,7 +6,7 @@ for i = 3, #KEYS do
   local at = 2 * i - 5
   local run, node = ARGV[at], ARGV[at + 1]
   if redis.call('ZREM', KEYS[1], run .. '\n' .. node) == 1 then
-    if node == ':start' then
+    if node == ':start' or node == ':order' then
       redis.call('XADD', KEYS[2], '*', 'run', run, 'node', node)
     elseif redis.call('HGET', KEYS[i], 's:' .. node) == 'retrying' then
       local entry = redis.call('XADD', KEYS[2], '*', 'run', run, 'node', node)

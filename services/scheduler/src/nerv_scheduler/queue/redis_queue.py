@@ -4,9 +4,10 @@
 | key | holds |
 | --- | --- |
 | `<mesh>:tasks:<queue>` | stream of ready nodes `{run, node}`, with the group `workers` |
-| `<mesh>:tasks:<queue>:delayed` | sorted set, by when they are due: retries, unfinished starts, and `:intact`, the proof |
-| | that nothing was lost |
-| `<mesh>:run:<id>` | hash, the whole of one run: `epoch status active nodes ...`, and of each node `m:` message, `w:` waits, |
+| `<mesh>:tasks:<queue>:delayed` | sorted set, by when they are due: retries, unfinished starts, orders, and `:intact`, |
+| | the proof that nothing was lost |
+| `<mesh>:run:<id>` | hash, the whole of one run: `epoch status active nodes orders paused round ...`, |
+| | and of each node `m:` message, `w:` waits, |
 | | `c:` children, `s:` status, `a:` attempt, `f:` failures, `l:` losses, `e:` entry, `o:` owner, `b:` began, |
 | | `t:` ended, `r:` result, `x:` error |
 | `<mesh>:runs:<workflow>` | sorted set of runs by their start |
@@ -16,11 +17,12 @@ An entry counts only if the run names it (`e:`), so that one that was written tw
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import Invalid
-from nerv.protocols.queue import Claim, NodeState, NodeStatus, Orphan, Plan, RunState, RunStatus, Taken
+from nerv.protocols.queue import ORDER, START, Claim, NodeState, NodeStatus, Orphan, Plan, RunState, RunStatus, Taken
 from nerv.redis import Scripts, mapped
 from nerv.redis.connection import Redis
 
@@ -29,6 +31,7 @@ INTACT = ":intact"
 DUE = 100  # members made ready at a time
 FORGET_SECONDS = 3600.0  # pods come and go under new names
 REMEMBERED = 10_000  # runs of a workflow
+_OVER = 2  # what renew.lua says of a claim whose run is being cancelled
 
 Words = list[str | bytes | int | float]
 
@@ -71,7 +74,9 @@ class RedisQueue:
         for claim in claims:
             args += [claim.epoch, claim.attempt, claim.entry, claim.node]
         held = await self._scripts("renew", [self._stream, *(self._run(c.run) for c in claims)], args)
-        return [claim for claim, mine in zip(claims, held, strict=True) if not mine]
+        lost = [claim for claim, mine in zip(claims, held, strict=True) if mine == 0]
+        over = [replace(claim, over=True) for claim, mine in zip(claims, held, strict=True) if mine == _OVER]
+        return lost + [claim for claim in over if claim not in claims]
 
     async def finish(self, claim: Claim, result: bytes) -> bool:
         """Complete a node (see `TaskQueue.finish`)."""
@@ -90,9 +95,8 @@ class RedisQueue:
         keys = [self._run(claim.run), self._stream]
         return bool(await self._scripts("release", keys, [*self._token(claim), claim.node]) == b"done")
 
-    async def close(self, claim: Claim, *, result: bytes = b"", error: str = "") -> bool:
+    async def close(self, claim: Claim, status: RunStatus, *, result: bytes = b"", error: str = "") -> bool:
         """End a run (see `TaskQueue.close`)."""
-        status = RunStatus.FAILED if error else RunStatus.COMPLETED
         keys = [self._run(claim.run), self._stream]
         answer = await self._scripts("close", keys, [*self._token(claim), status.value, result, error, self._keep])
         return bool(answer == b"done")
@@ -108,17 +112,18 @@ class RedisQueue:
     async def start(self, plan: Plan, *, restore: bool = False) -> bool:
         """Put a run in (see `RunStore.start`)."""
         keys = [self._run(plan.run), self._stream, self._delayed, self._runs(plan.workflow)]
-        status = RunStatus.FAILING if plan.failing else RunStatus.RUNNING
-        args: Words = [uuid.uuid4().hex, plan.run, plan.workflow, status.value, plan.started_ms, plan.end]
+        args: Words = [uuid.uuid4().hex, plan.run, plan.workflow, plan.status.value, plan.started_ms, plan.end]
         args += [int(restore), REMEMBERED, "\n".join(node.name for node in plan.nodes)]
+        args += [plan.orders, int(plan.paused), plan.round]
         for node in plan.nodes:
             args += [node.name, node.message, node.waits, "\n".join(node.children), node.status.value]
             args += [node.result, node.error, node.attempts, node.failures]
         return bool(await self._scripts("start", keys, args) == b"started")
 
-    async def intend(self, run: str, seconds: float) -> None:
-        """Remember a start (see `RunStore.intend`)."""
-        await self._scripts("intend", [self._run(run), self._delayed], [run, round(seconds * 1000)])
+    async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
+        """Remember a start or an order (see `RunStore.intend`)."""
+        what = ORDER if order else START
+        await self._scripts("intend", [self._run(run), self._delayed], [run, round(seconds * 1000), what])
 
     async def status(self, run: str) -> RunStatus | None:
         """Where a run stands (see `RunStore.status`)."""
@@ -210,11 +215,10 @@ class RedisQueue:
             if answer[0] == b"orphan":
                 orphans.append(Orphan(run, entry))
             elif answer[0] == b"claimed":
-                _, epoch, attempt, message, failures, losses, status = answer
+                _, epoch, attempt, message, failures, losses, status, turn = answer
                 over = status != b"running"
-                claims.append(
-                    Claim(run, node, entry, epoch.decode(), attempt, message, int(failures), int(losses), over)
-                )
+                claim = Claim(run, node, entry, epoch.decode(), attempt, message, int(failures), int(losses))
+                claims.append(replace(claim, over=over, round=int(turn)))
         return Taken(tuple(claims), tuple(orphans), intact)
 
     async def _settle(self, claim: Claim, verdict: NodeStatus, text: str | bytes) -> bool:
@@ -266,4 +270,5 @@ def _state(found: Mapping[str, bytes]) -> RunState:
         nodes,
         found.get("result", b""),
         text.get("error", ""),
+        text["paused"] == "1",
     )

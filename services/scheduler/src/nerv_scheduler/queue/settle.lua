@@ -36,8 +36,14 @@ if ARGV[6] == 'completed' then
   end
 else
   redis.call('HSET', KEYS[1], 'x:' .. node, ARGV[7])
-  if ARGV[6] == 'failed' then
+  if ARGV[6] == 'failed' and known[4] == 'running' then
     redis.call('HSET', KEYS[1], 'status', 'failing')
+    -- What a pause holds back goes on, to be given up.
+    for name in string.gmatch(redis.call('HGET', KEYS[1], 'nodes'), '[^\n]+') do
+      if redis.call('HGET', KEYS[1], 's:' .. name) == 'held' then
+        enqueue(name)
+      end
+    end
   end
 end
 if redis.call('HINCRBY', KEYS[1], 'active', ready - 1) == 0 then

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Put a run in; everything is looked at before anything is written.
+-- Put a run in, or have the one that is there follow newer orders; everything is looked at before anything is written.
 -- KEYS: run, stream, delayed, runs of the workflow
 -- ARGV: epoch, run, workflow, status, started (ms), end message, restore (0/1), runs remembered, names of the nodes (lines),
+--       orders, paused (0/1), round,
 --       (node, message, waits, children (lines), status, result, error, attempts, failures)...
 local FIELDS = 9
-local first = 10
+local first = 13
 local intent = ARGV[2] .. '\n:start'
 
 local function sound()
@@ -28,20 +29,51 @@ local function sound()
   return found(':end')
 end
 
-if redis.call('EXISTS', KEYS[1]) == 1 and (ARGV[7] == '0' or sound()) then
+local function enqueue(node)
+  local entry = redis.call('XADD', KEYS[2], '*', 'run', ARGV[2], 'node', node)
+  redis.call('HSET', KEYS[1], 's:' .. node, 'ready', 'e:' .. node, entry)
+end
+
+local known = redis.call('HMGET', KEYS[1], 'round', 'orders', 'status', 'paused')
+local round, orders = tonumber(known[1] or '-1'), tonumber(known[2] or '-1')
+local goes_on = known[3] == 'running' or known[3] == 'failing' or known[3] == 'cancelling'
+
+local function obey()
+  local cancel = ARGV[4] == 'cancelling'
+  redis.call('HSET', KEYS[1], 'orders', ARGV[10], 'paused', ARGV[11])
+  if cancel then
+    redis.call('HSET', KEYS[1], 'status', 'cancelling')
+  end
+  for i = first, #ARGV, FIELDS do
+    local status = redis.call('HGET', KEYS[1], 's:' .. ARGV[i])
+    if status == 'held' and (ARGV[11] == '0' or cancel) then
+      enqueue(ARGV[i])
+    elseif status == 'retrying' and cancel then
+      redis.call('ZREM', KEYS[3], ARGV[2] .. '\n' .. ARGV[i])
+      enqueue(ARGV[i])
+    end
+  end
+end
+
+if round > tonumber(ARGV[12]) or (round == tonumber(ARGV[12]) and (ARGV[7] == '0' or sound())) then
+  if round == tonumber(ARGV[12]) and goes_on and orders < tonumber(ARGV[10]) then
+    obey()
+  end
   redis.call('ZREM', KEYS[3], intent)
+  return 'exists'
+end
+if round >= 0 and ARGV[7] == '0' then
   return 'exists'
 end
 
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'run', ARGV[2], 'workflow', ARGV[3], 'status', ARGV[4],
-  'started', ARGV[5], 'm::end', ARGV[6], 'nodes', ARGV[9])
-local active = 0
-
-local function enqueue(node)
-  local entry = redis.call('XADD', KEYS[2], '*', 'run', ARGV[2], 'node', node)
-  redis.call('HSET', KEYS[1], 's:' .. node, 'ready', 'e:' .. node, entry)
+  'started', ARGV[5], 'm::end', ARGV[6], 'nodes', ARGV[9], 'orders', ARGV[10], 'paused', ARGV[11], 'round', ARGV[12])
+if orders > tonumber(ARGV[10]) then
+  -- The plan was made before the latest order.
+  redis.call('HSET', KEYS[1], 'status', known[3], 'orders', known[2], 'paused', known[4])
 end
+local active = 0
 
 for i = first, #ARGV, FIELDS do
   local node, status = ARGV[i], ARGV[i + 4]

@@ -4,6 +4,7 @@
 import asyncio
 import time
 import uuid
+from dataclasses import replace
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.protocols.queue import END, Claim, NodeStatus, Plan, PlannedNode, Queue, RunState, RunStatus, Taken
@@ -79,7 +80,7 @@ class QueueContract:
         assert await queue.finish(join, b"3")
         [end] = await take(queue)
         assert end.node == END
-        assert await queue.close(end, result=b"3")
+        assert await queue.close(end, RunStatus.COMPLETED, result=b"3")
         state = await shown(queue, plan.run)
         assert (state.status, state.result, state.error) == (RunStatus.COMPLETED, b"3", "")
         assert await queue.status(plan.run) is RunStatus.COMPLETED
@@ -150,8 +151,8 @@ class QueueContract:
         [join] = await take(queue)
         await queue.finish(join, b"2")
         [end] = await take(queue)
-        assert await queue.close(end, result=b"2")
-        assert await queue.close(end, result=b"2")
+        assert await queue.close(end, RunStatus.COMPLETED, result=b"2")
+        assert await queue.close(end, RunStatus.COMPLETED, result=b"2")
         await nothing(queue)
 
     async def test_a_retry_waits_for_its_time(self, queue: Queue) -> None:
@@ -175,7 +176,7 @@ class QueueContract:
         assert await queue.finish(two, b"2")
         [end] = await take(queue)
         assert end.node == END
-        assert await queue.close(end, error="part[0]: boom")
+        assert await queue.close(end, RunStatus.FAILED, error="part[0]: boom")
         state = await shown(queue, plan.run)
         assert (state.status, state.error) == (RunStatus.FAILED, "part[0]: boom")
         assert [state.nodes[name].status.value for name in (one.node, two.node, "part[2]", "join")] == [
@@ -237,7 +238,7 @@ class QueueContract:
         """Of a run that was failing only the end is left."""
         run = f"r-{uuid.uuid4().hex}"
         failed = PlannedNode("only", message(run, "only"), status=NodeStatus.FAILED, error="boom", attempts=1)
-        await queue.start(Plan(run, "w", 1, (failed,), message(run, END), failing=True), restore=True)
+        await queue.start(Plan(run, "w", 1, (failed,), message(run, END), status=RunStatus.FAILING), restore=True)
         [end] = await take(queue)
         assert end.node == END
 
@@ -283,3 +284,123 @@ class QueueContract:
         assert await queue.show("nobody") is None
         assert await queue.status("nobody") is None
         assert await queue.results("nobody", ["a"]) == {}
+
+    async def test_a_paused_run_begins_nothing_until_it_is_resumed(self, queue: Queue) -> None:
+        """What is running may end; what becomes ready is held, and is taken after the resumption, once."""
+        plan = fan()
+        await queue.start(plan)
+        [one] = await take(queue, limit=1)
+        assert not await queue.start(replace(plan, paused=True, orders=1), restore=True)
+        assert await queue.finish(one, b"1")
+        await nothing(queue)
+        state = await shown(queue, plan.run)
+        assert (state.paused, state.status, state.nodes["part[1]"].status) == (True, RunStatus.RUNNING, NodeStatus.HELD)
+        assert not await queue.start(replace(plan, paused=False, orders=2), restore=True)
+        [two] = await take(queue)
+        assert (two.node, two.attempt) == ("part[1]", 1)
+        assert await queue.finish(two, b"2")
+        assert [claim.node for claim in await take(queue)] == ["join"]
+        await nothing(queue)
+
+    async def test_an_older_order_does_not_undo_a_newer_one(self, queue: Queue) -> None:
+        """Orders may be carried out in any order, and more than once: the latest one stands."""
+        plan = single()
+        await queue.start(plan)
+        for known in (replace(plan, orders=2), replace(plan, paused=True, orders=1), replace(plan, orders=2)):
+            await queue.start(known, restore=True)
+        assert not (await shown(queue, plan.run)).paused
+        assert len(await take(queue)) == 1
+
+    async def test_a_paused_run_that_fails_ends(self, queue: Queue) -> None:
+        """A node that was running fails: what was held is given up, and the run ends without being resumed."""
+        plan = fan()
+        await queue.start(plan)
+        [one] = await take(queue, limit=1)
+        await queue.start(replace(plan, paused=True, orders=1), restore=True)
+        await nothing(queue)
+        assert await queue.fail(one, "boom")
+        [end] = await take(queue)
+        assert end.node == END
+        assert (await shown(queue, plan.run)).nodes["part[1]"].status is NodeStatus.CANCELLED
+
+    async def test_a_lost_node_of_a_paused_run_is_held(self, queue: Queue) -> None:
+        """Its worker died: it is not run again before the resumption, and its loss is counted."""
+        plan = single()
+        await queue.start(plan)
+        await take(queue, "a")
+        await queue.start(replace(plan, paused=True, orders=1), restore=True)
+        deadline = time.monotonic() + PATIENCE
+        while (await shown(queue, plan.run)).nodes["only"].status is not NodeStatus.HELD:
+            assert time.monotonic() < deadline
+            await nothing(queue)
+        await queue.start(replace(plan, orders=2), restore=True)
+        [again] = await take(queue)
+        assert (again.attempt, again.losses) == (2, 1)
+
+    async def test_a_cancelled_run_ends_without_what_had_not_begun(self, queue: Queue) -> None:
+        """Held and ready nodes are cancelled, a retry is not waited for, and who works on a node is told."""
+        plan = fan(count=4)
+        await queue.start(plan)
+        one, two = await take(queue, "a", limit=2, at_least=2)
+        assert await queue.fail(one, "boom", retry_in=3600.0)
+        await queue.start(replace(plan, status=RunStatus.CANCELLING, orders=1), restore=True)
+        assert await queue.renew("a", [two]) == [replace(two, over=True)]
+        assert await queue.renew("a", [replace(two, over=True)]) == []
+        [again] = await take(queue)
+        assert (again.node, again.over) == (one.node, True)
+        for claim in (again, two):
+            assert await queue.fail(claim, "cancelled", cancelled=True)
+        [end] = await take(queue)
+        assert await queue.close(end, RunStatus.CANCELLED, error="cancelled")
+        state = await shown(queue, plan.run)
+        assert (state.status, state.error) == (RunStatus.CANCELLED, "cancelled")
+        parts = [state.nodes[f"part[{i}]"].status for i in range(4)]
+        assert parts == [NodeStatus.CANCELLED] * 4
+        await nothing(queue)
+
+    async def test_a_paused_run_can_be_cancelled(self, queue: Queue) -> None:
+        """What is held is given up."""
+        plan = fan()
+        await queue.start(replace(plan, paused=True, orders=1))
+        await nothing(queue)
+        await queue.start(replace(plan, status=RunStatus.CANCELLING, orders=2), restore=True)
+        [end] = await take(queue)
+        assert end.node == END
+
+    async def test_a_restarted_run_replaces_its_earlier_round(self, queue: Queue) -> None:
+        """Kept results are there, the rest is run with new tokens; what knows only the earlier round changes nothing."""
+        plan = fan()
+        await queue.start(plan)
+        one, two = await take(queue, at_least=2)
+        await queue.finish(one, b"1")
+        await queue.fail(two, "boom")
+        [end] = await take(queue)
+        await queue.close(end, RunStatus.FAILED, error="boom")
+        kept = {one.node: replace(plan.nodes[0], status=NodeStatus.COMPLETED, result=b"1")}
+        parts = [kept.get(node.name, node) for node in plan.nodes[:2]]
+        again = replace(plan, nodes=(*parts, replace(plan.nodes[2], waits=1)), orders=1, round=1)
+        assert await queue.start(again, restore=True)
+        assert not await queue.start(again, restore=True)
+        assert not await queue.start(replace(plan, paused=True, orders=2), restore=True)
+        [claim] = await take(queue)
+        assert (claim.node, claim.round) == (two.node, 1)
+        assert not await queue.finish(two, b"old")
+        assert await queue.finish(claim, b"2")
+        [join] = await take(queue)
+        assert await queue.results(plan.run, ["part[0]", "part[1]"]) == {one.node: b"1", two.node: b"2"}
+        assert await queue.finish(join, b"3")
+        assert [last.node for last in await take(queue)] == [END]
+
+    async def test_an_order_that_may_be_recorded_is_looked_for(self, queue: Queue) -> None:
+        """Also of a run that is there: it comes up as an orphan, and the run goes on as before."""
+        plan = single()
+        await queue.start(plan)
+        [claim] = await take(queue)
+        await queue.intend(plan.run, 0.05, order=True)
+        deadline = time.monotonic() + PATIENCE
+        while not (orphans := (await queue.take("b", 10, 0.1)).orphans):
+            assert time.monotonic() < deadline
+            await queue.renew("a", [claim])
+        assert [orphan.run for orphan in orphans] == [plan.run]
+        await queue.drop(orphans[0])
+        assert await queue.finish(claim, b"1")

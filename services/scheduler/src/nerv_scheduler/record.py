@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What history says of a run, as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from nerv.protocols.queue import NodeStatus, RunStatus
+from nerv.workflows import Dag
+
+RUN_CATEGORY = "run"
+
+
+def stream_of(run: str) -> str:
+    """The stream that is the truth about a run."""
+    return f"{RUN_CATEGORY}-{run}"
+
+
+class OrderKind(StrEnum):
+    """What people can order of a run."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order. `id` is chosen by who gives it. `steps` are nodes, or whole maps, from which a restart goes on."""
+
+    id: str
+    kind: OrderKind
+    reason: str = ""
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An order that history has, and why it was not carried out; an empty text when it was."""
+
+    order: Order
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """What history says of one node. The first verdict that is recorded stands, whoever tried after."""
+
+    verdict: NodeStatus | None = None
+    verdict_id: str = ""
+    result: Any = None
+    effects: tuple[Mapping[str, Any], ...] = ()
+    effects_done: bool = True
+    error: str = ""
+    attempts: int = 0
+    failures: int = 0
+    ended: datetime | None = None
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What history says of a run. `round` counts its restarts; `orders` are by their ids."""
+
+    run: str
+    workflow: str
+    input: Mapping[str, Any]
+    dag: Dag
+    started: datetime
+    traceparent: str | None = None
+    tracestate: str | None = None
+    nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
+    status: RunStatus = RunStatus.RUNNING
+    ended: datetime | None = None
+    result: Any = None
+    error: str = ""
+    paused: bool = False
+    round: int = 0
+    orders: Mapping[str, Given] = field(default_factory=dict)
+
+    def node(self, name: str) -> NodeRecord:
+        """The record of a node; an empty one before its first event."""
+        return self.nodes.get(name, NodeRecord())
