@@ -66,7 +66,9 @@ class World:
         self.history = Away()
         self.queue = MemoryQueue(lease=FAST.lease_seconds)
         self.recorder = Recorder(self.history, Limits())
-        self.starter = Starter(app, self.queue, self.recorder, SystemClock(), "t.scheduler", "door", 10_000)
+        self.starter = Starter(
+            app, callees(app), self.queue, self.recorder, SystemClock(), "t.scheduler", "door", 10_000
+        )
         self.recovery = Recovery(self.queue, self.recorder, self.history)
         self.steering = Steering(self.queue, self.recorder, self.recovery, SystemClock(), "t.scheduler", "door")
         self.threads = Threads()

@@ -93,7 +93,10 @@ def test_more_tasks_than_the_limit_are_refused(endless: Callable[..., Any]) -> N
 @pytest.mark.parametrize(
     ("workflow", "says"),
     [
-        (lambda w: w.call(load, {1, 2}), "not JSON"),
+        (lambda w: w.call(load, {1, 2}), "argument 1 of load holds .* not JSON"),
+        (lambda w: w.map(load, [1, 2], {3}), "argument 2 of load holds .* not JSON"),
+        (lambda w: w.map(load, [1, {2}]), r"item 1 of load holds .* not JSON"),
+        (lambda w: {"a": {1}}, "the workflow's result holds .* not JSON"),
         (lambda w: w.call(load, float("nan")), "not JSON"),
         (lambda w: w.call(load, 2**63), "not JSON"),
         (lambda w: w.call(load, {1: "a"}), "not JSON"),

@@ -49,7 +49,9 @@ class Wiring(containers.DeclarativeContainer):
     queue = providers.Singleton(make_queue, redis, settings)
     client = providers.Singleton(make_client, settings)
     recorder = providers.Singleton(Recorder, client.provided.streams, settings.provided.limits)
-    starter = providers.Singleton(Starter, app, queue, recorder, clock, source, settings.provided.instance, work.tasks)
+    starter = providers.Singleton(
+        Starter, app, callees, queue, recorder, clock, source, settings.provided.instance, work.tasks
+    )
     recovery = providers.Singleton(Recovery, queue, recorder, client.provided.streams)
     performer = providers.Singleton(Performer, client.provided.streams, client, starter)
     patience = providers.Singleton(Patience)

@@ -7,7 +7,7 @@ import inspect
 import threading
 import typing
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,17 @@ from nerv.workflows.drawing import plain
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """A task that is ready to be called; `client` is the parameter that gets a `nerv.Client`."""
+    """A task that is ready to be called; `client` is the parameter that gets a `nerv.Client`.
+
+    `offered` is its signature as workflows see it, without the client; `hints` are its annotations.
+    """
 
     spec: TaskSpec
     signature: inspect.Signature
     client: str | None
     is_async: bool
+    offered: inspect.Signature
+    hints: Mapping[str, Any]
 
 
 def callees(app: App) -> dict[str, Callee]:
@@ -36,19 +41,20 @@ def callees(app: App) -> dict[str, Callee]:
 def _callee(spec: TaskSpec) -> Callee:
     signature = inspect.signature(spec.function)
     is_async = inspect.iscoroutinefunction(spec.function)
-    client = _client_parameter(spec)
+    hints = _hints(spec)
+    client = next((name for name, hint in hints.items() if hint is Client), None)
     if client is not None and not is_async:
         raise Misconfigured(f"task {spec.name} takes a nerv.Client, so it must be an `async def`")
-    return Callee(spec, signature, client, is_async)
+    offered = signature.replace(parameters=[p for name, p in signature.parameters.items() if name != client])
+    return Callee(spec, signature, client, is_async, offered, hints)
 
 
-def _client_parameter(spec: TaskSpec) -> str | None:
+def _hints(spec: TaskSpec) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(spec.function)
     except NameError as error:
         raise Misconfigured(f"task {spec.name}: an annotation cannot be read: {error}") from error
-    found = [name for name, hint in hints.items() if name != "return" and hint is Client]
-    return found[0] if found else None
+    return {name: hint for name, hint in hints.items() if name != "return"}
 
 
 class Threads:
@@ -95,12 +101,8 @@ class Threads:
 
 def _bound(callee: Callee, arguments: Sequence[Any], client: Client | None) -> Callable[[], Any]:
     """The call that is to be made; the client takes its parameter, wherever that stands. Raises PermanentError."""
-    signature = callee.signature
-    if callee.client is not None:
-        others = [p for name, p in signature.parameters.items() if name != callee.client]
-        signature = signature.replace(parameters=others)
     try:
-        bound = signature.bind(*arguments)
+        bound = callee.offered.bind(*arguments)
     except TypeError as error:
         raise PermanentError(f"task {callee.spec.name} cannot be called: {error}") from None
     if callee.client is None:

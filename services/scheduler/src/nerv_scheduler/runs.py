@@ -19,6 +19,8 @@ from nerv.types import EventType, check_id, entity_of
 from nerv.workflows import draw
 from nerv.workflows.drawing import plain
 from nerv_scheduler.events import RunEvents
+from nerv_scheduler.fitting import check_calls
+from nerv_scheduler.invoke import Callee
 from nerv_scheduler.model import plan, to_ms
 from nerv_scheduler.record import RUN_CATEGORY, RunRecord, stream_of
 from nerv_scheduler.recorder import Recorder
@@ -35,9 +37,18 @@ class Starter:
     """Starts runs of the app's workflows, each once."""
 
     def __init__(
-        self, app: App, queue: Queue, recorder: Recorder, clock: Clock, source: str, worker: str, task_limit: int
+        self,
+        app: App,
+        callees: Mapping[str, Callee],
+        queue: Queue,
+        recorder: Recorder,
+        clock: Clock,
+        source: str,
+        worker: str,
+        task_limit: int,
     ) -> None:
         self._app = app
+        self._callees = callees
         self._queue = queue
         self._recorder = recorder
         self._clock = clock
@@ -57,6 +68,7 @@ class Starter:
             raise NotFound(f"there is no workflow {workflow!r}; there are {known}")
         check_id(stream_of(run), "stream of the run")
         dag = draw(spec, self._app.tasks, run_input, self._task_limit)
+        check_calls(dag, self._callees)
         with span(
             f"send {workflow}", SpanKind.PRODUCER, attributes={n.WORKFLOW: workflow, n.RUN: run, n.SYSTEM: n.REDIS}
         ):

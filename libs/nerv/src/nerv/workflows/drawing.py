@@ -33,7 +33,7 @@ class Drawing:
         """One task. Arguments are JSON values, outputs of other tasks, or lists of outputs; an output makes it wait."""
         name = self._task(task)
         step = self._name(name)
-        made = tuple(self._argument(argument, name) for argument in arguments)
+        made = tuple(self._argument(argument, f"argument {i} of {step}") for i, argument in enumerate(arguments, 1))
         self._add(Step(step, name, made), [step])
         return Output(step)
 
@@ -41,8 +41,8 @@ class Drawing:
         """One task for each item, all at once; each gets its item and then `arguments`."""
         name = self._task(task)
         step = self._name(name)
-        made = tuple(self._argument(item, name) for item in self._bounded(items))
-        rest = tuple(self._argument(argument, name) for argument in arguments)
+        made = tuple(self._argument(item, f"item {i} of {step}") for i, item in enumerate(self._bounded(items)))
+        rest = tuple(self._argument(argument, f"argument {i} of {step}") for i, argument in enumerate(arguments, 2))
         self._add(Step(step, name, rest, made), [node_name(step, index) for index in range(len(made))])
         return Fan(step, len(made))
 
