@@ -30,6 +30,17 @@ class Noticed(nerv.Event):
     amount: int
 
 
+app.topic(f"{PREFIX}.claim.v1", invalid="deadletter")
+
+
+@app.event("account.claimed.v1", topic=f"{PREFIX}.claim.v1", key="account")
+class Claimed(nerv.Event):
+    """Somebody says that money came in. What is no claim is kept, for people to look at."""
+
+    account: str
+    amount: int
+
+
 @app.on("account.deposited.v1")
 def record(event: Deposited) -> list[nerv.effects.MeshEffect]:
     """Into the account's stream; a large one is noticed. Nobody deposits minus 13."""

@@ -98,6 +98,8 @@ async def test_a_group_is_made_once(client: Client, prefix: str) -> None:
     topic = f"{prefix}.account.v1"
     name = await group(client, topic)
     await client.subscriptions.make(name, {"topic": topic, "from": "latest", "first_retry_seconds": 0.05})
+    with pytest.raises(Conflict, match="reaction"):
+        await client.subscriptions.make("record", {"topic": topic})
     with pytest.raises(Conflict, match="strategy"):
         await client.subscriptions.make(name, {"topic": topic, "first_retry_seconds": 0.05, "strategy": "single"})
     with pytest.raises(Invalid, match="window"):

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
-from nerv.errors import IdConflict, TooLarge
+from nerv.errors import IdConflict, Invalid, NotFound, SchemaMismatch, TooLarge
 from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic
@@ -264,3 +264,49 @@ async def test_what_was_published_is_known_after_a_restart(
     assert all(one.duplicate for one in second)
     found = await written(kafka, topic)
     assert [found[event.id] for event in events] == [1] * 40
+
+
+def claim(account: str, amount: object) -> Event[bytes]:
+    """A claim, which fits when its amount is a number."""
+    data = json.dumps({"account": account, "amount": amount}).encode()
+    return Event(new_event_id(), "test", "account.claimed.v1", utc_now(), data, subject=account)
+
+
+async def test_what_does_not_fit_is_kept_at_the_door(mesh: LocalMesh, kafka: str, topic: str) -> None:
+    """Where the topic says so: the others are published, a retry gives one letter on any replica; edited, it is published."""
+    claims = topic.replace("account", "claim")
+    door, events = f"door:{claims}", [claim(f"k{n}", n if n % 3 else "much") for n in range(30)]
+    async with Client({"broker": mesh.url("broker"), "temporal": mesh.url("temporal")}) as one, Client(
+        {"broker": mesh.url("broker-2")}
+    ) as other:  # fmt: skip
+        first, again = await one.topics.publish(claims, events), await other.topics.publish(claims, events)
+        assert all(told.duplicate for told in again)
+        assert [(t.partition, t.offset, t.deadletter) for t in first] == [
+            (t.partition, t.offset, t.deadletter) for t in again
+        ]
+        assert [told.deadletter is not None for told in first] == [n % 3 == 0 for n in range(30)]
+        assert "/amount" in str(first[0].detail)
+        rows = (await one.deadletters.list(subscription=door, topic=claims))["letters"]
+        assert {row["id"]: row["key"] for row in rows} == {
+            t.deadletter: f"k{n}" for n, t in enumerate(first) if t.deadletter
+        }
+        letter = str(first[3].deadletter)
+        with pytest.raises(SchemaMismatch, match="/amount") as caught:
+            await one.deadletters.replay(door, letters=[letter])
+        assert caught.value.errors[0]["letter"] == letter
+        with pytest.raises(Invalid, match="rate"):
+            await one.deadletters.replay(door, letters=[letter], rate=1)
+        edition = await one.deadletters.edit(door, letter, {"data": {"account": "k3", "amount": 3}})
+        assert await other.deadletters.replay(door, letters=[edition]) == 1
+        with pytest.raises(NotFound, match="settled"):
+            await one.deadletters.replay(door, letters=[edition])
+        shown = {name: (await one.deadletters.show(door, name))["state"] for name in (letter, edition)}
+        assert shown == {letter: "settled", edition: "settled"}
+        assert await one.deadletters.discard(door, key="k6", why="a test") == 1
+        assert await one.deadletters.discard(door, all=True, why="a test") == 8
+        assert (await one.deadletters.parked(door))["dead"] == 0
+        [late] = await one.topics.publish(claims, [claim("k", "more")], once=False)
+        assert late.deadletter is not None
+        decided = [event.type.split(".")[2] async for event in one.streams.read(f"subscription-{door}")]
+    assert decided == ["replayed", "edited", "replayed", "resolved", "discarded", "discarded"]
+    assert await written(kafka, claims) == Counter(event.id for n, event in enumerate(events) if n % 3 or n == 3)

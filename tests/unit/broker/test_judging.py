@@ -157,4 +157,5 @@ def test_what_is_no_message_is_refused() -> None:
 def test_publications_are_read_back_as_they_were_handed_over() -> None:
     """With a key, without one, and with an empty one, which is not the same."""
     sent = [replace(publication(event(), key="k"), key=key) for key in (b"k", None, b"")]
+    sent += [replace(sent[0], unfit=cause) for cause in ("", "/n is missing")]
     assert from_message(to_message(sent)) == sent

@@ -68,6 +68,19 @@ def test_a_batch_is_taken_whole_or_refused_whole_with_every_fault() -> None:
     assert [(fault["index"], fault["id"]) for fault in caught.value.errors] == [(1, "2"), (2, "3")]
 
 
+def test_a_door_that_keeps_what_does_not_fit_lets_the_others_through() -> None:
+    """Each with its cause, as it was sent, under the key of its envelope; whether a model or a middleware refused it."""
+    good, bad = event(b'{"key": "k", "n": 1}'), event(b'{"key": "k", "n": "x"}', id="2", subject="s2")
+    sent = [good, bad, event(b"{}", id="3")]
+    behind = passed("a.note.v1", *sent)
+    behind[2] = Passed(2, "a.note.v1", None, error=SchemaMismatch("not today"))
+    made = keyed(behind, app, Carrier(), ("a.note.v1", sent))
+    assert [(one.event, one.key) for one in made] == [(good, b"k"), (bad, b"s2"), (sent[2], None)]
+    assert [one.unfit and one.unfit.detail.partition(":")[0] for one in made] == [
+        None, "event 2 does not fit a.noted.v1", "not today",
+    ]  # fmt: skip
+
+
 def test_topics_of_nobody_take_any_type_and_those_of_the_app_only_their_own() -> None:
     """A foreign topic is not ours to judge."""
     assert keyed(passed("else.v1", event(b"\xff", type="x")), app, Carrier())

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nerv.cloudevents import from_record
 from nerv.errors import Invalid
-from nerv.kafka.deadletters import CAUSE, OURS, DeadLetter, Origin, Place, letter_of, read_letter
+from nerv.kafka.deadletters import CAUSE, OURS, DeadLetter, Origin, Place, door_letter, letter_of, read_letter
+from nerv.types import Event, utc_now
 from tests.unit.projector.records_in_memory import Record
 
 
@@ -46,6 +48,17 @@ def test_a_letter_is_read_as_it_was_written(
     assert dataclasses.replace(again, cause="") == dataclasses.replace(letter, cause="")
     assert (again.origin, again.timestamp_ms) == (Origin("t", 2, 7), 1234)
     assert again.cause == cause.encode("utf-8", "replace").decode()
+
+
+def test_a_letter_of_a_door_has_its_own_place_as_its_origin() -> None:
+    """For its event came into no topic; its later editions keep that origin, and the event is read back whole."""
+    event = Event("1", "s", "a.noted.v1", utc_now(), b"{}", subject="k")
+    first = read_letter(written(door_letter("a.note.v1", event, b"k", "no")))
+    assert (first.by, first.origin, first.origin.of_topic) == ("door:a.note.v1", ("door:a.note.v1", 1, 0), "a.note.v1")
+    edition = dataclasses.replace(first, value=b"[]", edited=Place(1, 0)).outgoing("dead")
+    again = read_letter(Record("dead", 1, 9, edition.key, edition.value, list(edition.headers)))
+    assert (again.origin, again.edited, again.value) == (first.origin, Place(1, 0), b"[]")
+    assert from_record(first.headers, first.value, origin="", timestamp_ms=0) == event
 
 
 def test_what_an_earlier_letter_said_is_left_out() -> None:

@@ -9,7 +9,18 @@ import pytest
 from nerv.errors import Conflict, NotFound
 from nerv.kafka.deadletters import Origin, Place
 from nerv.subscriptions import Fact, Kind, Ledger, Letter, State, key_text
-from nerv.subscriptions.deciding import discard, edited, parked, release, replay, resolved
+from nerv.subscriptions.deciding import (
+    discard,
+    discarded,
+    door_edited,
+    door_state,
+    edited,
+    parked,
+    release,
+    replay,
+    replayed,
+    resolved,
+)
 from nerv.types import utc_now
 
 LANE = ("t", 0, "k")
@@ -150,3 +161,27 @@ def test_each_key_has_a_text_of_its_own() -> None:
     assert len(set(texts)) == len(keys)
     assert texts[0] == "k"
     assert all(text is not None and len(text) <= 400 for text in texts)
+
+
+def test_a_letter_of_a_door_is_dead_in_its_last_edition_until_it_is_settled() -> None:
+    """Nobody parks it: where it stands is where it came from. What is settled is neither edited nor dead again."""
+    origin, ledger = Origin("door:t", 1, 7), Ledger()
+    first, second = Place(1, 7), Place(1, 9)
+    assert door_state(origin, first, ledger) == "dead"
+    tell(ledger, *door_edited(ledger, origin, first, second, "me"))
+    assert [door_state(origin, place, ledger) for place in (first, second)] == ["settled", "dead"]
+    with pytest.raises(Conflict, match="later edition"):
+        door_edited(ledger, origin, first, Place(1, 11), "me")
+    tell(ledger, *replayed([origin], "me"))
+    assert door_state(origin, second, ledger) == "dead", "until it is published"
+    tell(ledger, *resolved([origin]), *(late := door_edited(Ledger(), origin, first, Place(1, 12), "me")))
+    assert late
+    assert [door_state(origin, place, ledger) for place in (first, second, Place(1, 12))] == ["settled"] * 3
+
+
+def test_a_letter_of_a_door_that_nobody_wants_is_settled() -> None:
+    """And it stops no key, of whatever subscriber."""
+    origin = Origin("door:t", 0, 3)
+    ledger = tell(Ledger(), *discarded([origin], "me", "a test"))
+    assert door_state(origin, Place(0, 3), ledger) == "settled"
+    assert (ledger.letters, ledger.parked()) == ({}, {})

@@ -48,7 +48,9 @@ class Wiring(containers.DeclarativeContainer):
     reactions = providers.Singleton(Reactions, settings, app, client, chains)
     schemas = providers.Singleton(Registry, settings, admin, app)
     bridges = providers.Singleton(Bridges, settings, app, producer)
-    groups = providers.Singleton(Groups, settings, client, producer, chains, admin, health.provided.closing)
+    groups = providers.Singleton(
+        Groups, settings, client, producer, chains, admin, health.provided.closing, app.provided.reactions
+    )
     office = providers.Singleton(Office, settings, client, producer, groups, survey)
     receipts = providers.Singleton(Receipts, settings, admin)
     owners = providers.Singleton(

@@ -21,36 +21,45 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """An event, the topic it goes to and the key it goes under; None lets Kafka spread it."""
+    """An event, the topic it goes to and the key it goes under; None lets Kafka spread it. One that is `unfit` does not go there:
+    it becomes a dead letter.
+    """
 
     topic: str
     event: Event[bytes]
     key: bytes | None
     headers: Sequence[tuple[str, bytes]]
+    unfit: NervError | None = None
 
 
-def keyed(passed: Sequence[Passed], app: App, hop: Carrier) -> list[Keyed]:
+def keyed(
+    passed: Sequence[Passed], app: App, hop: Carrier, kept: tuple[str, Sequence[Event[bytes]]] | None = None
+) -> list[Keyed]:
     """What is left of one request's events behind the middleware, checked against the app and given their keys; `hop` is the
     trace context they go with.
 
-    All or none: raises SchemaMismatch with index, id and cause of each that does not fit.
+    `kept`: the topic whose door keeps what does not fit, and the events as they were sent. Otherwise all or none: raises
+    SchemaMismatch with index, id and cause of each that does not fit.
     """
     found: list[Keyed] = []
     faults: list[dict[str, Any]] = []
     declared = app.all_topics().keys()
     for one in passed:
-        event = one.event
-        if event is None:
-            continue
-        try:
-            key = _key(one, event, app, one.topic in declared)
-        except SchemaMismatch as error:
-            faults.append({"index": one.index, "id": event.id, "detail": error.detail, "errors": error.errors})
-            continue
-        traced = event if hop.traceparent is None else replace(
-            event, traceparent=hop.traceparent, tracestate=hop.tracestate
-        )  # fmt: skip
-        found.append(Keyed(one.topic, traced, key, to_headers(traced)))
+        event, key, error = one.event, None, one.error
+        if event is not None:
+            try:
+                key = _key(one, event, app, one.topic in declared)
+            except SchemaMismatch as mismatch:
+                error = mismatch
+        if error is not None and kept is not None:
+            found.append(_unfit(kept[0], _traced(kept[1][one.index], hop), error))
+        elif error is not None:
+            faults.append(
+                {"index": one.index, "id": event and event.id, "detail": error.detail, "errors": error.errors}
+            )
+        elif event is not None:
+            traced = _traced(event, hop)
+            found.append(Keyed(one.topic, traced, key, to_headers(traced)))
     if faults:
         first = faults[0]
         raise SchemaMismatch(
@@ -59,6 +68,17 @@ def keyed(passed: Sequence[Passed], app: App, hop: Carrier) -> list[Keyed]:
             errors=faults,
         )
     return found
+
+
+def _traced(event: Event[bytes], hop: Carrier) -> Event[bytes]:
+    if hop.traceparent is None:
+        return event
+    return replace(event, traceparent=hop.traceparent, tracestate=hop.tracestate)
+
+
+def _unfit(topic: str, sent: Event[bytes], error: NervError) -> Keyed:
+    """For its letter an event goes under what its envelope says: the declared field may be what is wrong."""
+    return Keyed(topic, sent, _text_key(sent), to_headers(sent), error)
 
 
 def _key(one: Passed, event: Event[bytes], app: App, owned: bool) -> bytes | None:

@@ -15,6 +15,7 @@ from nerv.app.specs import (
     Fold,
     KeyRule,
     MiddlewareSpec,
+    OnInvalid,
     PerspectiveSpec,
     ProjectionSpec,
     Reaction,
@@ -87,10 +88,23 @@ class App:
         return "container" in vars(self)
 
     def topic(
-        self, name: str, *, partitions: int = DEFAULT_PARTITIONS, config: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        partitions: int = DEFAULT_PARTITIONS,
+        config: Mapping[str, str] | None = None,
+        invalid: OnInvalid | Literal["refuse", "deadletter"] = OnInvalid.REFUSE,
     ) -> None:
-        """Declare a topic with other than the default partitions or configuration."""
-        self._add(self.topics, name, TopicSpec(name, partitions, dict(config or {})), "topic")
+        """Declare a topic with other than the defaults. With `invalid="deadletter"` an event that is published to it and does not
+        fit its schema is kept among the dead letters, where people edit and replay it; by default the request is refused.
+        """
+        spec = TopicSpec(name, partitions, dict(config or {}), OnInvalid(invalid))
+        self._add(self.topics, name, spec, "topic")
+
+    def keeps_invalid(self, topic: str) -> bool:
+        """Whether what does not fit this topic becomes a dead letter."""
+        spec = self.topics.get(topic)
+        return spec is not None and spec.invalid is OnInvalid.DEADLETTER
 
     def event(self, type: str, *, topic: str | None = None, key: str | None = None) -> Callable[[M], M]:  # noqa: A002 - CloudEvents' word
         """Declare an event type. `key` names the field that keys it on its topic (empty values fall back to the subject)."""

@@ -40,6 +40,13 @@ class UpcasterSpec:
     function: Callable[[Any], Any]
 
 
+class OnInvalid(StrEnum):
+    """What becomes of an event whose data does not fit, at the door of its topic."""
+
+    REFUSE = "refuse"  # the request is refused whole, with the path of each fault
+    DEADLETTER = "deadletter"  # it becomes a dead letter of `door:<topic>`; the others of the request are published
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """A topic of the app's own events."""
@@ -47,6 +54,7 @@ class TopicSpec:
     name: str
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
+    invalid: OnInvalid = OnInvalid.REFUSE
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ deadletters = typer.Typer(
 
 COLUMNS = ("id", "subscription", "state", "key", "attempt", "cause", "origin", "written")
 
-Subscription = Annotated[str, typer.Argument(help="The subscriber that failed: a group, or a reaction.")]
+Subscription = Annotated[str, typer.Argument(help="The subscriber that failed: a group, a reaction, door:TOPIC.")]
 Letters = Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them: 0:42.")]
 Key = Annotated[str | None, typer.Option(help="All letters of this key, in order; then the key goes on.")]
 Everything = Annotated[bool, typer.Option("--all", help="All letters that are dead, up to 5000.")]

@@ -84,6 +84,10 @@ def publish(
         say_json({name: told for name, told in asdict(placed).items() if told is not None})
     elif placed.dropped is not None:
         console().print(f"{placed.id} was dropped by {placed.dropped}, a middleware of the app", markup=False)
+    elif placed.deadletter is not None:
+        console().print(
+            f"{placed.id} is a dead letter, {placed.deadletter} of door:{topic}: {placed.detail}", markup=False
+        )
     else:
         said = "was already" if placed.duplicate else "published"
         console().print(f"{said} {placed.id} at {topic} {placed.partition}:{placed.offset}", markup=False)
@@ -97,22 +101,25 @@ def _publish_file(topic: str, file: Path, once: bool, as_json: bool) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} published"), TimeElapsedColumn())
     progress = Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty())
 
-    async def work(client: Client) -> int:
-        count = 0
+    async def work(client: Client) -> tuple[int, int]:
+        count = letters = 0
         with progress:
             task = progress.add_task("publish")
             for batch in _batches(stream):
                 placed: list[Published] = await client.topics.publish(topic, batch, once=once)
+                letters += sum(one.deadletter is not None for one in placed)
                 count += len(placed)
                 progress.update(task, completed=count)
-        return count
+        return count - letters, letters
 
     with stream:
-        count = call(work)
+        count, letters = call(work)
     if as_json:
-        say_json({"topic": topic, "published": count})
-    else:
-        console().print(f"published {count:,} events to {topic}", markup=False)
+        say_json({"topic": topic, "published": count} | ({"deadletters": letters} if letters else {}))
+        return
+    console().print(f"published {count:,} events to {topic}", markup=False)
+    if letters:
+        console().print(f"{letters:,} do not fit: nerv deadletters list door:{topic}", markup=False)
 
 
 def _publish_bare(

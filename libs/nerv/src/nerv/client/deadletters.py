@@ -37,9 +37,12 @@ class DeadLetters:
         return str(answer["id"])
 
     async def replay(self, subscription: str, *, rate: float | None = None, **choice: Any) -> int:
-        """Letters go to their subscriber again, to nobody else; how many. Those on their way already are not counted."""
+        """Letters go to their subscriber again, to nobody else; how many. Those on their way already are not counted. Those of a
+        topic's door (`door:<topic>`) are published to it, through the same checks; raises SchemaMismatch while they do not fit.
+        """
         words = choice if rate is None else choice | {"rate": rate}
-        return int((await self._transport.json("broker", "POST", f"{_path(subscription)}/replay", words))["replaying"])
+        answer = await self._transport.json("broker", "POST", f"{_path(subscription)}/replay", words)
+        return int(answer["replaying"]) + int(answer.get("published", 0))
 
     async def discard(self, subscription: str, *, why: str = "", **choice: Any) -> int:
         """Nobody wants these letters; how many. A key without letters goes on."""

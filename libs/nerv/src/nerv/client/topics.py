@@ -29,7 +29,8 @@ class Published:
     """Where an event stands. Kafka has it on every replica that it must be on.
 
     `duplicate`: it stood there before, and was not written again. `dropped` names the middleware that dropped it, by the rules
-    of the app; then it stands nowhere (-1).
+    of the app; then it stands nowhere (-1). `deadletter`: it does not fit, and its topic keeps such events as dead letters;
+    this is the id of its letter, and `detail` why.
     """
 
     id: str
@@ -37,12 +38,21 @@ class Published:
     offset: int
     dropped: str | None = None
     duplicate: bool = False
+    deadletter: str | None = None
+    detail: str | None = None
 
     @classmethod
     def of(cls, told: "dict[str, Any]") -> Self:
         """What the broker told of one event."""
         places = told.get("partition", -1), told.get("offset", -1)
-        return cls(told["id"], *places, told.get("dropped"), told.get("duplicate", False))
+        return cls(
+            told["id"],
+            *places,
+            told.get("dropped"),
+            told.get("duplicate", False),
+            told.get("deadletter"),
+            told.get("detail"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

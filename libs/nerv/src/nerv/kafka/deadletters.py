@@ -8,11 +8,13 @@ Key and headers stay, so that the letters of a key stand in one partition, and e
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from nerv.cloudevents import to_headers
 from nerv.errors import Invalid
 from nerv.kafka.records import Outgoing, Received
+from nerv.types import Event
 
 CAUSE: Final = "nerv_deadletter_cause"
-ORIGIN: Final = "nerv_deadletter_origin"  # <topic>/<partition>/<offset>
+ORIGIN: Final = "nerv_deadletter_origin"  # <topic>/<partition>/<offset>, or door:<topic>
 ATTEMPT: Final = "nerv_deadletter_attempt"
 BY: Final = "nerv_deadletter_by"  # the subscriber: a projection, a reaction, a group
 TIME: Final = "nerv_deadletter_time"  # of the original record, ms: the event's time where a bare client wrote none
@@ -21,18 +23,35 @@ OURS: Final = frozenset({CAUSE, ORIGIN, ATTEMPT, BY, TIME, EDITED})
 
 LONGEST_CAUSE = 4000  # characters
 
+DOOR: Final = "door:"  # and a topic: who wrote a letter about an event that never came into the topic
+NOWHERE: Final = -1  # where a letter of a door stands is known once it is written
+
 Headers = list[tuple[str, bytes]]
 
 
 class Origin(NamedTuple):
-    """Where a record stands in the topic that it came from; its text is `topic/partition/offset`."""
+    """Where a record stands in the topic that it came from; its text is `topic/partition/offset`.
+
+    An event that was refused at the door stands in no topic: its origin is `door:<topic>`, and where its letter stands
+    among the dead letters, in the first edition.
+    """
 
     topic: str
     partition: int
     offset: int
 
     def __str__(self) -> str:
-        return f"{self.topic}/{self.partition}/{self.offset}"
+        return self.topic if self.offset == NOWHERE else f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
+    def at_door(self) -> bool:
+        """Whether the record never came into its topic."""
+        return self.topic.startswith(DOOR)
+
+    @property
+    def of_topic(self) -> str:
+        """The topic that it came from, or was meant for."""
+        return self.topic.removeprefix(DOOR)
 
     @classmethod
     def parse(cls, text: str) -> "Origin":
@@ -108,6 +127,12 @@ def letter_of(record: Received, cause: str, by: str, *, attempt: int = 1) -> Dea
     )
 
 
+def door_letter(topic: str, event: Event[bytes], key: bytes | None, cause: str) -> DeadLetter:
+    """The letter about an event that does not fit `topic`, as it was sent."""
+    by, time = f"{DOOR}{topic}", int(event.time.timestamp() * 1000)
+    return DeadLetter(Origin(by, NOWHERE, NOWHERE), key, event.data, to_headers(event), time, cause, by)
+
+
 def dead_letter(topic: str, record: Received, cause: str, by: str, *, attempt: int = 1) -> Outgoing:
     """The dead letter of a record, for the topic of dead letters."""
     return letter_of(record, cause, by, attempt=attempt).outgoing(topic)
@@ -120,7 +145,7 @@ def read_letter(record: Received) -> DeadLetter:
     if ORIGIN not in about or not _number(attempt):
         raise Invalid(f"record {where(record)} is no dead letter: it lacks a good {ORIGIN} or {ATTEMPT}")
     return DeadLetter(
-        Origin.parse(about[ORIGIN]),
+        _origin(about[ORIGIN], record),
         record.key(),
         record.value(),
         [(name, value) for name, value in record.headers() or [] if name not in OURS],
@@ -130,6 +155,12 @@ def read_letter(record: Received) -> DeadLetter:
         int(attempt),
         Place.parse(about[EDITED]) if EDITED in about else None,
     )
+
+
+def _origin(text: str, record: Received) -> Origin:
+    if text.startswith(DOOR) and "/" not in text:  # a first edition
+        return Origin(text, record.partition(), record.offset())
+    return Origin.parse(text)
 
 
 def _number(text: str) -> bool:

@@ -21,10 +21,14 @@ def replay(ledger: Ledger, origins: Sequence[Origin], who: str, rate: float | No
     wanted = set(origins)
     for letter in letters:
         _check_order(ledger, letter, wanted)
-    dead = sorted(one.origin for one in letters if one.state is State.DEAD)
+    return replayed(sorted(one.origin for one in letters if one.state is State.DEAD), who, rate)
+
+
+def replayed(origins: Sequence[Origin], who: str, rate: float | None = None) -> list[Fact]:
+    """These letters, whatever the ledger says of them; for those of a door, which no ledger lists."""
     return [
-        Fact(Kind.REPLAYED, {"origins": [str(o) for o in dead[at : at + IN_ONE]], "rate": rate, "who": who})
-        for at in range(0, len(dead), IN_ONE)
+        Fact(Kind.REPLAYED, {"origins": [str(o) for o in origins[at : at + IN_ONE]], "rate": rate, "who": who})
+        for at in range(0, len(origins), IN_ONE)
     ]
 
 
@@ -53,6 +57,11 @@ def discard(ledger: Ledger, origins: Sequence[Origin], who: str, why: str) -> li
     for letter in _known(ledger, origins):
         if letter.state is not State.DEAD:
             raise Conflict(f"{letter.origin} is being replayed; wait until it is settled")
+    return discarded(origins, who, why)
+
+
+def discarded(origins: Sequence[Origin], who: str, why: str) -> list[Fact]:
+    """These letters, whatever the ledger says of them; for those of a door, which no ledger lists."""
     return [
         Fact(Kind.DISCARDED, {"origins": [str(o) for o in origins[at : at + IN_ONE]], "who": who, "why": why})
         for at in range(0, len(origins), IN_ONE)
@@ -65,6 +74,18 @@ def edited(ledger: Ledger, origin: Origin, place: Place, who: str) -> list[Fact]
     if letter.state is not State.DEAD:
         raise Conflict(f"{origin} is being replayed; wait until it is settled")
     return [Fact(Kind.EDITED, {"origin": str(origin), "place": str(place), "who": who})]
+
+
+def door_state(origin: Origin, place: Place, ledger: Ledger) -> str:
+    """Of a letter of a door: dead in its last edition, until somebody settles it."""
+    return State.DEAD.value if ledger.edition(origin) == place else "settled"
+
+
+def door_edited(ledger: Ledger, origin: Origin, old: Place, new: Place, who: str) -> list[Fact]:
+    """The same for a letter of a door, whose last edition was `old`. Raises Conflict."""
+    if ledger.edition(origin) != old:
+        raise Conflict(f"{old} is settled by now, or has a later edition; look at it again")
+    return [Fact(Kind.EDITED, {"origin": str(origin), "place": str(new), "who": who})]
 
 
 def parked(letters: Sequence[Letter], epoch: str = "") -> list[Fact]:

@@ -109,6 +109,8 @@ class Ledger:
         self.created = created  # the version that created it, 0 while there is none
         self.next: dict[Partition, int] = {}
         self.letters: dict[Origin, Letter] = {}
+        # Of the letters of a door, which nobody parks: the last edition of each that was edited, None of one that is settled.
+        self.decided: dict[Origin, Place | None] = {}
         self.skipped = 0
         self._epochs: dict[Partition, str] = {}
         self._lanes: dict[Lane, list[Origin]] = {}
@@ -143,6 +145,10 @@ class Ledger:
         """Whether the events of this key wait for letters that came before them."""
         text = key_text(key)
         return text is not None and (topic, partition, text) in self._lanes
+
+    def edition(self, origin: Origin) -> Place | None:
+        """The last edition of a letter of a door, which is dead until it is settled; then None."""
+        return self.decided.get(origin, Place(origin.partition, origin.offset))
 
     def replaying(self, partition: Partition) -> list[Letter]:
         """The letters of a partition that go to the subscriber again, in the order of their origins."""
@@ -204,6 +210,8 @@ class Ledger:
         origin = Origin.parse(data["origin"])
         if (letter := self.letters.get(origin)) is not None:
             self.letters[origin] = replace(letter, place=Place.parse(data["place"]))
+        elif origin.at_door and self.edition(origin) is not None:
+            self.decided[origin] = Place.parse(data["place"])
 
     def _resolved(self, data: Mapping[str, Any]) -> None:
         origins = map(Origin.parse, data["origins"])
@@ -215,6 +223,8 @@ class Ledger:
     def _forget(self, origins: Iterable[Origin]) -> None:
         for origin in origins:
             letter = self.letters.pop(origin, None)
+            if origin.at_door:
+                self.decided[origin] = None
             if letter is None or letter.lane is None:
                 continue
             left = self._lanes[letter.lane]

@@ -5,21 +5,21 @@ import base64
 import binascii
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from starlette.responses import Response
 
 from nerv.cloudevents import from_record, to_json_line
 from nerv.errors import Invalid, TooLarge
-from nerv.kafka.deadletters import DeadLetter, Headers, Place
+from nerv.kafka.deadletters import DOOR, DeadLetter, Headers, Place
 from nerv.service import JSON, Request, Route, respond
 from nerv.service.params import Body, Param, number, text
 from nerv.subscriptions import State, key_text
 from nerv.types import check_id, format_instant
 from nerv_broker.bodies import amount, document_of
-from nerv_broker.deadletters.office import Chosen, Listed, Office
-from nerv_broker.settings import BrokerSettings
+from nerv_broker.deadletters.door import CanPublishLetters, dead_at_door, discard_at_door, replay_at_door
+from nerv_broker.deadletters.office import Chosen, Listed
 from nerv_broker.subscriptions.positions import parse_place, position
 
 FASTEST = 1_000_000.0  # letters a second
@@ -64,21 +64,7 @@ EDIT = Body(
 )
 
 
-class HasOffice(Protocol):
-    """What these handlers work with."""
-
-    @property
-    def settings(self) -> BrokerSettings:
-        """The settings."""
-        ...
-
-    @property
-    def office(self) -> Office:
-        """Where letters are seen to."""
-        ...
-
-
-async def list_letters(request: Request[HasOffice]) -> Response:
+async def list_letters(request: Request[CanPublishLetters]) -> Response:
     """GET /v1/deadletters: the newest letters that the caller may see, and `next` for the page after."""
     deps, who = request.deps, request.principal
     by, key, cause, topic = (request.get(param) for param in (SUBSCRIPTION, KEY, ABOUT, TOPIC))
@@ -89,7 +75,7 @@ async def list_letters(request: Request[HasOffice]) -> Response:
             and (by is None or letter.by == by)
             and (key is None or key_text(letter.key) == key)
             and (cause is None or cause in letter.cause)
-            and (topic is None or letter.origin.topic == topic)
+            and (topic is None or letter.origin.of_topic == topic)
         )
 
     given = request.get(BEFORE)
@@ -99,15 +85,20 @@ async def list_letters(request: Request[HasOffice]) -> Response:
     return respond({"letters": rows, "next": None if page.before is None else position(page.before)})
 
 
-async def show_letter(request: Request[HasOffice]) -> Response:
+async def show_letter(request: Request[CanPublishLetters]) -> Response:
     """GET /v1/deadletters/{subscription}/{letter}: all of a letter: its cause, headers, data, and the event it is."""
     letter, listed = await request.deps.office.letter(*_named(request))
     return respond(_row(letter, listed) | _inside(letter))
 
 
-async def parked_keys(request: Request[HasOffice]) -> Response:
+async def parked_keys(request: Request[CanPublishLetters]) -> Response:
     """GET /v1/deadletters/{subscription}: how many letters wait for people, and which keys wait for them."""
     name = check_id(request.path("subscription"), "subscription")
+    if name.startswith(DOOR):
+        waiting = len(await dead_at_door(request.deps.office, name, Chosen(everything=True)))
+        return respond(
+            {"subscription": name, "dead": waiting, "replaying": 0, "parked_keys": 0, "skipped": 0, "parked": []}
+        )
     ledger = await request.deps.office.ledger(name)
     lanes = sorted(ledger.parked().items(), key=lambda item: item[1][0].origin)
     keys = [
@@ -127,7 +118,7 @@ async def parked_keys(request: Request[HasOffice]) -> Response:
     return respond({"subscription": name, **counts, "skipped": ledger.skipped, "parked": keys[:SHOWN]})
 
 
-async def edit_letter(request: Request[HasOffice]) -> Response:
+async def edit_letter(request: Request[CanPublishLetters]) -> Response:
     """PUT /v1/deadletters/{subscription}/{letter}: a new edition of a letter; answers its id. The old one stays where it is."""
     name, place = _named(request)
     document = document_of(request)
@@ -137,22 +128,32 @@ async def edit_letter(request: Request[HasOffice]) -> Response:
     return respond({"id": str(new), "edited": str(place)})
 
 
-async def replay_letters(request: Request[HasOffice]) -> Response:
-    """POST /v1/deadletters/{subscription}/replay: letters go to this subscriber again, those of a key in order."""
+async def replay_letters(request: Request[CanPublishLetters]) -> Response:
+    """POST /v1/deadletters/{subscription}/replay: letters go to this subscriber again, those of a key in order.
+
+    Those of a topic's door (`door:<topic>`) are published to it, through the same checks; then they are settled.
+    """
     name, document = check_id(request.path("subscription"), "subscription"), document_of(request)
+    if name.startswith(DOOR):
+        count = await replay_at_door(request, name, _chosen(document))
+        return respond({"subscription": name, "replaying": 0, "published": count})
     count = await request.deps.office.replay(name, _chosen(document), request.principal.subject)
     return respond({"subscription": name, "replaying": count})
 
 
-async def discard_letters(request: Request[HasOffice]) -> Response:
+async def discard_letters(request: Request[CanPublishLetters]) -> Response:
     """POST /v1/deadletters/{subscription}/discard: letters that nobody wants; a key without letters goes on."""
     name, document = check_id(request.path("subscription"), "subscription"), document_of(request)
     why = str(document.get("why", ""))[:CAUSE]
+    if name.startswith(DOOR):
+        return respond(
+            {"subscription": name, "discarded": await discard_at_door(request, name, _chosen(document), why)}
+        )
     count = await request.deps.office.discard(name, _chosen(document), request.principal.subject, why)
     return respond({"subscription": name, "discarded": count})
 
 
-def _named(request: Request[HasOffice]) -> tuple[str, Place]:
+def _named(request: Request[CanPublishLetters]) -> tuple[str, Place]:
     return check_id(request.path("subscription"), "subscription"), Place.parse(request.path("letter"))
 
 

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people do with dead letters. The letters are read where they stand, what is decided goes into the subscription's books."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from nerv.client import Client
 from nerv.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
 from nerv.kafka import Position, Producer
-from nerv.kafka.deadletters import DeadLetter, Headers, Origin, Place
+from nerv.kafka.deadletters import DOOR, DeadLetter, Headers, Origin, Place
 from nerv.kafka.survey import Survey
 from nerv.limits import check_event_size
 from nerv.subscriptions import Books, Fact, Ledger, State
 from nerv.subscriptions.books import load
-from nerv.subscriptions.deciding import discard, edited, release, replay
+from nerv.subscriptions.deciding import discard, door_edited, door_state, edited, release, replay
 from nerv_broker.deadletters.reading import Found, LetterBox
 from nerv_broker.groups import Groups
 from nerv_broker.settings import BrokerSettings
@@ -81,6 +82,12 @@ class Office:
         more = any(low < high for low, high in left.values())
         listed = await self._listed(found)
         return Page(listed, {p: high for p, (_, high) in left.items()} if more else None)
+
+    async def everything(self) -> AsyncGenerator[Found, None]:
+        """All letters there are, those of a partition in order. Raises Unavailable."""
+        async with aclosing(self._box.read(await self._spans())) as letters:
+            async for one in letters:
+                yield one
 
     async def _spans(self) -> dict[int, tuple[int, int]]:
         """All that stands among the dead letters now."""
@@ -156,6 +163,8 @@ class Office:
         new = Place(delivery.partition, delivery.offset)
 
         def rule(ledger: Ledger) -> Sequence[Fact]:
+            if letter.origin.at_door:
+                return door_edited(ledger, letter.origin, place, new, who)
             known = ledger.letters.get(letter.origin)
             if known is not None and known.place != place:
                 raise Conflict(f"{place} has a later edition, {known.place}")
@@ -164,9 +173,14 @@ class Office:
         await self._decide(subscription, rule)
         return new
 
+    async def record(self, subscription: str, facts: Sequence[Fact]) -> None:
+        """Add to the books of a door what was decided. Raises Unavailable or UnknownOutcome."""
+        await self._decide(subscription, lambda ledger: facts)
+
     async def _decide(self, subscription: str, rule: Callable[[Ledger], Sequence[Fact]]) -> Sequence[Fact]:
         async with self._groups.books(subscription) as books:
-            return await _known(books).decide(rule)
+            known = books if subscription.startswith(DOOR) else _known(books)
+            return await known.decide(rule)
 
 
 def _known(books: Books) -> Books:
@@ -179,6 +193,8 @@ def _known(books: Books) -> Books:
 
 
 def _listed(found: Found, ledger: Ledger) -> Listed:
+    if found.letter is not None and found.letter.origin.at_door:
+        return Listed(found, door_state(found.letter.origin, found.place, ledger))
     letter = None if found.letter is None else ledger.letters.get(found.letter.origin)
     if letter is not None and letter.place == found.place:
         return Listed(found, letter.state.value, letter.held)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the topic of dead letters: some letters by their places, or page by page."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class LetterBox:
             found |= {place: letter for place in part if (letter := letters.get(place)) is not None}
         return found
 
-    async def read(self, spans: Spans) -> AsyncIterator[Found]:
+    async def read(self, spans: Spans) -> AsyncGenerator[Found, None]:
         """What stands there, in order of each partition. Raises Unavailable."""
         left = {p: end for p, (start, end) in spans.items() if start < end}
         if not left:

@@ -3,7 +3,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,7 +84,10 @@ class Groups:
         chains: Chains,
         admin: Admin,
         closing: Callable[[], asyncio.Event],
+        reactions: Collection[str] = (),
     ) -> None:
+        """`reactions` are names whose books belong to the app's reactions: no group of such a name is hosted."""
+        self._reactions = reactions
         self._settings, self._client, self._producer, self._chains = settings, client, producer, chains
         self._admin, self.closing = admin, closing
         self._open = 0
@@ -208,7 +211,9 @@ class Groups:
             return
         if hosted is not None:
             await self._stop(name)
-        if event.type == Kind.CREATED:
+        if event.type == Kind.CREATED and name in self._reactions:
+            log.error("group.named_like_a_reaction", group=name)
+        elif event.type == Kind.CREATED:
             try:
                 data = orjson.loads(event.data)["spec"]
                 spec, partitions, topic_id = parse_spec(data["given"]), len(data["start"]), str(data["topic_id"])

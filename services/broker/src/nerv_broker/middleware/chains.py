@@ -21,13 +21,13 @@ class Chains:
         self._chains: dict[tuple[str, Way], Chain] = {}
         self._journals: dict[str, Journal] = {}
 
-    def published(self, topic: str, events: Sequence[Event[bytes]]) -> list[Passed]:
+    def published(self, topic: str, events: Sequence[Event[bytes]], *, keeps_invalid: bool = False) -> list[Passed]:
         """What becomes of the events of one request, dropped ones among them. All or none: raises SchemaMismatch or Refused with
-        index, id and cause of each that a middleware refuses.
+        index, id and cause of each that a middleware refuses. With `keeps_invalid` those that do not fit a schema raise nothing.
         """
         passed = self._chain(topic, Way.PUBLISH).run(topic, events)
         self._journal(topic).took(events, passed)
-        faults = [one for one in passed if one.error is not None]
+        faults = [one for one in passed if one.error and not (keeps_invalid and isinstance(one.error, SchemaMismatch))]
         if faults:
             raise _refusal(events, faults)
         return passed

@@ -11,7 +11,7 @@ from nerv.service.forwarding import FORWARDED
 from nerv.service.params import CLOUDEVENTS, IDEMPOTENCY_KEY, Body
 from nerv_broker.publishing.lines import NDJSON, publish_lines
 from nerv_broker.publishing.publisher import PATH, PROTOBUF, from_message, to_document
-from nerv_broker.publishing.taking import GUARANTEE, CanPublish, document, take, worst
+from nerv_broker.publishing.taking import GUARANTEE, CanPublish, Kept, document, take, worst
 
 EVENTS = Body(
     {
@@ -28,7 +28,8 @@ async def publish(request: Request[CanPublish]) -> Response:
 
     An event that is known by source and id, or by the Idempotency-Key of its request, is not written again: the answer is the
     first one. With other content it is refused. The topic's middleware is asked first: what it drops is answered as dropped,
-    what it refuses refuses the request.
+    what it refuses refuses the request. What does not fit its schema refuses the request, too; where the app declares the topic
+    with invalid="deadletter" it becomes a dead letter instead: `deadletter` is its id, `errors` the path of each fault.
     """
     deps = request.deps
     topic = await deps.catalog.public(request.path("topic"))
@@ -39,7 +40,9 @@ async def publish(request: Request[CanPublish]) -> Response:
     error = worst(events, outcomes)
     if error is not None:
         raise error
-    return respond({"events": [document(event, one) for event, one in zip(events, outcomes, strict=True)]})
+    told: dict[str, object] = {"events": [document(event, one) for event, one in zip(events, outcomes, strict=True)]}
+    letters = sum(isinstance(one, Kept) for one in outcomes)
+    return respond(told | {"deadletters": letters} if letters else told)
 
 
 async def publish_owned(request: Request[CanPublish]) -> Response:

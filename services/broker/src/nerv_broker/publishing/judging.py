@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nerv.errors import IdConflict, NervError
+from nerv.kafka.deadletters import Origin
 from nerv.types import Event
 
 HASH_BYTES = 16
@@ -36,13 +37,17 @@ Outcome = Placed | NervError
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """An event on its way to `topic`, under `key` (None: Kafka spreads it), and by what a repeat of it is known."""
+    """An event on its way to `topic`, under `key` (None: Kafka spreads it), and by what a repeat of it is known.
+
+    `unfit` says why it does not fit the topic: then it becomes a dead letter.
+    """
 
     topic: str
     key: bytes | None
     event: Event[bytes]
     ids: tuple[bytes, ...]
     digest: bytes
+    unfit: str | None = None
 
 
 def identities(topic: str, event: Event[bytes], place: int, idempotency_key: str | None, who: str) -> tuple[bytes, ...]:
@@ -53,6 +58,11 @@ def identities(topic: str, event: Event[bytes], place: int, idempotency_key: str
     if idempotency_key is None:
         return (by_id,)
     return (_hash(topic, "key", who, idempotency_key, str(place)), by_id)
+
+
+def replay_identity(origin: Origin) -> tuple[bytes, ...]:
+    """By what a letter of a door is known that is published after all: by its own id the letter is known already."""
+    return (_hash(str(origin), "replayed"),)
 
 
 def content_digest(event: Event[bytes]) -> bytes:

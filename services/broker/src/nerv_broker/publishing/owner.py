@@ -12,6 +12,7 @@ from nerv.cancelling import end
 from nerv.cloudevents import to_headers
 from nerv.errors import NervError
 from nerv.kafka import FencedWriter, Outgoing, Position, RecordsRefused
+from nerv.kafka.deadletters import door_letter
 from nerv.kafka.owning import Owner, Ownership, Waiting
 from nerv.protocols import Clock
 from nerv.telemetry import Carrier, contexts_of, span
@@ -112,7 +113,7 @@ class PublicationOwner(Owner[Asked]):
             yield run
 
     async def _transaction(self, writer: FencedWriter, publications: Sequence[Publication]) -> list[Outcome]:
-        records = [Outgoing(one.topic, one.event.data, one.key, to_headers(one.event)) for one in publications]
+        records = [self._outgoing(one) for one in publications]
         try:
             places = await writer.place(records, lambda found: [self._record(publications, found)])
         except RecordsRefused as refused:
@@ -125,6 +126,11 @@ class PublicationOwner(Owner[Asked]):
         for one, place in zip(publications, places, strict=True):
             window.add(one.ids, Receipt(one.digest, *place))
         return [Placed(*place) for place in places]
+
+    def _outgoing(self, one: Publication) -> Outgoing:
+        if one.unfit is None:
+            return Outgoing(one.topic, one.event.data, one.key, to_headers(one.event))
+        return door_letter(one.topic, one.event, one.key, one.unfit).outgoing(self._receipts.deadletters)
 
     def _record(self, publications: Sequence[Publication], places: Sequence[Position]) -> Outgoing:
         message = publish_pb2.Receipts(address=self._ownership.address)

@@ -70,7 +70,9 @@ def to_message(publications: Sequence[Publication]) -> bytes:
     """Publications as one replica hands them to another."""
     batch = publish_pb2.PublishBatch()
     for one in publications:
-        batch.publications.add(topic=one.topic, key=one.key, event=to_proto(one.event), ids=one.ids, digest=one.digest)
+        batch.publications.add(
+            topic=one.topic, key=one.key, event=to_proto(one.event), ids=one.ids, digest=one.digest, unfit=one.unfit
+        )
     return batch.SerializeToString()
 
 
@@ -85,7 +87,8 @@ def from_message(body: bytes) -> list[Publication]:
 
 def _publication(one: publish_pb2.Publication) -> Publication:
     key = one.key if one.HasField("key") else None
-    found = Publication(one.topic, key, from_proto(one.event), tuple(one.ids), one.digest)
+    unfit = one.unfit if one.HasField("unfit") else None
+    found = Publication(one.topic, key, from_proto(one.event), tuple(one.ids), one.digest, unfit)
     event = found.event
     optional = (event.subject, event.partition_key, event.correlation_id, event.causation_id, event.dataschema)
     for text in (event.id, event.source, event.type, event.content_type, *optional):

@@ -107,6 +107,11 @@ class Receipts:
         """What is remembered of a partition."""
         return self._windows[partition]
 
+    @property
+    def deadletters(self) -> str:
+        """Where owners write what does not fit its topic."""
+        return self._settings.deadletters
+
     def address(self, partition: int) -> str:
         """Where the last owner that this replica has read of takes requests; empty where there was none."""
         return self._addresses[partition]

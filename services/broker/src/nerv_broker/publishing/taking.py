@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of the events of one request: middleware, schemas, keys, then Kafka by the guarantee that was asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -10,8 +10,10 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from nerv.app import App
+from nerv.bus import Passed
 from nerv.errors import NervError, Refused, UnknownOutcome
 from nerv.kafka import Outgoing, Producer
+from nerv.kafka.deadletters import DOOR, Place, door_letter
 from nerv.service import Request
 from nerv.service.params import IDEMPOTENCY_KEY, choice
 from nerv.telemetry import carrier, span
@@ -80,7 +82,20 @@ class Dropped:
     by: str
 
 
-Taken = Outcome | Dropped
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An event that does not fit its topic, and stands among the dead letters. `error` is why, where that is known."""
+
+    topic: str
+    place: Place
+    duplicate: bool
+    error: NervError | None
+
+
+Taken = Outcome | Dropped | Kept
+
+KnownBy = Callable[[int], tuple[bytes, ...]]
+"""By what a repeat of an event of the request is known; the event by its index."""
 
 
 async def take(
@@ -90,8 +105,31 @@ async def take(
 
     Raises SchemaMismatch or Refused, with index, id and cause of each that does not fit: then nothing was published.
     """
-    deps = request.deps
-    passed = deps.chains.published(topic, events)
+    key, who = request.get(IDEMPOTENCY_KEY), request.principal.subject
+    if key is not None:
+        check_id(key, "Idempotency-Key")
+
+    def known_by(index: int) -> tuple[bytes, ...]:
+        return identities(topic, events[index], places[index], key, who)
+
+    once = request.get(GUARANTEE) is Guarantee.ONCE
+    keeps = request.deps.app.keeps_invalid(topic)
+    return await publish_all(request.deps, topic, events, known_by if once else None, keeps_invalid=keeps)
+
+
+async def publish_all(
+    deps: CanPublish,
+    topic: str,
+    events: Sequence[Event[bytes]],
+    known_by: KnownBy | None,
+    *,
+    keeps_invalid: bool = False,
+) -> list[Taken]:
+    """Through middleware, schemas and keys to Kafka: once by what they are known by, else at least once. Outcomes in order.
+
+    Raises as `take`; with `keeps_invalid` those that do not fit become dead letters.
+    """
+    passed = deps.chains.published(topic, events, keeps_invalid=keeps_invalid)
     for other in {one.topic for one in passed} - {topic}:
         await deps.catalog.partitions(other)
     attributes: dict[str, AttributeValue] = {
@@ -102,38 +140,43 @@ async def take(
         n.BATCH_COUNT: len(events),
     }
     with span(f"send {topic}", SpanKind.PRODUCER, attributes=attributes):
-        rows = keyed(passed, deps.app, carrier())
-        if request.get(GUARANTEE) is Guarantee.AT_LEAST_ONCE:
-            outcomes = await _plainly(deps.producer, rows)
+        rows = keyed(passed, deps.app, carrier(), (topic, events) if keeps_invalid else None)
+        if known_by is None:
+            outcomes = await _plainly(deps, rows)
         else:
-            left = [one.index for one in passed if one.event is not None]
-            publications = _known_by(request, topic, [events[i] for i in left], [places[i] for i in left], rows)
+            left = [one.index for one in passed if not _dropped(one)]
+            publications = [
+                Publication(
+                    row.topic, row.key, row.event, known_by(index), content_digest(events[index]),
+                    None if row.unfit is None else row.unfit.detail,
+                )
+                for index, row in zip(left, rows, strict=True)
+            ]  # fmt: skip
             outcomes = await deps.publisher.publish(publications)
-    rest = iter(outcomes)
-    return [Dropped(one.by[-1]) if one.event is None else next(rest) for one in passed]
+    rest = iter([_taken(row, outcome, topic, deps) for row, outcome in zip(rows, outcomes, strict=True)])
+    return [Dropped(one.by[-1]) if _dropped(one) else next(rest) for one in passed]
 
 
-async def _plainly(producer: Producer, rows: Sequence[Keyed]) -> list[Outcome]:
-    records = [Outgoing(one.topic, one.event.data, one.key, one.headers) for one in rows]
-    found = await producer.publish(records)
+def _dropped(one: Passed) -> bool:
+    return one.event is None and one.error is None
+
+
+async def _plainly(deps: CanPublish, rows: Sequence[Keyed]) -> list[Outcome]:
+    found = await deps.producer.publish([_record(one, deps.settings.deadletters) for one in rows])
     return [one if isinstance(one, NervError) else Placed(*one) for one in found]
 
 
-def _known_by(
-    request: Request[CanPublish],
-    topic: str,
-    sent: Sequence[Event[bytes]],
-    places: Sequence[int],
-    rows: Sequence[Keyed],
-) -> list[Publication]:
-    """The publications of rows, each known by the event as it was sent: middleware may make of it what it will."""
-    key, who = request.get(IDEMPOTENCY_KEY), request.principal.subject
-    if key is not None:
-        check_id(key, "Idempotency-Key")
-    return [
-        Publication(row.topic, row.key, row.event, identities(topic, event, place, key, who), content_digest(event))
-        for event, place, row in zip(sent, places, rows, strict=True)
-    ]
+def _record(one: Keyed, deadletters: str) -> Outgoing:
+    if one.unfit is None:
+        return Outgoing(one.topic, one.event.data, one.key, one.headers)
+    return door_letter(one.topic, one.event, one.key, one.unfit.detail).outgoing(deadletters)
+
+
+def _taken(row: Keyed, outcome: Outcome, topic: str, deps: CanPublish) -> Taken:
+    """An event that is known may be a letter, though it fits by now."""
+    if not isinstance(outcome, Placed) or outcome.topic != deps.settings.deadletters:
+        return outcome
+    return Kept(topic, Place(outcome.partition, outcome.offset), outcome.duplicate, row.unfit)
 
 
 def document(event: Event[bytes], outcome: Taken) -> dict[str, object]:
@@ -142,10 +185,19 @@ def document(event: Event[bytes], outcome: Taken) -> dict[str, object]:
         return {"id": event.id, "dropped": outcome.by}
     if isinstance(outcome, NervError):
         return {"id": event.id, "error": type(outcome).__name__, "detail": outcome.detail}
+    if isinstance(outcome, Kept):
+        return _letter(event, outcome)
     told: dict[str, object] = {
         "id": event.id, "topic": outcome.topic, "partition": outcome.partition, "offset": outcome.offset,
     }  # fmt: skip
     return told | {"duplicate": True} if outcome.duplicate else told
+
+
+def _letter(event: Event[bytes], kept: Kept) -> dict[str, object]:
+    told: dict[str, object] = {"id": event.id, "deadletter": str(kept.place), "subscription": f"{DOOR}{kept.topic}"}
+    if kept.error is not None:
+        told |= {"detail": kept.error.detail, "errors": kept.error.errors}
+    return told | {"duplicate": True} if kept.duplicate else told
 
 
 def worst(events: Sequence[Event[bytes]], outcomes: Sequence[Taken]) -> NervError | None:

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from nerv.errors import Unavailable
+from nerv.errors import Misconfigured, Unavailable
 from nerv.kafka import Position
-from nerv.kafka.deadletters import Origin, Place, origin_of
-from nerv.subscriptions import Books, Fact, Kind, Ledger, Letter, State, key_text
+from nerv.kafka.deadletters import DOOR, Origin, Place, origin_of
+from nerv.subscriptions import Books, Fact, Kind, Ledger, Letter, State, key_text, stream_of
 from nerv.subscriptions.books import Store
 from nerv.subscriptions.deciding import parked, resolved
 from nerv.types import new_event_id
@@ -19,6 +19,12 @@ from nerv_broker.reactions.answers import Answer
 Partition = tuple[str, int]
 
 RECORD_SECONDS = 6.0  # below the time-out of the transaction that waits for it
+
+
+class NameTaken(Misconfigured):
+    """The books of a reaction are those of a group: each would take the other's decisions for its own."""
+
+    title = "Name taken"
 
 
 class Parks:
@@ -37,8 +43,18 @@ class Parks:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for books in self._books.values():
-            await self._stack.enter_async_context(books)
+        """Raises NameTaken, or Unavailable while the books cannot be read."""
+        async with AsyncExitStack() as stack:
+            for name, books in self._books.items():
+                if name.startswith(DOOR):
+                    raise NameTaken(f"reaction {name}: {DOOR} begins the names of the doors of topics; choose another")
+                await stack.enter_async_context(books)
+                if books.ledger.spec is not None:
+                    raise NameTaken(
+                        f"reaction {name} has the name of a group, and both keep their books in {stream_of(name)}; "
+                        f'name the reaction otherwise, @app.on(..., name="..."), or delete the group with the release before'
+                    )
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(

@@ -27,7 +27,7 @@ from nerv_broker.middleware import Chains
 from nerv_broker.model import describe
 from nerv_broker.reactions.answers import Answer
 from nerv_broker.reactions.batch import Ending
-from nerv_broker.reactions.parking import Parks
+from nerv_broker.reactions.parking import NameTaken, Parks
 from nerv_broker.reactions.performing import Performer
 from nerv_broker.reactions.planning import Planner
 from nerv_broker.reactions.replayer import Replayer
@@ -81,6 +81,10 @@ class Reactions:
                     self._fault = None
                     await round_.work(self._stopping)
                 pause = FIRST_PAUSE
+            except NameTaken as error:
+                self._fault = str(error)
+                self._crash(error)
+                return
             except NervError as error:
                 self._fault = str(error)
                 log.warning("reactions.again", error=str(error))
@@ -89,9 +93,12 @@ class Reactions:
                 pause = min(2 * pause, LONGEST_PAUSE)
             except Exception as error:
                 log.exception("reactions.crashed")
-                if self.crashed is not None and not self.crashed.done():
-                    self.crashed.set_exception(error)
+                self._crash(error)
                 return
+
+    def _crash(self, error: Exception) -> None:
+        if self.crashed is not None and not self.crashed.done():
+            self.crashed.set_exception(error)
 
     @asynccontextmanager
     async def _round(self) -> AsyncIterator["_Round"]:

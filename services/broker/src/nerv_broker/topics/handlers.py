@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from starlette.responses import Response
 
 from nerv.app import App
+from nerv.app.specs import OnInvalid
 from nerv.cloudevents.json_format import parse_json
 from nerv.errors import Conflict, Invalid
 from nerv.kafka.admin import Admin
@@ -136,7 +137,8 @@ def _wanted(request: Request[HasTopics]) -> Wanted:
 def _described(app: App, name: str, partitions: int) -> dict[str, Any]:
     types = {spec.type: {"key": spec.key} for spec in app.events.values() if spec.topic == name}
     reactions = sorted(reaction.name for reaction in app.reactions.values() if reaction.topic == name)
-    return {"name": name, "partitions": partitions, "types": types, "reactions": reactions}
+    invalid = (OnInvalid.DEADLETTER if app.keeps_invalid(name) else OnInvalid.REFUSE).value
+    return {"name": name, "partitions": partitions, "types": types, "reactions": reactions, "invalid": invalid}
 
 
 def _sum(lags: dict[tuple[str, int], int], topic: str) -> int | None:

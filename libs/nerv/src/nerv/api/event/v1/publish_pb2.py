@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from nerv.api.event.v1 import event_pb2 as nerv_dot_api_dot_event_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnerv/api/event/v1/publish.proto\x12\x11nerv.api.event.v1\x1a\x1dnerv/api/event/v1/event.proto\"|\n\x0bPublication\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x10\n\x03key\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\'\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x18.nerv.api.event.v1.Event\x12\x0b\n\x03ids\x18\x04 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x42\x06\n\x04_key\"D\n\x0cPublishBatch\x12\x34\n\x0cpublications\x18\x01 \x03(\x0b\x32\x1e.nerv.api.event.v1.Publication\"X\n\x07Receipt\x12\x0b\n\x03ids\x18\x01 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\r\n\x05topic\x18\x03 \x01(\t\x12\x11\n\tpartition\x18\x04 \x01(\x05\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"I\n\x08Receipts\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12,\n\x08receipts\x18\x02 \x03(\x0b\x32\x1a.nerv.api.event.v1.Receiptb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnerv/api/event/v1/publish.proto\x12\x11nerv.api.event.v1\x1a\x1dnerv/api/event/v1/event.proto\"\x9a\x01\n\x0bPublication\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x10\n\x03key\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\'\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x18.nerv.api.event.v1.Event\x12\x0b\n\x03ids\x18\x04 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x12\x12\n\x05unfit\x18\x06 \x01(\tH\x01\x88\x01\x01\x42\x06\n\x04_keyB\x08\n\x06_unfit\"D\n\x0cPublishBatch\x12\x34\n\x0cpublications\x18\x01 \x03(\x0b\x32\x1e.nerv.api.event.v1.Publication\"X\n\x07Receipt\x12\x0b\n\x03ids\x18\x01 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\r\n\x05topic\x18\x03 \x01(\t\x12\x11\n\tpartition\x18\x04 \x01(\x05\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"I\n\x08Receipts\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12,\n\x08receipts\x18\x02 \x03(\x0b\x32\x1a.nerv.api.event.v1.Receiptb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nerv.api.event.v1.publish_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUBLICATION']._serialized_start=85
-  _globals['_PUBLICATION']._serialized_end=209
-  _globals['_PUBLISHBATCH']._serialized_start=211
-  _globals['_PUBLISHBATCH']._serialized_end=279
-  _globals['_RECEIPT']._serialized_start=281
-  _globals['_RECEIPT']._serialized_end=369
-  _globals['_RECEIPTS']._serialized_start=371
-  _globals['_RECEIPTS']._serialized_end=444
+  _globals['_PUBLICATION']._serialized_start=86
+  _globals['_PUBLICATION']._serialized_end=240
+  _globals['_PUBLISHBATCH']._serialized_start=242
+  _globals['_PUBLISHBATCH']._serialized_end=310
+  _globals['_RECEIPT']._serialized_start=312
+  _globals['_RECEIPT']._serialized_end=400
+  _globals['_RECEIPTS']._serialized_start=402
+  _globals['_RECEIPTS']._serialized_end=475
 # @@protoc_insertion_point(module_scope)

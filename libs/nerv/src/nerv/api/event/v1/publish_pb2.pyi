@@ -30,11 +30,14 @@ class Publication(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    UNFIT_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
     key: _builtins.bytes
     """Absent: Kafka spreads the event."""
     digest: _builtins.bytes
     """16 bytes over the content: the same id with another digest is refused."""
+    unfit: _builtins.str
+    """Why the event does not fit the topic: then it goes to the dead letters."""
     @_builtins.property
     def event(self) -> _event_pb2.Event: ...
     @_builtins.property
@@ -49,14 +52,20 @@ class Publication(_message.Message):
         event: _event_pb2.Event | None = ...,
         ids: _abc.Iterable[_builtins.bytes] | None = ...,
         digest: _builtins.bytes = ...,
+        unfit: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "event", b"event", "key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_unfit", b"_unfit", "event", b"event", "key", b"key", "unfit", b"unfit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "digest", b"digest", "event", b"event", "ids", b"ids", "key", b"key", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_unfit", b"_unfit", "digest", b"digest", "event", b"event", "ids", b"ids", "key", b"key", "topic", b"topic", "unfit", b"unfit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
     _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    _WhichOneofReturnType__unfit: _TypeAlias = _typing.Literal["unfit"]  # noqa: Y015
+    _WhichOneofArgType__unfit: _TypeAlias = _typing.Literal["_unfit", b"_unfit"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unfit) -> _WhichOneofReturnType__unfit | None: ...
 
 Global___Publication: _TypeAlias = Publication  # noqa: Y015
 
