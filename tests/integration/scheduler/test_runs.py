@@ -73,6 +73,8 @@ async def test_a_fan_out_and_its_join_give_their_result(client: Client) -> None:
     assert [node["result"] for node in done["nodes"]] == [0, 2, 4, 6, 8, 20]
     assert {node["attempt"] for node in done["nodes"]} == {1}
     assert done["started"] < done["ended"]
+    assert (done["critical_path"][-1], len(done["critical_path"])) == ("total", 2)
+    assert all(node["queued_seconds"] >= 0 and node["ran_seconds"] >= 0 for node in done["nodes"])
 
 
 async def test_a_task_is_given_a_component_of_the_app(client: Client) -> None:
@@ -275,6 +277,23 @@ async def test_a_run_is_steered_from_the_command_line(
     assert ends == ["submitted", "paused", "resumed", "cancel-ordered", "cancelled", "restarted", "completed"]
 
 
+async def test_a_run_is_looked_at_from_the_command_line(mesh: LocalMesh, client: Client) -> None:
+    """`list`, `gantt` and `tail` tell of a run what happened, for machines and for people."""
+    done = await run(client, "doubled", count=3)
+    code, rows = await nerv(mesh, "list", "doubled")
+    assert (code, done["run"] in [row["run"] for row in rows]) == (0, True)
+    code, told = await nerv(mesh, "gantt", done["run"])
+    assert (code, told["critical_path"], told["nodes"]) == (0, done["critical_path"], done["nodes"])
+    code, text = await typed(mesh, "gantt", done["run"])
+    assert code == 0
+    assert "double[2]" in text
+    code, text = await typed(mesh, "tail", done["run"])
+    assert code == 0
+    assert [line.split()[1] for line in text.splitlines()][::4] == ["run.submitted", "task.completed"]
+    assert text.splitlines()[-1].split()[1] == "run.completed"
+    assert (await typed(mesh, "tail", "nobody"))[0] == 1
+
+
 async def reaches(client: Client, run: str, status: str, goal: int) -> None:
     """Return when so many nodes of a run have a status."""
     async with asyncio.timeout(PATIENCE):
@@ -282,14 +301,20 @@ async def reaches(client: Client, run: str, status: str, goal: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def nerv(mesh: LocalMesh, *words: str) -> tuple[int, dict[str, Any]]:
+async def nerv(mesh: LocalMesh, *words: str) -> tuple[int, Any]:
     """Exit code and JSON of `nerv workflow ...`."""
-    environment = os.environ | {"NERV_SERVICES__SCHEDULER": mesh.url("scheduler")}
+    code, text = await typed(mesh, *words, "--json")
+    return code, json.loads(text or "{}")
+
+
+async def typed(mesh: LocalMesh, *words: str) -> tuple[int, str]:
+    """Exit code and text of `nerv workflow ...`."""
+    urls = {f"NERV_SERVICES__{name.upper()}": mesh.url(name) for name in ("scheduler", "temporal")}
     process = await asyncio.create_subprocess_exec(
-        NERV, "workflow", *words, "--json", env=environment, stdout=PIPE, stderr=PIPE
+        NERV, "workflow", *words, env=os.environ | urls, stdout=PIPE, stderr=PIPE
     )
     output, _ = await process.communicate()
-    return process.returncode or 0, json.loads(output or b"{}")
+    return process.returncode or 0, output.decode()
 
 
 @pytest.mark.parametrize(

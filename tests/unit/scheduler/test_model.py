@@ -42,7 +42,7 @@ def submitted() -> Event[bytes]:
 
 def completed(node: str, value: Any, effects: Sequence[dict[str, Any]] = ()) -> Event[bytes]:
     """A node is done."""
-    return MADE.completed(NOON, claim(node), "load", value, effects)
+    return MADE.completed(NOON, claim(node), "load", value, effects, began=NOON)
 
 
 def statuses(*events: Event[bytes]) -> dict[str, tuple[str, int]]:

@@ -31,7 +31,7 @@ START = MADE.submitted(NOON, "report", {}, DAG)
 
 def done(node: str, value: Any = 1, turn: int = 0) -> Event[bytes]:
     """A node is done."""
-    return MADE.completed(NOON, Claim("r1", node, "1-0", "e", 1, round=turn), "load", value, [])
+    return MADE.completed(NOON, Claim("r1", node, "1-0", "e", 1, round=turn), "load", value, [], began=NOON)
 
 
 def failed(node: str, turn: int = 0) -> Event[bytes]:

@@ -152,11 +152,12 @@ class Attempts:
         if callee is None:
             raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
         arguments = await self._arguments(claim, task)
+        began = self.clock.now()
         result = await self.interruptions.guard(claim, invoke(callee, arguments, self.client, self.threads))
         now = self.clock.now()
         ids = effect_identities(self.app.name, task.workflow, claim, result.effects)
         effects = write_down(self.app, claim.run, result.effects, ids, now)
-        event = events.completed(now, claim, task.task, result.value, effects)
+        event = events.completed(now, claim, task.task, result.value, effects, began=began)
         self.recorder.check(event)
         return event
 

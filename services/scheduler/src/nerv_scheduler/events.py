@@ -25,7 +25,7 @@ import orjson
 from nerv.effects import MeshEffect, effect_ids
 from nerv.protocols.queue import Claim, RunStatus
 from nerv.telemetry import carrier
-from nerv.types import Event, EventType
+from nerv.types import Event, EventType, format_instant
 from nerv.workflows import Dag
 from nerv_scheduler.model import Conclusion
 from nerv_scheduler.orders import EVENT_OF
@@ -76,10 +76,21 @@ class RunEvents:
         return self._event(EventType.RUN_SUBMITTED, now, document, "submitted")
 
     def completed(
-        self, now: datetime, claim: Claim, task: str, value: Any, effects: Sequence[Mapping[str, Any]]
+        self,
+        now: datetime,
+        claim: Claim,
+        task: str,
+        value: Any,
+        effects: Sequence[Mapping[str, Any]],
+        *,
+        began: datetime,
     ) -> Event[bytes]:
         """A node has its result. What `effects` say is to be performed next."""
-        document = self._about(claim, task) | {"result": value, "effects": list(effects)}
+        document = self._about(claim, task) | {
+            "began": format_instant(began),
+            "result": value,
+            "effects": list(effects),
+        }
         return self._event(EventType.TASK_COMPLETED, now, document, "verdict", claim.node, *_turn(claim.round))
 
     def failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:

@@ -26,6 +26,7 @@ from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.runs import Starter
 from nerv_scheduler.settings import SchedulerSettings
 from nerv_scheduler.steering import Steering
+from nerv_scheduler.timing import critical_path, spans
 
 RUN_ID_LIMIT = 200  # characters, so that its stream has a name
 RUNS_LIMIT = 100
@@ -171,7 +172,7 @@ async def list_runs(request: Request[Deps]) -> Response:
     rows = []
     for run, _ in await deps.queue.runs(workflow, request.get(LIMIT)):
         document = document_of(await _state(deps, run))
-        del document["nodes"], document["result"]
+        del document["nodes"], document["result"], document["critical_path"]
         rows.append(document)
     return respond({"workflow": workflow, "runs": rows})
 
@@ -199,7 +200,9 @@ def document_of(state: RunState) -> dict[str, Any]:
         "ended": _instant(state.ended_ms),
         "error": state.error or None,
         "result": orjson.loads(state.result) if state.result else None,
-        "nodes": [_node(name, node) for name, node in state.nodes.items()],
+        "elapsed_seconds": max(0, (state.ended_ms or time.time_ns() // 1_000_000) - state.started_ms) / 1000,
+        "critical_path": critical_path(state),
+        "nodes": [_node(name, node) | spans(state, node) for name, node in state.nodes.items()],
     }
 
 
@@ -215,6 +218,7 @@ def _node(name: str, node: NodeState) -> dict[str, Any]:
         "node": name,
         "task": node.task,
         "status": node.status.value,
+        "after": list(node.after),
         "attempt": node.attempt,
         "worker": node.worker or None,
         "started": _instant(node.began_ms),

@@ -11,7 +11,7 @@ import orjson
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import Internal, NervError, Retry
 from nerv.protocols.queue import END, NodeState, NodeStatus, Plan, PlannedNode, RunState, RunStatus
-from nerv.types import Event, EventType
+from nerv.types import Event, EventType, parse_instant
 from nerv.workflows import Dag, PermanentError, resolve
 from nerv.workflows.dag import Argument, encode_argument
 from nerv_scheduler.orders import obey, order_of
@@ -76,6 +76,7 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
             effects_done=not effects,
             error="",
             attempts=attempts,
+            began=parse_instant(data["began"]),
             ended=event.time,
             worker=data["worker"],
         )
@@ -119,6 +120,7 @@ def plan(record: RunRecord) -> Plan:
             record.node(name).error,
             record.node(name).attempts,
             record.node(name).failures,
+            *(map(to_ms, (record.node(name).began, record.node(name).ended)) if _settled(record.node(name)) else ()),
         )
         for name, node in record.dag.nodes.items()
     )
@@ -220,11 +222,12 @@ def state_of(record: RunRecord) -> RunState:
             _shown(record.node(name), over),
             node.task,
             record.node(name).attempts,
-            0,
+            to_ms(record.node(name).began),
             to_ms(record.node(name).ended),
             record.node(name).error,
             orjson.dumps(record.node(name).result) if _settled(record.node(name)) else b"",
             record.node(name).worker,
+            node.after,
         )
         for name, node in record.dag.nodes.items()
     }

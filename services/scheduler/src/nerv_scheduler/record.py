@@ -57,6 +57,7 @@ class NodeRecord:
     error: str = ""
     attempts: int = 0
     failures: int = 0
+    began: datetime | None = None
     ended: datetime | None = None
     worker: str = ""
 

@@ -1,22 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """`nerv sync` and `nerv workflow`."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from nerv.cli.calling import REFUSED, UNKNOWN, AsJson, call, console, say_json, usage
+from nerv.cli.calling import REFUSED, UNKNOWN, AsJson, call, console, say_bytes, say_json, usage
+from nerv.cli.gantt import gantt
 from nerv.cli.show import cell, table, tree
 from nerv.client import Client
+from nerv.client.workflows import ENDED
+from nerv.cloudevents.json_format import to_json_line
 from nerv.errors import Invalid
+from nerv.types import Event, EventType, format_instant, utc_now
 
 # How a run of a source can end other than well, and the command's exit code for it.
 SYNC_CODES = {"conflicts": REFUSED, "refused": REFUSED, "interrupted": UNKNOWN, "unknown": UNKNOWN}
+BESIDE_CELLS = 52  # of a line of a Gantt chart: names, figures and frames
+END_TYPES = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 MARKS = {"done": "[green]done[/green]", "failed": "[red]failed[/red]", "running": "[yellow]running[/yellow]"}
 
 
@@ -77,10 +86,18 @@ workflow = typer.Typer(no_args_is_help=True, add_completion=False, help="Start w
 
 
 @workflow.command("list")
-def list_workflows(as_json: AsJson = False) -> None:
-    """The workflows of the app."""
-    found = call(lambda client: client.workflows.list())
-    say_json(found) if as_json else console().print(table("workflows", found))
+def list_workflows(
+    name: Annotated[str | None, typer.Argument(help="A workflow, to list its latest runs.")] = None,
+    limit: Annotated[int, typer.Option(help="Runs at most.", min=1, max=100)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The workflows of the app, or the latest runs of one."""
+    if name is None:
+        found, title = call(lambda client: client.workflows.list()), "workflows"
+    else:
+        of = name
+        found, title = call(lambda client: client.workflows.runs(of, limit=limit)), f"runs of {name}"
+    say_json(found) if as_json else console().print(table(title, found))
 
 
 @workflow.command("start")
@@ -119,6 +136,69 @@ def show(run: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJ
     """A run with its tasks."""
     found = call(lambda client: client.workflows.show(run))
     say_json(found) if as_json else console().print(run_tree(found))
+
+
+FollowGantt = Annotated[bool, typer.Option("--follow", help="Draw it anew every second until the run has ended.")]
+
+
+@workflow.command("gantt")
+def show_gantt(
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    follow: FollowGantt = False,
+    most: Annotated[int, typer.Option(help="Tasks that are drawn at most.", min=1)] = 40,
+    as_json: AsJson = False,
+) -> None:
+    """When each task of a run waited and ran, and which path was the longest; with --json the figures."""
+    if follow and as_json:
+        raise usage(Invalid("--follow draws for people; leave out --json, or use nerv workflow tail --json"))
+
+    out = console()
+
+    def chart(found: Mapping[str, Any]) -> Table:
+        return gantt(found, utc_now(), width=max(10, out.width - BESIDE_CELLS), most=most)
+
+    async def work(client: Client) -> dict[str, Any]:
+        found = await client.workflows.show(run)
+        if follow:
+            with Live(chart(found), console=out) as live:
+                while found["status"] not in ENDED:
+                    await asyncio.sleep(1.0)
+                    found = await client.workflows.show(run)
+                    live.update(chart(found))
+        return found
+
+    found = call(work)
+    if as_json:
+        say_json(found)
+    elif not follow:
+        out.print(chart(found))
+
+
+@workflow.command("tail")
+def tail(run: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False) -> None:
+    """The events of a run as they are recorded, until it has ended."""
+
+    async def work(client: Client) -> None:
+        out = console()
+        await client.workflows.show(run)  # one that is not there is refused: its stream would be waited for
+        async with aclosing(client.streams.subscribe(f"run-{run}")) as events:
+            async for followed in events:
+                if as_json:
+                    say_bytes(to_json_line(followed.event))
+                else:
+                    out.print(event_line(followed.event), soft_wrap=True, markup=False)
+                if followed.event.type in END_TYPES and (await client.workflows.show(run))["status"] in ENDED:
+                    return
+
+    call(work)
+
+
+def event_line(event: Event[bytes]) -> str:
+    """An event of a run on one line: when, what, of which node, and what went wrong."""
+    data = orjson.loads(event.data)
+    kind = event.type.removeprefix("nerv.").removesuffix(".v1")
+    says = [str(data[name]) for name in ("node", "worker", "error", "reason") if data.get(name)]
+    return "  ".join([format_instant(event.time), kind, *says])
 
 
 Run = Annotated[str, typer.Argument(help="The run's id.")]

@@ -43,10 +43,12 @@ class Workflows:
         return document
 
     async def show(self, run: str) -> dict[str, Any]:
-        """A run: `{run, workflow, status, started, ended, error, result, nodes}`. Raises NotFound.
+        """A run: `{run, workflow, status, started, ended, elapsed_seconds, error, result, critical_path, nodes}`.
+
+        Raises NotFound.
 
         `status` is running, paused, cancelling, completed, failed or cancelled. `nodes` are in order of drawing: `{node,
-        task, status, attempt, worker, started,
+        task, status, after, attempt, worker, queued_seconds, ran_seconds, started,
         ended, error, result?}`, with a status of waiting, ready, held, running, retrying, completed, failed or cancelled.
         """
         return await self._show(run, 0, DEADLINE_SECONDS)

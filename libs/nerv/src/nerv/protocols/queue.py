@@ -62,6 +62,8 @@ class PlannedNode:
     error: str = ""
     attempts: int = 0
     failures: int = 0
+    began_ms: int = 0
+    ended_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """A node, for people. Instants are wall milliseconds of the queue; 0 is not yet."""
+    """A node, for people. Instants are wall milliseconds of the queue, of the last attempt; 0 is not yet, or not known.
+
+    `after` are the nodes it waits for.
+    """
 
     status: NodeStatus
     task: str
@@ -132,6 +137,7 @@ class NodeState:
     error: str = ""
     result: bytes = b""
     worker: str = ""
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,15 @@ class RunState:
     result: bytes = b""
     error: str = ""
     paused: bool = False
+
+
+def parents(children: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The nodes that each node waits for, by who waits for each."""
+    found: dict[str, list[str]] = {}
+    for parent, names in children.items():
+        for name in names:
+            found.setdefault(name, []).append(parent)
+    return {name: tuple(those) for name, those in found.items()}
 
 
 class TaskQueue(Protocol):

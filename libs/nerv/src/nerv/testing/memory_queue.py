@@ -22,6 +22,7 @@ from nerv.protocols.queue import (
     RunState,
     RunStatus,
     Taken,
+    parents,
 )
 
 TICK_SECONDS = 0.005
@@ -167,9 +168,9 @@ class MemoryQueue:
             run.status, run.orders, run.paused = known.status, known.orders, known.paused
         self._runs[plan.run] = run
         for one in plan.nodes:
-            run.nodes[one.name] = _Node(
-                one, one.status, one.waits, one.attempts, one.failures, result=one.result, error=one.error
-            )
+            node = _Node(one, one.status, one.waits, one.attempts, one.failures, result=one.result, error=one.error)
+            node.began, node.ended = one.began_ms, one.ended_ms
+            run.nodes[one.name] = node
         run.nodes[END] = _Node(PlannedNode(END, plan.end), NodeStatus.WAITING, 0, 0, 0)
         for name, node in run.nodes.items():
             if node.status is NodeStatus.READY:
@@ -197,8 +198,9 @@ class MemoryQueue:
         found = self._runs.get(run)
         if found is None:
             return None
-        nodes = {name: _state(node) for name, node in found.nodes.items() if name != END}
         plan = found.plan
+        after = parents({node.name: node.children for node in plan.nodes})
+        nodes = {name: _state(node, after.get(name, ())) for name, node in found.nodes.items() if name != END}
         return RunState(
             run,
             plan.workflow,
@@ -344,9 +346,11 @@ class MemoryQueue:
         return True
 
 
-def _state(node: _Node) -> NodeState:
+def _state(node: _Node, after: tuple[str, ...]) -> NodeState:
     task = workflow_pb2.Task.FromString(node.plan.message).task
-    return NodeState(node.status, task, node.attempt, node.began, node.ended, node.error, node.result, node.worker)
+    return NodeState(
+        node.status, task, node.attempt, node.began, node.ended, node.error, node.result, node.worker, after
+    )
 
 
 def _now_ms() -> int:

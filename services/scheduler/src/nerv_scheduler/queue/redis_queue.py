@@ -22,7 +22,19 @@ from typing import Any
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import Invalid
-from nerv.protocols.queue import ORDER, START, Claim, NodeState, NodeStatus, Orphan, Plan, RunState, RunStatus, Taken
+from nerv.protocols.queue import (
+    ORDER,
+    START,
+    Claim,
+    NodeState,
+    NodeStatus,
+    Orphan,
+    Plan,
+    RunState,
+    RunStatus,
+    Taken,
+    parents,
+)
 from nerv.redis import Scripts, mapped
 from nerv.redis.connection import Redis
 
@@ -117,7 +129,7 @@ class RedisQueue:
         args += [plan.orders, int(plan.paused), plan.round]
         for node in plan.nodes:
             args += [node.name, node.message, node.waits, "\n".join(node.children), node.status.value]
-            args += [node.result, node.error, node.attempts, node.failures]
+            args += [node.result, node.error, node.attempts, node.failures, node.began_ms, node.ended_ms]
         return bool(await self._scripts("start", keys, args) == b"started")
 
     async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
@@ -248,6 +260,7 @@ def _fields(fields: Any) -> tuple[str, str]:
 def _state(found: Mapping[str, bytes]) -> RunState:
     text = {name: value.decode() for name, value in found.items() if name[:2] not in ("m:", "r:") and name != "result"}
     names = text["nodes"].split("\n") if text["nodes"] else []
+    after = parents({name: text[key].split("\n") for name in names if (key := f"c:{name}") in text})
     nodes = {
         name: NodeState(
             NodeStatus(text[f"s:{name}"]),
@@ -258,6 +271,7 @@ def _state(found: Mapping[str, bytes]) -> RunState:
             text.get(f"x:{name}", ""),
             found.get(f"r:{name}", b""),
             text.get(f"o:{name}", ""),
+            after.get(name, ()),
         )
         for name in names
     }

@@ -3,8 +3,8 @@
 -- KEYS: run, stream, delayed, runs of the workflow
 -- ARGV: epoch, run, workflow, status, started (ms), end message, restore (0/1), runs remembered, names of the nodes (lines),
 --       orders, paused (0/1), round,
---       (node, message, waits, children (lines), status, result, error, attempts, failures)...
-local FIELDS = 9
+--       (node, message, waits, children (lines), status, result, error, attempts, failures, began, ended (ms))...
+local FIELDS = 11
 local first = 13
 local intent = ARGV[2] .. '\n:start'
 
@@ -92,6 +92,9 @@ for i = first, #ARGV, FIELDS do
   end
   if ARGV[i + 8] ~= '0' then
     redis.call('HSET', KEYS[1], 'f:' .. node, ARGV[i + 8])
+  end
+  if ARGV[i + 10] ~= '0' then
+    redis.call('HSET', KEYS[1], 'b:' .. node, ARGV[i + 9], 't:' .. node, ARGV[i + 10])
   end
   if status == 'ready' then
     active = active + 1

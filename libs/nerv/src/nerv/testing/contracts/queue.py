@@ -85,6 +85,7 @@ class QueueContract:
         assert (state.status, state.result, state.error) == (RunStatus.COMPLETED, b"3", "")
         assert await queue.status(plan.run) is RunStatus.COMPLETED
         assert list(state.nodes) == ["part[0]", "part[1]", "join"]
+        assert [node.after for node in state.nodes.values()] == [(), (), ("part[0]", "part[1]")]
         assert {node.status for node in state.nodes.values()} == {NodeStatus.COMPLETED}
         await nothing(queue)
 
@@ -221,7 +222,9 @@ class QueueContract:
     async def test_a_restored_run_goes_on_where_it_was(self, queue: Queue) -> None:
         """Completed nodes are not run again; what was attempted keeps its count; only the rest is ready."""
         run = f"r-{uuid.uuid4().hex}"
-        done = PlannedNode("part[0]", message(run, "p"), 0, ("join",), NodeStatus.COMPLETED, result=b"7")
+        done = PlannedNode(
+            "part[0]", message(run, "p"), 0, ("join",), NodeStatus.COMPLETED, result=b"7", began_ms=3, ended_ms=5
+        )
         tried = PlannedNode(
             "part[1]", message(run, "p"), 0, ("join",), NodeStatus.READY, error="boom", attempts=2, failures=2
         )
@@ -233,6 +236,8 @@ class QueueContract:
         [join] = await take(queue)
         assert await queue.results(run, ["part[0]", "part[1]"]) == {"part[0]": b"7", "part[1]": b"8"}
         assert join.node == "join"
+        known = (await shown(queue, run)).nodes["part[0]"]
+        assert (known.began_ms, known.ended_ms) == (3, 5)
 
     async def test_a_restored_failing_run_ends(self, queue: Queue) -> None:
         """Of a run that was failing only the end is left."""
