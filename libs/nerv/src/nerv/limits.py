@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bounds that are checked before anything is parsed (rule 14). Sizes are bytes."""
 
-import re
-
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from nerv.errors import Invalid, TooLarge
@@ -32,33 +30,34 @@ def check_json_depth(body: bytes, limit: int) -> None:
     """
     if body.count(b"{") + body.count(b"[") <= limit:
         return
-    brackets = b"".join(_outside_strings(body)).translate(None, _NOT_BRACKETS)
+    brackets = _outside_strings(body)
     # Innermost pairs are dropped, a level at a time: a few passes in native code instead of a step for each bracket.
     for _ in range(limit):
-        brackets, dropped = _INNERMOST.subn(b"", brackets)
-        if not dropped:
+        before, brackets = len(brackets), brackets.replace(b"{}", b"")
+        if len(brackets) == before:
             break
     # Nothing is left of what is closed and not too deep. What is left opens too deep, or was never closed; the latter is
     # for the parser to refuse, as long as it is not deep either.
-    levels = 0 if dropped else limit
+    levels = 0 if len(brackets) < before else limit
     depth = 0
     for bracket in brackets:
-        depth += 1 if bracket in b"{[" else -1
+        depth += 1 if bracket in b"{" else -1
         if depth > levels:
             raise TooLarge(f"JSON is nested deeper than {limit} levels")
 
 
-def _outside_strings(body: bytes) -> list[bytes]:
+def _outside_strings(body: bytes) -> bytes:
+    """The brackets outside strings, all of one kind: one that closes another kind is for the parser to refuse."""
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Without backslashes a quote begins or ends a string wherever it is, so that all other characters may go before the rest
-    # is cut into pieces.
-    return body.translate(None, _NOT_STRUCTURE).split(b'"')[::2]
+    # Without backslashes a quote begins or ends a string wherever it is, so that all other characters may go before the rest is
+    # cut into pieces. Two quotes that then stand side by side, as those of most strings do, say nothing: they go, too.
+    left = body.translate(_ONE_KIND, _NOT_STRUCTURE).replace(b'""', b"")
+    return b"".join(left.split(b'"')[::2])
 
 
-_INNERMOST = re.compile(rb"\{\}|\[\]")
 _NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'{}[]"')
-_NOT_BRACKETS = bytes(b for b in range(256) if b not in b"{}[]")
+_ONE_KIND = bytes.maketrans(b"[]", b"{}")
 
 
 def check_event_size(size: int, limits: Limits) -> None:

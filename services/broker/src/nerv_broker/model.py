@@ -5,21 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from nerv.app import App, EventSpec, ReactionSpec
+from nerv.app.declare import schema_mismatch
 from nerv.app.specs import Reaction
 from nerv.bus import Outcome, Passed
-from nerv.cloudevents import to_headers
 from nerv.effects import Append, Effect, Http, Publish, Run, effect_ids
 from nerv.errors import Misconfigured, NervError, SchemaMismatch
 from nerv.model import EventModel
 from nerv.protocols import AppendRequest
 from nerv.telemetry import Carrier
 from nerv.types import Event
+from nerv.types.frozen import frozen
 
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keyed:
     """An event, the topic it goes to and the key it goes under; None lets Kafka spread it. One that is `unfit` does not go there:
     it becomes a dead letter.
@@ -28,7 +31,6 @@ class Keyed:
     topic: str
     event: Event[bytes]
     key: bytes | None
-    headers: Sequence[tuple[str, bytes]]
     unfit: NervError | None = None
 
 
@@ -43,12 +45,11 @@ def keyed(
     """
     found: list[Keyed] = []
     faults: list[dict[str, Any]] = []
-    declared = app.all_topics().keys()
     for one in passed:
         event, key, error = one.event, None, one.error
         if event is not None:
             try:
-                key = _key(one, event, app, one.topic in declared)
+                key = _key(one, event, app)
             except SchemaMismatch as mismatch:
                 error = mismatch
         if error is not None and kept is not None:
@@ -58,8 +59,7 @@ def keyed(
                 {"index": one.index, "id": event and event.id, "detail": error.detail, "errors": error.errors}
             )
         elif event is not None:
-            traced = _traced(event, hop)
-            found.append(Keyed(one.topic, traced, key, to_headers(traced)))
+            found.append(Keyed(one.topic, _traced(event, hop), key))
     if faults:
         first = faults[0]
         raise SchemaMismatch(
@@ -78,24 +78,36 @@ def _traced(event: Event[bytes], hop: Carrier) -> Event[bytes]:
 
 def _unfit(topic: str, sent: Event[bytes], error: NervError) -> Keyed:
     """For its letter an event goes under what its envelope says: the declared field may be what is wrong."""
-    return Keyed(topic, sent, _text_key(sent), to_headers(sent), error)
+    return Keyed(topic, sent, _text_key(sent), error)
 
 
-def _key(one: Passed, event: Event[bytes], app: App, owned: bool) -> bytes | None:
+def _key(one: Passed, event: Event[bytes], app: App) -> bytes | None:
     spec = app.events.get(app.latest(event.type))
     if spec is None:
-        if owned:
+        if one.topic in app.all_topics():
             raise SchemaMismatch(f"app {app.name} declares {one.topic}, but no event type {event.type!r}")
         return _text_key(event)
     # Where the app itself routes an event to, it belongs.
     if spec.topic not in (None, one.topic) and one.outcome is not Outcome.ROUTED:
         raise SchemaMismatch(f"{event.type} belongs on {spec.topic}, not on {one.topic}")
-    return key_of(spec, app.decode(event), event)
+    decoded = app.decode(event) if event.type != spec.type else _fitting(spec, event)
+    return key_of(spec, decoded, event)
+
+
+def _fitting(spec: EventSpec, event: Event[bytes]) -> EventModel:
+    """As `App.decode`, but the model, of which only the key is asked, is not told its envelope."""
+    try:
+        found: EventModel = spec.model.__pydantic_validator__.validate_json(event.data)
+    except ValidationError as error:
+        raise schema_mismatch(event, error) from None
+    return found
 
 
 def key_of(spec: EventSpec, decoded: EventModel, event: Event[bytes]) -> bytes | None:
     """The declared key field of an event; where it is empty, the partition key or subject of its envelope."""
     value = getattr(decoded, spec.key) if spec.key is not None else None
+    if type(value) is str and value:
+        return value.encode()
     return _text_key(event) if value in (None, "") else str(value).encode()
 
 
@@ -190,7 +202,7 @@ def published(app: App, asked: Asked, effect: Publish) -> Keyed:
     if topic is None:
         raise Misconfigured(f"{event.type} has no topic; declare one, or name it in nerv.publish(..., topic=...)")
     key = effect.key.encode() if effect.key is not None else key_of(spec, effect.event, event)
-    return Keyed(topic, event, key, to_headers(event))
+    return Keyed(topic, event, key)
 
 
 def describe(error: BaseException) -> str:

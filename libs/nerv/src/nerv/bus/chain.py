@@ -12,6 +12,7 @@ from typing import Any
 from nerv.bus.model import Delay, Middleware, Routed, Selector, selects
 from nerv.errors import Misconfigured, NervError, Refused, SchemaMismatch
 from nerv.types import Description, Event
+from nerv.types.frozen import frozen
 
 
 class Outcome(StrEnum):
@@ -37,7 +38,7 @@ class Step:
         return self.function(event)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Passed:
     """An event behind a chain; `index` is its place in the batch, `by` are the steps that did something to it.
 

@@ -5,6 +5,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -17,9 +18,12 @@ from nerv.types.event import JSON
 _KNOWN = {*TEXT_FIELDS, "specversion", "time", "recordedtime", "sequence", "datacontenttype", "data", "data_base64",
           "traceparent", "tracestate"}  # fmt: skip
 
+_PLAIN = {*REQUIRED, "specversion", "time", "subject", "datacontenttype", "data", "data_base64"}
+
 # attribute, field of Event, and what an error calls it
 _TEXTS = [(attribute, field, f".{attribute}") for attribute, field in TEXT_FIELDS.items()]
 SHOWN = 300  # characters of names that are wrong
+SHAPES = 256  # sets of attributes, in their order, that are remembered
 
 
 def from_structured(body: bytes) -> Event[bytes]:
@@ -59,26 +63,36 @@ def from_mappings(documents: Sequence[Any], *, require_time: bool = False) -> li
 
 def _event(document: Any, require_time: bool) -> Event[bytes]:
     """Details of errors begin with what comes behind the name of the event: names are made only where something is wrong."""
-    if not isinstance(document, Mapping):
+    if type(document) is not dict and not isinstance(document, Mapping):
         raise Invalid(" must be a JSON object with the CloudEvents attributes")
     get = document.get
     if get("specversion") != SPEC_VERSION:
         raise Invalid(f' must have "specversion": "{SPEC_VERSION}"')
-    if unknown := document.keys() - _KNOWN:
-        raise Invalid(f" has attributes that this mesh does not carry: {', '.join(sorted(unknown))[:SHOWN]}")
-    text = {
-        field: check_id(value, what)
-        for attribute, field, what in _TEXTS
-        if (value := get(attribute)) is not None or attribute in REQUIRED
-    }
+    plain, texts = _shape(tuple(document))
     time = get("time")
     if require_time and time is None:
         raise Invalid(".time is needed here: a retry must carry the same time")
+    instant = utc_now() if time is None else parse_instant(time, ".time")
+    kind = get("datacontenttype", JSON)
+    if plain and kind == JSON:
+        return Event(
+            check_id(get("id"), ".id"),
+            check_id(get("source"), ".source"),
+            check_id(get("type"), ".type"),
+            instant,
+            _data(document),
+            _optional(get("subject"), ".subject"),
+        )
+    text = {
+        field: check_id(value, what)
+        for attribute, field, what in texts
+        if (value := get(attribute)) is not None or attribute in REQUIRED
+    }
     return Event(
         text["id"],
         text["source"],
         text["type"],
-        utc_now() if time is None else parse_instant(time, ".time"),
+        instant,
         _data(document),
         text.get("subject"),
         _time(get("recordedtime"), ".recordedtime"),
@@ -86,12 +100,22 @@ def _event(document: Any, require_time: bool) -> Event[bytes]:
         text.get("correlation_id"),
         text.get("causation_id"),
         text.get("dataschema"),
-        check_id(get("datacontenttype", JSON), ".datacontenttype"),
+        check_id(kind, ".datacontenttype"),
         text.get("partition_key"),
         _optional(get("traceparent"), ".traceparent"),
         _optional(get("tracestate"), ".tracestate"),
         text.get("via"),
     )
+
+
+@lru_cache(SHAPES)
+def _shape(names: tuple[str, ...]) -> tuple[bool, list[tuple[str, str, str]]]:
+    """Of the attributes that an event has: whether it is plain, and which of them are texts. The events of one writer are of one
+    shape, so that what is not there is looked for once. Raises Invalid for names that are not known.
+    """
+    if unknown := set(names) - _KNOWN:
+        raise Invalid(f" has attributes that this mesh does not carry: {', '.join(sorted(unknown))[:SHOWN]}")
+    return _PLAIN.issuperset(names), [row for row in _TEXTS if row[0] in names or row[0] in REQUIRED]
 
 
 def _optional(value: Any, what: str) -> str | None:

@@ -85,9 +85,10 @@ def choice(name: str, default: V, help: str) -> Param[V]:  # noqa: A002
     kind = type(default)
 
     def read(text: str) -> V:
-        if text not in list(kind):
-            raise Invalid(f"{name} must be {' or '.join(kind)}, not {text[:SHOWN]!r}")
-        return kind(text)
+        try:
+            return kind(text)
+        except ValueError:
+            raise Invalid(f"{name} must be {' or '.join(kind)}, not {text[:SHOWN]!r}") from None
 
     return Param(name, read, {"type": "string", "enum": [one.value for one in kind]}, default, help)
 

@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,7 @@ D = TypeVar("D")
 T = TypeVar("T")
 
 JSON = "application/json"
+QUERIES = 256  # whose words are remembered: most requests have one of a few
 
 
 async def no_pieces() -> AsyncIterator[bytes]:
@@ -65,9 +67,15 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
 
 
-def query_words_of(scope: Scope) -> list[tuple[str, str]]:
+def query_words_of(scope: Scope) -> Sequence[tuple[str, str]]:
     """The parameters of a query, in order."""
-    return parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    query: bytes = scope.get("query_string", b"")
+    return _words(query) if query else ()
+
+
+@lru_cache(QUERIES)
+def _words(query: bytes) -> tuple[tuple[str, str], ...]:
+    return tuple(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]

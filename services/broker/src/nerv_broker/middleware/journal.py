@@ -3,22 +3,16 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 from nerv.bus import Outcome, Passed
 from nerv.types import Event, utc_now
 
-
-class Entry(NamedTuple):
-    """One event on its way: when, which, what became of it, by which steps, and where it went. Its data is not kept."""
-
-    at: str
-    id: str
-    type: str
-    outcome: Outcome
-    by: tuple[str, ...]
-    topic: str
-    detail: str | None
+# One event on its way: when, which, what became of it, by which steps, and where it went. Its data is not kept. Plain tuples, for
+# one is made of every event, and few are ever looked at.
+NAMES = ("at", "id", "type", "outcome", "by", "topic", "detail")
+Entry = tuple[datetime, str, str, Outcome, tuple[str, ...], str, str | None]
 
 
 class Journal:
@@ -32,11 +26,11 @@ class Journal:
 
     def took(self, events: Sequence[Event[bytes]], passed: Sequence[Passed]) -> None:
         """Note a batch on its way to the topic."""
-        at = utc_now().isoformat()
+        at = utc_now()
         for one in passed[-(self._last.maxlen or 0) :]:
             event = events[one.index]
             detail = None if one.error is None else one.error.detail
-            self._last.append(Entry(at, event.id, event.type, one.outcome, one.by, one.topic, detail))
+            self._last.append((at, event.id, event.type, one.outcome, one.by, one.topic, detail))
         self._count(self._counts, passed)
 
     def gave(self, passed: Sequence[Passed]) -> None:
@@ -49,11 +43,13 @@ class Journal:
             "published": {outcome.value: self._counts[outcome] for outcome in Outcome},
             "delivered": {outcome.value: self._delivered[outcome] for outcome in Outcome},
             "did": dict(self._steps),
-            "events": [entry._asdict() for entry in reversed(self._last)],
+            "events": [
+                dict(zip(NAMES, (entry[0].isoformat(), *entry[1:]), strict=True)) for entry in reversed(self._last)
+            ],
         }
 
     def _count(self, counts: Counter[Outcome], passed: Sequence[Passed]) -> None:
-        counts.update([one.outcome for one in passed])
         for one in passed:
+            counts[one.outcome] += 1
             if one.by:
                 self._steps.update(one.by)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nerv.errors import IdConflict, NervError
 from nerv.kafka.deadletters import Origin
 from nerv.types import Event
+from nerv.types.frozen import frozen
 
 HASH_BYTES = 16
 
@@ -35,7 +36,7 @@ Outcome = Placed | NervError
 """Placed; or an error whose class says refused, not done or unknown."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Publication:
     """An event on its way to `topic`, under `key` (None: Kafka spreads it), and by what a repeat of it is known.
 

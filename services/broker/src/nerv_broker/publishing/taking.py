@@ -2,21 +2,23 @@
 """What becomes of the events of one request: middleware, schemas, keys, then Kafka by the guarantee that was asked for."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from nerv.app import App
 from nerv.bus import Passed
+from nerv.cloudevents import to_headers
 from nerv.errors import NervError, Refused, UnknownOutcome
 from nerv.kafka import Outgoing, Producer
 from nerv.kafka.deadletters import DOOR, Place, door_letter
 from nerv.service import Request
 from nerv.service.params import IDEMPOTENCY_KEY, choice
-from nerv.telemetry import carrier, span
+from nerv.telemetry import carrier, enabled, span
 from nerv.telemetry import names as n
 from nerv.types import Event, check_id
 from nerv_broker.catalog import Catalog
@@ -25,6 +27,8 @@ from nerv_broker.model import Keyed, keyed
 from nerv_broker.publishing.judging import Outcome, Placed, Publication, content_digest, identities
 from nerv_broker.publishing.publisher import Publisher
 from nerv_broker.settings import BrokerSettings
+
+UNTOLD = nullcontext()
 
 
 class Guarantee(StrEnum):
@@ -132,14 +136,7 @@ async def publish_all(
     passed = deps.chains.published(topic, events, keeps_invalid=keeps_invalid)
     for other in {one.topic for one in passed} - {topic}:
         await deps.catalog.partitions(other)
-    attributes: dict[str, AttributeValue] = {
-        n.SYSTEM: n.KAFKA,
-        n.OPERATION_NAME: "send",
-        n.OPERATION_TYPE: "send",
-        n.DESTINATION: topic,
-        n.BATCH_COUNT: len(events),
-    }
-    with span(f"send {topic}", SpanKind.PRODUCER, attributes=attributes):
+    with _sending(topic, len(events)) if enabled() else UNTOLD:
         rows = keyed(passed, deps.app, carrier(), (topic, events) if keeps_invalid else None)
         if known_by is None:
             outcomes = await _plainly(deps, rows)
@@ -153,8 +150,26 @@ async def publish_all(
                 for index, row in zip(left, rows, strict=True)
             ]  # fmt: skip
             outcomes = await deps.publisher.publish(publications)
-    rest = iter([_taken(row, outcome, topic, deps) for row, outcome in zip(rows, outcomes, strict=True)])
+    letters = deps.settings.deadletters
+    taken: list[Taken] = [
+        _kept(row, outcome, topic) if isinstance(outcome, Placed) and outcome.topic == letters else outcome
+        for row, outcome in zip(rows, outcomes, strict=True)
+    ]
+    if len(taken) == len(passed):
+        return taken
+    rest = iter(taken)
     return [Dropped(one.by[-1]) if _dropped(one) else next(rest) for one in passed]
+
+
+def _sending(topic: str, count: int) -> AbstractContextManager[Any]:
+    attributes: dict[str, AttributeValue] = {
+        n.SYSTEM: n.KAFKA,
+        n.OPERATION_NAME: "send",
+        n.OPERATION_TYPE: "send",
+        n.DESTINATION: topic,
+        n.BATCH_COUNT: count,
+    }
+    return span(f"send {topic}", SpanKind.PRODUCER, attributes=attributes)
 
 
 def _dropped(one: Passed) -> bool:
@@ -168,29 +183,26 @@ async def _plainly(deps: CanPublish, rows: Sequence[Keyed]) -> list[Outcome]:
 
 def _record(one: Keyed, deadletters: str) -> Outgoing:
     if one.unfit is None:
-        return Outgoing(one.topic, one.event.data, one.key, one.headers)
+        return Outgoing(one.topic, one.event.data, one.key, to_headers(one.event))
     return door_letter(one.topic, one.event, one.key, one.unfit.detail).outgoing(deadletters)
 
 
-def _taken(row: Keyed, outcome: Outcome, topic: str, deps: CanPublish) -> Taken:
+def _kept(row: Keyed, placed: Placed, topic: str) -> Kept:
     """An event that is known may be a letter, though it fits by now."""
-    if not isinstance(outcome, Placed) or outcome.topic != deps.settings.deadletters:
-        return outcome
-    return Kept(topic, Place(outcome.partition, outcome.offset), outcome.duplicate, row.unfit)
+    return Kept(topic, Place(placed.partition, placed.offset), placed.duplicate, row.unfit)
 
 
 def document(event: Event[bytes], outcome: Taken) -> dict[str, object]:
     """What is told of one event."""
+    if isinstance(outcome, Placed):
+        topic, partition, offset, duplicate = outcome
+        told: dict[str, object] = {"id": event.id, "topic": topic, "partition": partition, "offset": offset}
+        return told | {"duplicate": True} if duplicate else told
     if isinstance(outcome, Dropped):
         return {"id": event.id, "dropped": outcome.by}
     if isinstance(outcome, NervError):
         return {"id": event.id, "error": type(outcome).__name__, "detail": outcome.detail}
-    if isinstance(outcome, Kept):
-        return _letter(event, outcome)
-    told: dict[str, object] = {
-        "id": event.id, "topic": outcome.topic, "partition": outcome.partition, "offset": outcome.offset,
-    }  # fmt: skip
-    return told | {"duplicate": True} if outcome.duplicate else told
+    return _letter(event, outcome)
 
 
 def _letter(event: Event[bytes], kept: Kept) -> dict[str, object]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from nerv.app import App, ReactionSpec
-from nerv.cloudevents import from_record
+from nerv.cloudevents import from_record, to_headers
 from nerv.effects import Append, Publish
 from nerv.kafka import Outgoing, Received
 from nerv.kafka.deadletters import DeadLetter, Origin, where
@@ -119,13 +119,13 @@ class Planner:
         made = published(self._app, asked, effect)
         check_event_size(len(made.event.data), self._limits)
         if not self._chains.asks(made.topic):
-            return [Outgoing(made.topic, made.event.data, made.key, made.headers)]
+            return [Outgoing(made.topic, made.event.data, made.key, to_headers(made.event))]
         [passed] = self._chains.published(made.topic, [made.event])
         if passed.event is made.event:
             left = [replace(made, topic=passed.topic)]
         else:
             left = [replace(k, key=made.key if effect.key else k.key) for k in keyed([passed], self._app, Carrier())]
-        return [Outgoing(one.topic, one.event.data, one.key, one.headers) for one in left]
+        return [Outgoing(one.topic, one.event.data, one.key, to_headers(one.event)) for one in left]
 
 
 def _hop(event: Event[bytes], passed: Mapping[Carrier, Carrier]) -> Event[bytes]:
