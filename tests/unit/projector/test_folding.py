@@ -2,6 +2,7 @@
 """Folding batches into views, on the memory store."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from nerv.app.specs import Window
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move
 from nerv.testing.memory_views import MemoryViews
-from nerv_projector.folding import FoldHop, FoldSession
+from nerv_projector import folding
+from nerv_projector.folding import TOGETHER, FoldHop, FoldSession
 from nerv_projector.lanes import StartOver
 from nerv_projector.model import origin_position
 from nerv_projector.records import parse, rekeyed
@@ -84,11 +86,13 @@ class Bench:
         projection: Projection[Any] = Projection(app, app.projections[name])
         self.hop = FoldHop(projection, self.views, self.letters, self.told, topic, "m.projector", cache)
 
-    async def open(self) -> FoldSession:
-        """The session, in an epoch that has begun."""
+    async def open(self, waiting: int = 0) -> FoldSession:
+        """The session, in an epoch that has begun, fed by a consumer behind which so many batches wait, always."""
         await self.views.begin(EPOCH, {0: ZERO, 1: ZERO}, instead_of=None)
         session, _ = await self.hop.open(EPOCH, frozenset({0, 1}))
         assert isinstance(session, FoldSession)
+        consumer: Any = SimpleNamespace(waiting=waiting)  # nothing else is asked of it
+        session.attach(consumer)
         return session
 
     async def states(self) -> dict[str, tuple[int, bytes]]:
@@ -284,6 +288,70 @@ async def test_batches_are_written_in_order_while_the_next_is_folded() -> None:
         await session.take([trip("N1", offset, 1), trip("N2", offset + 1, 1)])
     await session.settle()
     assert await bench.states() == {"N1": (3, b'{"minutes":3}'), "N2": (3, b'{"minutes":3}')}
+
+
+async def test_batches_behind_which_more_wait_are_written_as_one() -> None:
+    """A few of them: one delta of each key leads over all, and views, cursors and counts say what one batch would."""
+    bench = Bench("plane", cache=1)
+    session = await bench.open(waiting=1)
+    for at in range(TOGETHER):
+        assert bench.told.changes == []
+        await session.take([trip("N1", 3 * at), trip("N2", 3 * at + 1), trip("N3", at, 2, partition=1)])
+    await session.take([trip("N1", 100)])
+    assert await bench.offsets() == {0: 3 * TOGETHER - 1, 1: TOGETHER}
+    await session.settle()
+    n = TOGETHER
+    assert bench.told.changes == [
+        ("N1", 0, n, [[[], [None], [{"minutes": n}]]]),
+        ("N2", 0, n, [[[], [None], [{"minutes": n}]]]),
+        ("N3", 0, n, [[[], [None], [{"minutes": 2 * n}]]]),
+        ("N1", n, n + 1, [[["minutes"], [n], [n + 1]]]),
+    ]
+    assert await bench.states() == {
+        "N1": (n + 1, b'{"minutes":%d}' % (n + 1)),
+        "N2": (n, b'{"minutes":%d}' % n),
+        "N3": (n, b'{"minutes":%d}' % (2 * n)),
+    }
+    assert await bench.offsets() == {0: 101, 1: n}
+    assert (await bench.views.progress(EPOCH)).folded == 3 * n + 1
+
+
+async def test_no_more_views_are_written_as_one_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that would make them too many waits for what was folded before it."""
+    monkeypatch.setattr(folding, "TOGETHER_VIEWS", 2)
+    bench = Bench("plane")
+    session = await bench.open(waiting=1)
+    await session.take([trip("N1", 0), trip("N2", 1)])
+    await session.take([trip("N2", 2)])
+    assert bench.told.changes == []
+    await session.take([trip("N3", 3)])
+    await session.settle()
+    assert [change[:3] for change in bench.told.changes] == [("N1", 0, 1), ("N2", 0, 2), ("N3", 0, 1)]
+
+
+async def test_a_key_is_parked_on_top_of_what_waits_to_be_written() -> None:
+    """What was folded of it before counts, though it stands nowhere yet and the fold spoils what it is given."""
+    bench = Bench("spoiler")
+    session = await bench.open(waiting=1)
+    await session.take([trip("N1", 0, 2)])
+    await session.take([trip("N1", 1, 3), trip("N1", 2, 13), trip("N2", 3, 1)])
+    await session.take([trip("N1", 4, 5), trip("N2", 5, 1)])
+    await session.settle()
+    assert await bench.states() == {"N1": (2, b'{"minutes":5}'), "N2": (2, b'{"minutes":2}')}
+    assert (await bench.views.load(EPOCH, ["N1"]))["N1"].parked is not None
+    assert bench.letters.letters == [("ValueError: thirteen", "fold-spoiler")]
+    assert (await bench.views.progress(EPOCH)).parked == 1
+
+
+async def test_what_waits_to_be_written_is_folded_again_by_the_next_session() -> None:
+    """A session that ends writes nothing more: the cursors stand where they stood."""
+    bench = Bench("plane")
+    first = await bench.open(waiting=1)
+    await first.take([trip("N1", 0)])
+    await first.close()
+    assert await bench.offsets() == {0: 0, 1: 0}
+    await done(await bench.open(), [trip("N1", 0), trip("N1", 1)])
+    assert await bench.states() == {"N1": (2, b'{"minutes":2}')}
 
 
 async def test_what_could_not_be_written_is_told_to_the_next_who_asks() -> None:

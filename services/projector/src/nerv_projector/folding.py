@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fold a topic into views: many events a key in memory, then the deltas to Kafka, then one script for views and cursors.
 
-A batch is written while the next one is folded. That is safe: the script takes a batch only where the one before has left
-the cursors, and a batch that is refused ends the session with all that it has in memory.
+What is folded is written while the next batch is folded. That is safe: the script takes it only where the write before has
+left the cursors, and one that is refused ends the session with all that it has in memory. While more batches wait, a few are
+written as one: of a key that comes in each of them there is one delta and one view.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ from nerv_projector.records import Sourced
 
 CLOSE_SECONDS = 1.0  # how long what is being written may take when the partitions are let go
 CHUNK = 100  # keys folded before the loop may answer a request
+TOGETHER = 4  # batches written as one while more wait: how far views are behind the fold, and what a crash folds again
+TOGETHER_VIEWS = 10_000  # views that they may come to: Redis answers nobody while a script runs
 
 
 @dataclass(slots=True)
@@ -44,22 +47,34 @@ class Held:
 
 @dataclass(slots=True)
 class Folded:
-    """What a batch comes to: the changed keys, and how many events of each partition are folded."""
+    """What batches come to: the changed keys, and how many events of each partition are folded."""
 
-    changes: list[Change] = field(default_factory=list)
+    changes: dict[str, Change] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
     last: dict[int, Incoming] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
 
     def add(self, key: str, before: Entity[Any], after: Entity[Any], sources: Sequence[Sourced]) -> None:
         """What became of a key. One that is parked may have changed in nothing else."""
         self.views[key] = after.view()
         if count := after.version - before.version:
             event, record = sources[count - 1]
-            self.changes.append((key, before, after, event))
+            self.changes[key] = (key, before, after, event)
             partition = record.partition()
             self.counts[partition] = self.counts.get(partition, 0) + count
             self.last[partition] = event
+
+    def follow(self, later: "Folded") -> None:
+        """Take in what was folded on top of this: a key goes from where it was before both to where it is after both."""
+        for key, change in later.changes.items():
+            known = self.changes.get(key)
+            self.changes[key] = change if known is None else (key, known[1], *change[2:])
+        for partition, count in later.counts.items():
+            self.counts[partition] = self.counts.get(partition, 0) + count
+        self.views |= later.views
+        self.last |= later.last
+        self.batches += later.batches
 
     def newest(self) -> dict[int, datetime]:
         """When an event of each partition that is among the last ones was recorded."""
@@ -131,31 +146,49 @@ class FoldSession:
     def __init__(self, hop: FoldHop, epoch: Epoch, held: dict[int, Held], cache: Cache) -> None:
         self._hop, self._epoch, self._held, self._cache = hop, epoch, held, cache
         self._sorter = Sorter(hop.projection, epoch, {p: found.cursor for p, found in held.items()}, hop.skipped)
+        self._consumer: BatchConsumer | None = None
+        self._folded = Folded()  # and not being written
         self._writing: asyncio.Task[None] | None = None
-        self._unwritten: Mapping[str, View] = {}  # of the batch that is being written
+        self._unwritten: Mapping[str, View] = {}  # of what is being written
 
     def attach(self, consumer: BatchConsumer) -> None:
-        """Nothing is asked of the consumer."""
+        """By the consumer is known whether more waits."""
+        self._consumer = consumer
 
     async def close(self) -> None:
-        """Let what is being written end, or give it up: the cursors tell whether it was written."""
+        """Let what is being written end, or give it up: the cursors tell whether it was written. The rest is folded again."""
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=CLOSE_SECONDS)
             await end(self._writing)
 
     async def take(self, records: Sequence[Received]) -> None:
-        """Fold a batch, and have it written. The one before is durable then, or its error is raised."""
+        """Fold a batch, and have it written, at once or with the next ones that wait already. When a write begins, the one
+        before is durable, or its error is raised.
+        """
         hop = self._hop
         batch = await self._sorter.sort(records)
         events = (event for sources in batch.events.values() for event, _ in sources)
         with process_spans(hop.topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}):
-            folded = await self._fold(batch)
-            await self.settle()
-            self._unwritten = folded.views
-            self._writing = asyncio.create_task(self._write(batch, folded), name=f"write-{hop.projection.name}")
+            if len(self._folded.views.keys() | batch.events.keys()) > TOGETHER_VIEWS:
+                await self._begin_writing()
+            self._folded.follow(await self._fold(batch))  # all of a batch or nothing
+            batch.events.clear()  # what waits to be written keeps no records in memory
+            if self._consumer is None or not self._consumer.waiting or len(self._folded.batches) >= TOGETHER:
+                await self._begin_writing()
 
     async def settle(self) -> None:
         """Until what was taken is durable. Raises StartOver, or what Kafka or Redis met."""
+        await self._begin_writing()
+        await self._written()
+
+    async def _begin_writing(self) -> None:
+        if self._folded.batches:
+            await self._written()
+            folded, self._folded = self._folded, Folded()
+            self._unwritten = folded.views
+            self._writing = asyncio.create_task(self._write(folded), name=f"write-{self._hop.projection.name}")
+
+    async def _written(self) -> None:
         if self._writing is not None:
             await asyncio.shield(self._writing)
             self._writing, self._unwritten = None, {}
@@ -163,7 +196,7 @@ class FoldSession:
     async def _fold(self, batch: Batch) -> Folded:
         """What the keys become; keys that are parked stay as they are."""
         stored = await self._load([key for key in batch.events if key not in self._cache])
-        folded, entities = Folded(), {}
+        folded, entities = Folded(batches=[batch]), {}
         projection, cache = self._hop.projection, self._cache
         for number, (key, sources) in enumerate(batch.events.items(), 1):
             try:
@@ -185,12 +218,15 @@ class FoldSession:
         return folded
 
     async def _load(self, keys: Sequence[str]) -> dict[str, View]:
+        """The views of these keys with all that was taken before, of those that there are."""
         if not self._unwritten.keys().isdisjoint(keys):
-            await self.settle()  # the cache was too small to hold it until now
-        return await self._hop.views.load(self._epoch, keys)
+            await self._written()  # the cache was too small to hold it until now
+        folded = self._folded.views
+        stored = await self._hop.views.load(self._epoch, [key for key in keys if key not in folded])
+        return stored | {key: folded[key] for key in keys if key in folded}
 
     async def _park(self, key: str, sources: Sequence[Sourced], batch: Batch, folded: Folded) -> Entity[Any]:
-        """Fold the key again from the store, up to the event that fails; that one goes to the dead letters."""
+        """Fold the key again from its view, up to the event that fails; that one goes to the dead letters."""
         view = (await self._load([key])).get(key)
         events = [event for event, _ in sources]
         found, poison = fold_with_care(self._hop.projection, view, events, [where(record) for _, record in sources])
@@ -204,21 +240,18 @@ class FoldSession:
         folded.add(key, before, after, sources)
         return after
 
-    async def _write(self, batch: Batch, folded: Folded) -> None:
+    async def _write(self, folded: Folded) -> None:
         """Letters and deltas first: what is not in Kafka when the cursors move would never get there."""
         hop = self._hop
-        await hop.letters.write(batch.letters, hop.name)
-        await hop.feed.write(self._epoch, folded.changes)
-        moves = {
-            partition: self._move(
-                partition,
-                offset,
-                batch.origins[partition],
-                batch.watermarks[partition],
-                folded.counts.get(partition, 0),
-            )
-            for partition, offset in batch.offsets.items()
-        }
+        await hop.letters.write([letter for batch in folded.batches for letter in batch.letters], hop.name)
+        await hop.feed.write(self._epoch, list(folded.changes.values()))
+        moves: dict[int, Move] = {}
+        for batch in folded.batches:  # the last one that moves a partition says where to
+            for partition, offset in batch.offsets.items():
+                count = folded.counts.get(partition, 0)
+                moves[partition] = self._move(
+                    partition, offset, batch.origins[partition], batch.watermarks[partition], count
+                )
         await self._apply(moves, folded.views)
         hop.meter.folded(sum(folded.counts.values()), folded.newest())
 

@@ -95,7 +95,8 @@ class BatchConsumer:
             }
         )
         self.name = client_id
-        self._records = self._batches = 0
+        self._records = self._batches = 0  # counted by the thread alone
+        self._taken = 0  # batches; counted by the loop alone
         self._topics = list(topics)
         self._assign = dict(assign or {})
         self._rebalance = rebalance
@@ -164,7 +165,14 @@ class BatchConsumer:
             raise item
         if isinstance(item, _End):
             self.ended[item.partition] = item.offset
+        else:
+            self._taken += 1
         return item
+
+    @property
+    def waiting(self) -> int:
+        """Batches that have been read and wait for the loop."""
+        return self._batches - self._taken
 
     async def pause(self, partitions: Iterable[Partition]) -> None:
         """No more records of these until `resume`; batches read before may still come."""
