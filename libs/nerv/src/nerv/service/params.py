@@ -83,12 +83,13 @@ def flag(name: str, help: str) -> Param[bool]:  # noqa: A002
 def choice(name: str, default: V, help: str) -> Param[V]:  # noqa: A002
     """One of the values of an enumeration."""
     kind = type(default)
+    known = {one.value: one for one in kind}
 
     def read(text: str) -> V:
-        try:
-            return kind(text)
-        except ValueError:
-            raise Invalid(f"{name} must be {' or '.join(kind)}, not {text[:SHOWN]!r}") from None
+        found = known.get(text)
+        if found is None:
+            raise Invalid(f"{name} must be {' or '.join(kind)}, not {text[:SHOWN]!r}")
+        return found
 
     return Param(name, read, {"type": "string", "enum": [one.value for one in kind]}, default, help)
 

@@ -59,7 +59,7 @@ async def discard_at_door(request: Request[CanPublishLetters], name: str, chosen
 async def dead_at_door(office: Office, name: str, chosen: Chosen) -> list[Row]:
     """The letters that are chosen, in their order; AT_ONCE at most. Raises NotFound for one that is not dead."""
     if chosen.places:
-        return [await _dead(office, name, place) for place in sorted(chosen.places)]
+        return await _named_ones(office, name, sorted(chosen.places))
     found: list[Row] = []
     async with aclosing(_all_dead(office, name)) as rows:
         async for place, letter in rows:
@@ -70,11 +70,17 @@ async def dead_at_door(office: Office, name: str, chosen: Chosen) -> list[Row]:
     return sorted(found, key=lambda row: row[1].origin)
 
 
-async def _dead(office: Office, name: str, place: Place) -> Row:
-    letter, listed = await office.letter(name, place)
-    if listed.state != State.DEAD:
-        raise NotFound(f"{place} is settled, or has a later edition", errors=[{"letters": [str(place)]}])
-    return place, letter
+async def _named_ones(office: Office, name: str, places: Sequence[Place]) -> list[Row]:
+    letters, ledger = await office.fetch(places), await office.ledger(name)
+    rows = [(place, letter) for place in places if (letter := letters.get(place)) is not None and letter.by == name]
+    dead = [row for row in rows if row[1].origin.at_door and door_state(row[1].origin, row[0], ledger) == State.DEAD]
+    gone = sorted(set(places) - {place for place, _ in dead})
+    if gone:
+        raise NotFound(
+            f"{gone[0]} is no dead letter of {name}, is settled, or has a later edition",
+            errors=[{"letters": [str(place) for place in gone]}],
+        )
+    return dead
 
 
 async def _all_dead(office: Office, name: str) -> AsyncGenerator[Row, None]:

@@ -83,6 +83,12 @@ class Office:
         listed = await self._listed(found)
         return Page(listed, {p: high for p, (_, high) in left.items()} if more else None)
 
+    async def fetch(self, places: Sequence[Place]) -> dict[Place, DeadLetter]:
+        """The letters that stand at these places. Raises Unavailable."""
+        spans = await self._spans()
+        there = [place for place in places if _within(place, spans)]
+        return await self._box.fetch(there)
+
     async def everything(self) -> AsyncGenerator[Found, None]:
         """All letters there are, those of a partition in order. Raises Unavailable."""
         async with aclosing(self._box.read(await self._spans())) as letters:
@@ -102,8 +108,7 @@ class Office:
 
     async def letter(self, subscription: str, place: Place) -> tuple[DeadLetter, Listed]:
         """One letter. Raises NotFound."""
-        low, high = (await self._spans()).get(place.partition, (0, 0))
-        if low <= place.offset < high:  # nobody ever comes to what is behind the end
+        if _within(place, await self._spans()):
             async for found in self._box.read({place.partition: (place.offset, place.offset + 1)}):
                 if found.letter is not None and found.letter.by == subscription:
                     return found.letter, _listed(found, await self.ledger(subscription))
@@ -181,6 +186,12 @@ class Office:
         async with self._groups.books(subscription) as books:
             known = books if subscription.startswith(DOOR) else _known(books)
             return await known.decide(rule)
+
+
+def _within(place: Place, spans: Mapping[int, tuple[int, int]]) -> bool:
+    """Nobody who reads ever comes to what is behind the end."""
+    low, high = spans.get(place.partition, (0, 0))
+    return low <= place.offset < high
 
 
 def _known(books: Books) -> Books:

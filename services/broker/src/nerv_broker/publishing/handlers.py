@@ -41,8 +41,8 @@ async def publish(request: Request[CanPublish]) -> Response:
     if error is not None:
         raise error
     told: dict[str, object] = {"events": [document(event, one) for event, one in zip(events, outcomes, strict=True)]}
-    letters = sum(isinstance(one, Kept) for one in outcomes)
-    return respond(told | {"deadletters": letters} if letters else told)
+    letters = [one for one in outcomes if isinstance(one, Kept)]
+    return respond(told | {"deadletters": len(letters)} if letters else told)
 
 
 async def publish_owned(request: Request[CanPublish]) -> Response:
