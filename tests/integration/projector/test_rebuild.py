@@ -4,6 +4,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -12,7 +13,9 @@ import pytest_asyncio
 
 from nerv.cancelling import end
 from nerv.client import Client
+from nerv.client.sse import subscription
 from nerv.errors import Conflict, Gone, NotFound
+from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.state import Delta, freeze, thaw
 from tests.integration.projector.feeding import Expected, Feed, make_trips
 from tests.integration.projector.watching import check_all, projector_mesh, settled, until
@@ -25,8 +28,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 class Stage:
     """Two replicas, and what the views must say."""
 
-    def __init__(self, client: Client, other: Client, feed: Feed) -> None:
+    def __init__(self, client: Client, other: Client, feed: Feed, kafka: str, name: str) -> None:
         self.client, self.other, self.feed = client, other, feed
+        self.kafka, self.name = kafka, name
         self.expected = Expected()
         self.flown = 0
 
@@ -36,6 +40,11 @@ class Stage:
         await self.feed.trips(trips)
         self.expected.count(trips)
         self.flown += count
+
+    async def ends(self) -> dict[int, int]:
+        """Where each partition of history ends."""
+        async with BatchConsumer(KafkaSettings(bootstrap_servers=self.kafka), "ends", "ends") as consumer:
+            return {p: (await consumer.bounds((f"{self.name}.history.v1", p)))[1] for p in range(4)}
 
     async def ready(self, projection: str, number: int) -> None:
         """Until a version has caught up on the replica that is asked."""
@@ -58,7 +67,7 @@ async def stage(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFac
         Client({"projector": mesh.url("projector")}) as client,
         Client({"projector": mesh.url("projector-2")}) as other,
     ):
-        found = Stage(client, other, feed)
+        found = Stage(client, other, feed, kafka, name)
         await found.fly(TRIPS)
         await settled(client)
         yield found
@@ -130,6 +139,56 @@ async def test_a_paused_projection_stands_still_and_goes_on(stage: Stage) -> Non
     await stage.client.projections.resume("plane")
     await settled(stage.client)
     await check_all(stage.client, stage.expected)
+
+
+async def test_a_reader_who_names_a_position_sees_all_up_to_it(stage: Stage) -> None:
+    """At once after each append, on another replica, straight and rekeyed."""
+    await settled(stage.client)
+    planes = (await stage.client.views.get("plane", "N7"))["version"]
+    for turn in range(1, 6):
+        await stage.fly(50)  # each plane once
+        wanted = {"min_position": ",".join(f"{p}:{end - 1}" for p, end in (await stage.ends()).items())}
+        for projection, key, version in (
+            ("plane", "N7", planes + turn),
+            ("airports", "JFK", stage.expected.airports["JFK"]),
+        ):
+            path = f"/v1/views/{projection}/{key}"
+            found = await stage.other.transport.request("projector", "GET", path, query=wanted)
+            assert found.json()["version"] == version
+
+
+async def test_a_reader_that_comes_back_misses_nothing_and_gets_nothing_twice(stage: Stage) -> None:
+    """By the id of the last event, on another replica: deltas from there on, and no view; by an unknown id the view."""
+    await settled(stage.client)
+    path, query = "/v1/projections/plane/changes", {"keys": "N7"}
+
+    async def follow(client: Client, after: str | None, to: int) -> list[dict[str, str]]:
+        """The events up to the one that leads to a version."""
+        found = []
+        async with asyncio.timeout(60):
+            async with aclosing(subscription(client.transport, "projector", path, query, after)) as events:
+                async for fields in events:
+                    found.append(fields)
+                    document = orjson.loads(fields["data"])
+                    if document.get("to_version", document.get("version")) >= to:
+                        return found
+        raise AssertionError("the stream ended")
+
+    start = (await stage.client.views.get("plane", "N7"))["version"]
+    first = await follow(stage.client, None, start)
+    assert [fields["event"] for fields in first] == ["view"]
+    await stage.fly(200)
+    await settled(stage.client)
+    wanted = (await stage.client.views.get("plane", "N7"))["version"]
+    missed = await follow(stage.other, first[-1]["id"], wanted)
+    version = start
+    for fields in missed:
+        delta = orjson.loads(fields["data"])
+        assert (fields["event"], delta["from_version"]) == ("delta", version)
+        version = delta["to_version"]
+    assert version == wanted > start
+    for unknown in (first[-1]["id"].replace(":", ":9999999"), "another|0:0"):
+        assert [fields["event"] for fields in await follow(stage.client, unknown, wanted)] == ["view"]
 
 
 async def test_a_decision_that_does_not_fit_is_refused(stage: Stage) -> None:

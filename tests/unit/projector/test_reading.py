@@ -2,12 +2,13 @@
 """What a reader gets of a view: in a perspective what the scopes allow, and the state as it is only with all of them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Annotated, Any
 
 import orjson
 import pytest
+from starlette.responses import Response
 
 import nerv
 from nerv.errors import Forbidden, SchemaMismatch, Unavailable
@@ -63,12 +64,20 @@ async def deps() -> Deps:
 
 
 async def ask(key: str | None, scopes: Sequence[str] = (), projection: str = "plane", **query: str) -> Any:
-    """The answer to a reader with these scopes."""
+    """What is answered to a reader with these scopes."""
+    return orjson.loads(bytes((await answer(key, scopes, projection, query)).body))
+
+
+async def answer(
+    key: str | None, scopes: Sequence[str], projection: str, query: Mapping[str, str], etag: str | None = None,
+    present: Deps | None = None,
+) -> Response:  # fmt: skip
+    """The answer to a reader with these scopes, who has what the etag says."""
     path = {"projection": projection} if key is None else {"projection": projection, "key": key}
     principal = Principal("ann", "default", frozenset(scopes))
     handler = list_views if key is None else get_view
-    answer = await handler(Request(await deps(), principal, b"", path, list(query.items())))
-    return orjson.loads(bytes(answer.body))
+    headers = {} if etag is None else {"if-none-match": etag}
+    return await handler(Request(present or await deps(), principal, b"", path, list(query.items()), headers))
 
 
 ALL = {"at": "EWR", "long": "at EWR"}
@@ -127,3 +136,33 @@ async def test_many_keys_are_answered_in_their_order() -> None:
     """Those that are not there are left out."""
     found = await ask(None, projection="open", keys="N2,N9,N1")
     assert [view["key"] for view in found["views"]] == ["N2", "N1"]
+
+
+async def test_who_has_a_view_already_is_not_sent_it_again() -> None:
+    """By its etag, alone or among others; once an event is folded, or the key is parked, the view is sent."""
+    present = await deps()
+    views, epoch = present.hub.runners["open"].hosted.views, Epoch("e1", {})
+    etag = (await answer("N1", (), "open", {}, None, present)).headers["etag"]
+
+    async def status(has: str) -> int:
+        return (await answer("N1", (), "open", {}, has, present)).status_code
+
+    again = await answer("N1", (), "open", {}, f'"other", {etag}', present)
+    assert (again.status_code, again.body, again.headers["etag"]) == (304, b"", etag)
+    assert await status('"other"') == 200
+    view = (await views.load(epoch, ["N1"]))["N1"]
+    await views.apply(epoch, {}, {"N1": View(view.version, view.state, {"cause": "the next event"})})
+    assert await status(etag) == 200
+    await views.apply(epoch, {}, {"N1": View(view.version + 1, view.state)})
+    assert await status(etag) == 200
+
+
+async def test_an_etag_is_worth_nothing_to_who_sees_something_else() -> None:
+    """The same view, through the same perspective, to a reader with another scope; nor is one that may not read it told."""
+    query = {"perspective": "passenger"}
+    etag = (await answer("N1", (), "plane", query)).headers["etag"]
+    assert (await answer("N1", (), "plane", query, etag)).status_code == 304
+    assert (await answer("N1", ["crew:read"], "plane", query, etag)).status_code == 200
+    whole = (await answer("N1", ["crew:read"], "plane", {})).headers["etag"]
+    with pytest.raises(Forbidden, match="crew:read"):
+        await answer("N1", (), "plane", {}, whole)

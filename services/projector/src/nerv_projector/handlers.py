@@ -156,6 +156,17 @@ def _document(asked: Asked, key: str, view: View) -> dict[str, Any]:
     return document if view.parked is None else {**document, "parked": dict(view.parked)}
 
 
+def _etag(request: Request[Deps], asked: Asked, epoch: Epoch, view: View) -> str:
+    """By all that an answer depends on: the view, whether it is parked, and what of the perspective this reader may see."""
+    parts = [epoch.token, str(view.version)]
+    if view.parked is not None:
+        parts.append("parked")  # which leaves the version as it was
+    if asked.perspective is not None:
+        scopes = request.deps.app.perspectives_of(asked.runner.name)[asked.perspective].scopes()
+        parts += sorted(scope for scope in scopes if request.principal.may(scope))
+    return f'"{".".join(parts)}"'
+
+
 async def get_view(request: Request[Deps]) -> Response:
     """GET /v1/views/{projection}/{key}: one view, live or as of an instant."""
     asked = await _asked(request)
@@ -169,7 +180,7 @@ async def get_view(request: Request[Deps]) -> Response:
         epoch = asked.runner.epoch or await views.epoch()
         view = None if epoch is None else await reading.one(asked.projection, views, epoch, key)
         if epoch is not None and view is not None:
-            etag = f'"{epoch.token}.{view.version}"'
+            etag = _etag(request, asked, epoch, view)
             if etag in (request.get(IF_NONE_MATCH) or ""):
                 return Response(status_code=304, headers={"etag": etag})
     if view is None or not reading.is_there(view):

@@ -18,7 +18,7 @@ from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.protocols.views import Epoch, View
 from nerv_projector import reading
 from nerv_projector.runner import Runner
-from nerv_projector.watermarks import Watermarks
+from nerv_projector.watermarks import Bounds, Watermarks
 
 KEYS = 100  # that one reader may follow
 HEARTBEAT_SECONDS = 5.0  # of silence; then the position is said
@@ -79,8 +79,11 @@ class Live:
         self._open += 1
         try:
             topic = runner().hosted.changes
-            ends = {p: high for p, (_, high) in (await self._watermarks.bounds(topic)).items()}
-            starts = {(topic, p): ends[p] if after is None else after.get(p, ends[p]) for p in ends}
+            bounds = await self._watermarks.bounds(topic)
+            if after is not None and not holds(bounds, after):
+                after = None
+            ends = {p: high for p, (_, high) in bounds.items()}
+            starts = {(topic, p): ends[p] if after is None else after[p] for p in ends}
             reader.offsets = dict(starts)
             async with self._batches(starts) as batches:
                 if after is None:
@@ -191,6 +194,11 @@ def _view(reader: Reader, key: str, view: View | None) -> bytes:
 def _event(kind: str, data: bytes, token: str | None = None) -> bytes:
     position = b"" if token is None else f"id: {token}\n".encode()
     return b"event: %b\n%bdata: %b\n\n" % (kind.encode(), position, data)
+
+
+def holds(bounds: Mapping[int, Bounds], after: Mapping[int, int]) -> bool:
+    """Whether a topic still has all that came after these offsets; otherwise changes would be passed over unseen."""
+    return all(low <= after.get(partition, -1) <= high for partition, (low, high) in bounds.items())
 
 
 def _offsets(last: str | None, epoch: Epoch) -> dict[int, int] | None:
