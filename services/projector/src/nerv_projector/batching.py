@@ -89,7 +89,8 @@ class Sorter:
 
     def _stream(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
         event = parse(record)
-        return [(key, (event, record)) for key in self._projection.keys(event)]
+        keys = self._projection.keys(event)
+        return ((keys[0], (event, record)),) if keys else ()  # a stream's event has one key
 
     def _part(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
         event = parse(record)

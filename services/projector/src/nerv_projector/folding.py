@@ -8,7 +8,7 @@ written as one: of a key that comes in each of them there is one delta and one v
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,14 +50,14 @@ class Folded:
     """What batches come to: the changed keys, and how many events of each partition are folded."""
 
     changes: dict[str, Change] = field(default_factory=dict)
-    views: dict[str, View] = field(default_factory=dict)
+    entities: dict[str, Entity[Any]] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
     last: dict[int, Incoming] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
 
     def add(self, key: str, before: Entity[Any], after: Entity[Any], sources: Sequence[Sourced]) -> None:
         """What became of a key. One that is parked may have changed in nothing else."""
-        self.views[key] = after.view()
+        self.entities[key] = after
         if count := after.version - before.version:
             event, record = sources[count - 1]
             self.changes[key] = (key, before, after, event)
@@ -67,14 +67,19 @@ class Folded:
 
     def follow(self, later: "Folded") -> None:
         """Take in what was folded on top of this: a key goes from where it was before both to where it is after both."""
+        changes = self.changes
         for key, change in later.changes.items():
-            known = self.changes.get(key)
-            self.changes[key] = change if known is None else (key, known[1], *change[2:])
+            known = changes.get(key)
+            changes[key] = change if known is None else (key, known[1], change[2], change[3])
         for partition, count in later.counts.items():
             self.counts[partition] = self.counts.get(partition, 0) + count
-        self.views |= later.views
+        self.entities |= later.entities
         self.last |= later.last
         self.batches += later.batches
+
+    def views(self) -> dict[str, View]:
+        """The changed keys as they are stored."""
+        return {key: entity.view() for key, entity in self.entities.items()}
 
     def newest(self) -> dict[int, datetime]:
         """When an event of each partition that is among the last ones was recorded."""
@@ -89,23 +94,23 @@ class Cache:
         self._entities: OrderedDict[str, Entity[Any]] = OrderedDict()
         self._limit = limit
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._entities
+    def without(self, keys: Iterable[str]) -> list[str]:
+        """Those of these keys of which nothing is known."""
+        known = self._entities
+        return [key for key in keys if key not in known]
 
     def get(self, key: str) -> Entity[Any] | None:
-        """What is known of a key; it is the newest then."""
-        found = self._entities.get(key)
-        if found is not None:
-            self._entities.move_to_end(key)
-        return found
+        """What is known of a key. It is kept longer once it is updated."""
+        return self._entities.get(key)
 
     def update(self, entities: Mapping[str, Entity[Any]]) -> None:
         """Keep these as the newest, and let the oldest go."""
+        known = self._entities
         for key, entity in entities.items():
-            self._entities[key] = entity
-            self._entities.move_to_end(key)
-        while len(self._entities) > self._limit:
-            self._entities.popitem(last=False)
+            known[key] = entity
+            known.move_to_end(key)
+        while len(known) > self._limit:
+            known.popitem(last=False)
 
 
 class FoldHop:
@@ -149,7 +154,7 @@ class FoldSession:
         self._consumer: BatchConsumer | None = None
         self._folded = Folded()  # and not being written
         self._writing: asyncio.Task[None] | None = None
-        self._unwritten: Mapping[str, View] = {}  # of what is being written
+        self._unwritten: Mapping[str, Entity[Any]] = {}  # of what is being written
 
     def attach(self, consumer: BatchConsumer) -> None:
         """By the consumer is known whether more waits."""
@@ -169,7 +174,7 @@ class FoldSession:
         batch = await self._sorter.sort(records)
         events = (event for sources in batch.events.values() for event, _ in sources)
         with process_spans(hop.topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}):
-            if len(self._folded.views.keys() | batch.events.keys()) > TOGETHER_VIEWS:
+            if len(self._folded.entities.keys() | batch.events.keys()) > TOGETHER_VIEWS:
                 await self._begin_writing()
             self._folded.follow(await self._fold(batch))  # all of a batch or nothing
             batch.events.clear()  # what waits to be written keeps no records in memory
@@ -185,7 +190,7 @@ class FoldSession:
         if self._folded.batches:
             await self._written()
             folded, self._folded = self._folded, Folded()
-            self._unwritten = folded.views
+            self._unwritten = folded.entities
             self._writing = asyncio.create_task(self._write(folded), name=f"write-{self._hop.projection.name}")
 
     async def _written(self) -> None:
@@ -195,7 +200,7 @@ class FoldSession:
 
     async def _fold(self, batch: Batch) -> Folded:
         """What the keys become; keys that are parked stay as they are."""
-        stored = await self._load([key for key in batch.events if key not in self._cache])
+        stored = await self._load(self._cache.without(batch.events))
         folded, entities = Folded(batches=[batch]), {}
         projection, cache = self._hop.projection, self._cache
         for number, (key, sources) in enumerate(batch.events.items(), 1):
@@ -221,9 +226,9 @@ class FoldSession:
         """The views of these keys with all that was taken before, of those that there are."""
         if not self._unwritten.keys().isdisjoint(keys):
             await self._written()  # the cache was too small to hold it until now
-        folded = self._folded.views
+        folded = self._folded.entities
         stored = await self._hop.views.load(self._epoch, [key for key in keys if key not in folded])
-        return stored | {key: folded[key] for key in keys if key in folded}
+        return stored | {key: folded[key].view() for key in keys if key in folded}
 
     async def _park(self, key: str, sources: Sequence[Sourced], batch: Batch, folded: Folded) -> Entity[Any]:
         """Fold the key again from its view, up to the event that fails; that one goes to the dead letters."""
@@ -252,7 +257,7 @@ class FoldSession:
                 moves[partition] = self._move(
                     partition, offset, batch.origins[partition], batch.watermarks[partition], count
                 )
-        await self._apply(moves, folded.views)
+        await self._apply(moves, folded.views())
         hop.meter.folded(sum(folded.counts.values()), folded.newest())
 
     def _move(
