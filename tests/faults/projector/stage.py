@@ -40,18 +40,21 @@ class Stage:
     flown: int = 0
     faults: int = 0
     in_flight: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # for who flies: the part, and each of its faults
 
     async def fly(self, count: int) -> None:
         """Append trips, and count them."""
         for at in range(0, count, CHUNK):
-            trips = make_trips(min(CHUNK, count - at), planes=500, first=self.flown)
-            await self.feed.trips(trips)
-            self.expected.count(trips)
-            self.flown += len(trips)
+            async with self.turn:
+                trips = make_trips(min(CHUNK, count - at), planes=500, first=self.flown)
+                await self.feed.trips(trips)
+                self.expected.count(trips)
+                self.flown += len(trips)
 
     async def fault(self, make: Callable[[], Awaitable[None]]) -> None:
-        """Make a fault, and note whether anything was in flight."""
+        """Make a fault while trips are in flight, or note that none was: the fold may be done with those of the part."""
         self.faults += 1
+        await self.fly(CHUNK)
         try:
             self.in_flight += any(row["lag"] != 0 for row in (await rows(self.client)).values())
         except NervError:
