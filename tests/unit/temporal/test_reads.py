@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from nerv.history import content_digest, selector
 from nerv.protocols import ReadQuery
 from nerv.types import Event, category_of
+from nerv_temporal.api.formats import Format
+from nerv_temporal.api.query import Asked, Consistency, Freshness
+from nerv_temporal.api.reading import ranges_of
 from nerv_temporal.index import Index, PartitionState
 from nerv_temporal.model import Stored
 from nerv_temporal.positions import parse_ranges, parse_whole_position
@@ -173,3 +176,17 @@ def test_a_reader_goes_on_when_there_is_more(tmp_path: Path) -> None:
     one.resume()
     assert drained(many) == drained(one) == ["late"]
     index.close()
+
+
+@pytest.mark.parametrize(
+    "bound", [{}, {"known_at": START}, {"recorded_from": START}], ids=["all", "known_at", "recorded"]
+)
+def test_a_reader_is_never_sent_back(filled: tuple[Index, list[Event[bytes]]], bound: dict[str, Any]) -> None:
+    """Where the one who knows the end knows of less than the reader has, the reader is given nothing, and stays where it was."""
+    index, _ = filled
+    start = {p: index.partition(p).next_offset - 5 for p in range(PARTITIONS)}
+    ends = {p: offset - 10 for p, offset in start.items()}
+    asked = Asked(ReadQuery(**bound), Format.JSON, Freshness(Consistency.DEFAULT, {}), 100, start=start)
+    reader = LogReader(index, ranges_of(index, asked, ends), None, asked.query)
+    assert drained(reader) == []
+    assert parse_whole_position(reader.position, PARTITIONS, "position") == start

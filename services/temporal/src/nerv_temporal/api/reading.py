@@ -55,7 +55,7 @@ async def read_many(request: Request[Deps]) -> Response:
     if ranges is None:
         await reach(deps, {partition: offset - 1 for partition, offset in (asked.start or {}).items()})
         points = await fit(request, partitions, asked.freshness)
-        ranges = _ranges(deps.tail.index, asked, {p: point.next_offset for p, point in points.items()})
+        ranges = ranges_of(deps.tail.index, asked, {p: point.next_offset for p, point in points.items()})
     else:  # another replica may have answered the page before
         await reach(deps, {partition: high - 1 for partition, (_, high) in ranges.items()})
     reader = LogReader(deps.tail.index, ranges, asked.category, asked.query)
@@ -64,8 +64,12 @@ async def read_many(request: Request[Deps]) -> Response:
     return _page(asked, reader, asked.query.known_at)
 
 
-def _ranges(index: Index, asked: Asked, ends: Position) -> Ranges:
-    """The offsets that a read looks at: those of its instants are searched for, not read through."""
+def ranges_of(index: Index, asked: Asked, ends: Position) -> Ranges:
+    """The offsets that a read looks at, up to the ends: those of its instants are searched for, not read through.
+
+    An end may stand before the start: an owner that was deposed a moment ago, or an instant, may not know of what the reader
+    has. Then there is nothing to read, and the reader goes on where it was: going back would give it events twice.
+    """
     query, ranges = asked.query, {}
     for partition, end in ends.items():
         low, high = end if asked.from_end else (asked.start or {}).get(partition, 0), end
@@ -73,7 +77,7 @@ def _ranges(index: Index, asked: Asked, ends: Position) -> Ranges:
             low = max(low, first_offset(index, partition, to_us(query.recorded_from)))
         if query.known_at is not None:
             high = min(high, first_offset(index, partition, to_us(query.known_at) + 1))
-        ranges[partition] = (min(low, high), high)
+        ranges[partition] = (low, max(low, high))
     return ranges
 
 
