@@ -116,7 +116,7 @@ def _print(report: Report) -> None:
     if report.faults:
         rows = [asdict(fault) for fault in report.faults[:SHOWN]]
         out.print(table(f"{report.failed:,} fail", rows))
-    for kind, count in report.unread.most_common():
+    for kind, count in sorted(report.unread.items(), key=lambda item: -item[1]):
         out.print(f"{count:,} events of {kind}, which the app does not know: every fold passes them over", markup=False)
     verdict = f"{report.failed:,} fail" if report.failed else "all can be read and folded"
     out.print(f"{report.events:,} events, {report.folded:,} steps of folds: {verdict}", markup=False)

@@ -3,7 +3,7 @@
 
 import sqlite3
 import warnings
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +37,7 @@ class Report:
     folded: int = 0
     failed: int = 0
     faults: list[Fault] = field(default_factory=list)
-    unread: Counter[str] = field(default_factory=Counter)
+    unread: dict[str, int] = field(default_factory=dict)
 
     def add(self, fault: Fault) -> None:
         """One more that fails."""
@@ -70,7 +70,7 @@ class Verification:
         """Read and fold one event."""
         self.report.events += 1
         if not self._app.knows(event.type):
-            self.report.unread[event.type] += 1
+            self.report.unread[event.type] = self.report.unread.get(event.type, 0) + 1
             return
         try:
             decoded = self._app.decode(event)

@@ -89,7 +89,7 @@ class Dispatcher:
 
     async def _one_round(self) -> None:
         await asyncio.to_thread(self._check)
-        self._round = round_ = _Round(self._tools, self._topic)
+        self._round = round_ = _Round(self._tools, self._topic, self._check)
         round_.consumer = BatchConsumer(
             self._kafka,
             self._client_id,
@@ -114,8 +114,8 @@ class _Round:
 
     consumer: BatchConsumer
 
-    def __init__(self, tools: Tools, topic: str) -> None:
-        self._tools, self._topic = tools, topic
+    def __init__(self, tools: Tools, topic: str, check: Callable[[], None]) -> None:
+        self._tools, self._topic, self._check = tools, topic, check
         self.work: dict[int, PartitionWork] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._paused: set[int] = set()
@@ -214,6 +214,9 @@ class _Round:
                 self._paused -= free
                 await self.consumer.resume([(self._topic, number) for number in free])
             if time.monotonic() >= due:
+                # A consumer may not notice that its topic was made anew, and then passes over what is new.
+                with suppress(Unavailable):
+                    await asyncio.to_thread(self._check)
                 await self._tell()
                 due = time.monotonic() + MOVED_SECONDS
 
