@@ -163,6 +163,7 @@ def test_an_index_that_another_process_has_open_is_left_alone(path: Path) -> Non
     index.close()
 
 
+@pytest.mark.timeout(600)  # a million events
 def test_only_the_blocks_that_are_needed_are_decoded(path: Path) -> None:
     """Of a stream of 1,000,000 events, the last 100 cost at most 6 blocks; so do any 100, and any one by its id costs 2."""
     index = Index(path, "topic", counted=True)
