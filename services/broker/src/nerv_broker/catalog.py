@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics there are. Known ones are remembered; one that is not known is looked for, at most once a second."""
+"""Which topics there are. Known ones are remembered; one that is not known is looked for by its name, one at a time."""
 
 import asyncio
 import time
+from contextlib import suppress
 
 from nerv.app import App
 from nerv.errors import Forbidden, NotFound
@@ -41,11 +42,13 @@ class Catalog:
         """How many partitions a topic has. Raises NotFound, naming what there is, or Unavailable."""
         if (count := self._known.get(topic)) is not None:
             return count
+        async with self._asking:  # names that are not there, however many, put one question at a time to Kafka
+            with suppress(NotFound):
+                self._known[topic] = (await asyncio.to_thread(self._admin.state_of, topic)).partitions
+                return self._known[topic]
         known = await self.topics()
-        if topic not in known:
-            names = sorted(self._app.all_topics().keys() & known.keys()) or sorted(known)
-            raise NotFound(f"there is no topic {topic[:256]}; there are: {', '.join(names[:SHOWN]) or 'none'}")
-        return known[topic]
+        names = sorted(self._app.all_topics().keys() & known.keys()) or sorted(known)
+        raise NotFound(f"there is no topic {topic[:256]}; there are: {', '.join(names[:SHOWN]) or 'none'}")
 
     async def public(self, name: str) -> str:
         """The name of a topic that users may publish to and read. Raises Invalid, Forbidden for the mesh's own, NotFound."""
