@@ -4,11 +4,13 @@
 import asyncio
 import time
 from contextlib import suppress
+from typing import Protocol
 
 from nerv.app import App
 from nerv.errors import Forbidden, NotFound
 from nerv.kafka.admin import Admin
 from nerv.types import check_id
+from nerv_broker.settings import BrokerSettings
 
 FRESH_SECONDS = 1.0
 SHOWN = 20  # names in an error
@@ -58,6 +60,25 @@ class Catalog:
 
     def _internal(self, name: str) -> bool:
         return name.startswith(("__", f"{self._mesh}."))
+
+
+class HasCatalog(Protocol):
+    """What all handlers of topics work with; each room asks for more."""
+
+    @property
+    def settings(self) -> BrokerSettings:
+        """Of the service."""
+        ...
+
+    @property
+    def app(self) -> App:
+        """Which declares topics of its own."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """Which topics there are."""
+        ...
 
 
 def check_topic(name: str, mesh: str) -> str:

@@ -5,20 +5,18 @@ from typing import Any, Protocol
 
 from starlette.responses import Response, StreamingResponse
 
-from nerv.app import App
 from nerv.errors import Conflict, Invalid, TooLarge
 from nerv.kafka.survey import Survey
 from nerv.service import JSON, Request, Route, respond
 from nerv.service.params import ID, Body, number, text
 from nerv.types import check_id
 from nerv_broker.bodies import amount, document_of
-from nerv_broker.catalog import Catalog, check_topic
+from nerv_broker.catalog import HasCatalog, check_topic
 from nerv_broker.groups import making, members
 from nerv_broker.groups.entries import Token
 from nerv_broker.groups.hosting import Groups
 from nerv_broker.groups.shared import Verdict
 from nerv_broker.groups.spec import GroupSpec, check_name, parse_spec
-from nerv_broker.settings import BrokerSettings
 
 MOST = 500  # events in one answer, verdicts in one request
 LONGEST_WAIT = 30.0  # s
@@ -72,23 +70,8 @@ VERDICTS = Body(
 )
 
 
-class HasGroups(Protocol):
+class HasGroups(HasCatalog, Protocol):
     """What these handlers work with."""
-
-    @property
-    def settings(self) -> BrokerSettings:
-        """The settings."""
-        ...
-
-    @property
-    def app(self) -> App:
-        """The app."""
-        ...
-
-    @property
-    def catalog(self) -> Catalog:
-        """The topics."""
-        ...
 
     @property
     def survey(self) -> Survey:

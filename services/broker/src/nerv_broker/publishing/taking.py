@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
-from nerv.app import App
 from nerv.bus import Passed
 from nerv.cloudevents import to_headers
 from nerv.errors import NervError, Refused, UnknownOutcome
@@ -21,12 +20,11 @@ from nerv.service.params import IDEMPOTENCY_KEY, choice
 from nerv.telemetry import carrier, enabled, span
 from nerv.telemetry import names as n
 from nerv.types import Event, check_id
-from nerv_broker.catalog import Catalog
+from nerv_broker.catalog import HasCatalog
 from nerv_broker.middleware import Chains
 from nerv_broker.model import Keyed, keyed
 from nerv_broker.publishing.judging import Outcome, Placed, Publication, content_digest, identities
 from nerv_broker.publishing.publisher import Publisher
-from nerv_broker.settings import BrokerSettings
 
 UNTOLD = nullcontext()
 
@@ -45,23 +43,8 @@ GUARANTEE = choice(
 )
 
 
-class CanPublish(Protocol):
+class CanPublish(HasCatalog, Protocol):
     """What these handlers work with."""
-
-    @property
-    def settings(self) -> BrokerSettings:
-        """The broker's."""
-        ...
-
-    @property
-    def app(self) -> App:
-        """What is hosted."""
-        ...
-
-    @property
-    def catalog(self) -> Catalog:
-        """The topics there are."""
-        ...
 
     @property
     def chains(self) -> Chains:

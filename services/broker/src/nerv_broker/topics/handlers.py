@@ -17,8 +17,7 @@ from nerv.limits import check_json_depth
 from nerv.service import JSON, Request, Route, respond
 from nerv.service.params import Body, flag
 from nerv.topics import Topic
-from nerv_broker.catalog import Catalog, check_topic
-from nerv_broker.settings import BrokerSettings
+from nerv_broker.catalog import HasCatalog, check_topic
 from nerv_broker.topics.figures import Figures
 
 FIGURES = flag("figures", "With records, events a second over the last minute, and the lag of each group.")
@@ -26,23 +25,8 @@ NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # Kafka's own rule
 Value = Annotated[str, StringConstraints(max_length=1000)]
 
 
-class HasTopics(Protocol):
+class HasTopics(HasCatalog, Protocol):
     """What these handlers work with."""
-
-    @property
-    def settings(self) -> BrokerSettings:
-        """Of the service."""
-        ...
-
-    @property
-    def app(self) -> App:
-        """Which declares topics of its own."""
-        ...
-
-    @property
-    def catalog(self) -> Catalog:
-        """Which there are."""
-        ...
 
     @property
     def figures(self) -> Figures:
