@@ -243,8 +243,8 @@ def _native(call: Callable[[], None], what: str) -> None:
     try:
         call()
     except (KafkaException, BufferError, RuntimeError, SystemError) as error:
-        _let_go(error)
         # SystemError: what `flush` of confluent-kafka 2.16.1 makes of the delivery reports of a fenced producer.
+        _let_go(error)
         raise CommitFailed(f"could not {what}: {error}", retry_after=1.0) from error
 
 

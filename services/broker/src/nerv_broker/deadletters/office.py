@@ -124,9 +124,8 @@ class Office:
         try:
             return await load(self._client.streams, subscription)
         except (Invalid, TooLarge, Unavailable):
-            return (
-                Ledger()
-            )  # what is no name of a stream keeps no books; without temporal the letters can be seen all the same
+            # What is no name of a stream keeps no books; without temporal the letters can be seen all the same.
+            return Ledger()
 
     async def replay(self, subscription: str, chosen: Chosen, who: str) -> int:
         """These letters go to the subscription again, and to nobody else; how many. Raises NotFound or Conflict."""
