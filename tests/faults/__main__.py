@@ -13,10 +13,17 @@ from nerv.errors import NervError
 from tests.faults.broker import suite as broker
 from tests.faults.core import suite as core
 from tests.faults.projector import suite as projector
+from tests.faults.scheduler import suite as scheduler
 from tests.faults.temporal import suite as temporal
 from tests.faults.verdict import Invariant
 
-SUITES = {"temporal": temporal.run, "broker": broker.run, "core": core.run, "projector": projector.run}
+SUITES = {
+    "temporal": temporal.run,
+    "broker": broker.run,
+    "core": core.run,
+    "projector": projector.run,
+    "scheduler": scheduler.run,
+}
 
 
 def main() -> int:

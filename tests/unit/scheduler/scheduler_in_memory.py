@@ -2,6 +2,7 @@
 """An app with its queue and history in memory, and replicas of the scheduler that work on it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -72,6 +73,7 @@ class World:
         self.recovery = Recovery(self.queue, self.recorder, self.history)
         self.steering = Steering(self.queue, self.recorder, self.recovery, SystemClock(), "t.scheduler", "door")
         self.threads = Threads()
+        self.counts: Counter[str] = Counter()
 
     @asynccontextmanager
     async def replica(self, name: str = "one") -> AsyncIterator[Worker]:
@@ -95,6 +97,7 @@ class World:
             settings=FAST,
             source="t.scheduler",
             worker=name,
+            counts=self.counts,
         )
         async with AsyncExitStack() as stack:
             keeper = await stack.enter_async_context(Keeper(same_queue, name, FAST.lease_seconds))

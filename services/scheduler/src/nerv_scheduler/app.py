@@ -2,6 +2,7 @@
 """The wiring of the scheduler, and nothing else."""
 
 import asyncio
+from collections import Counter
 
 from dependency_injector import containers, providers
 
@@ -73,6 +74,7 @@ class Wiring(containers.DeclarativeContainer):
         settings=work,
         source=source,
         worker=settings.provided.instance,
+        counts=providers.Singleton(Counter),
     )
     worker = providers.Singleton(Worker, attempts, queue, keeper, recovery, work)
     steering = providers.Singleton(Steering, queue, recorder, recovery, clock, source, settings.provided.instance)

@@ -12,6 +12,7 @@ Who takes over after a death begins by reading history, and goes on after the la
 """
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ class LostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Makes attempts. `source` is who writes the events, `worker` who holds the claims."""
+    """Makes attempts. `source` is who writes the events, `worker` who holds the claims; `counts` is told what happens."""
 
     app: App
     callees: Mapping[str, Callee]
@@ -68,6 +69,7 @@ class Attempts:
     settings: WorkSettings
     source: str
     worker: str
+    counts: Counter[str]
 
     async def work(self, claim: Claim, task: workflow_pb2.Task) -> None:
         """Bring a node to its verdict, or to its next attempt. Raises LostError."""
@@ -89,10 +91,10 @@ class Attempts:
             return
         if node.verdict is NodeStatus.COMPLETED:
             result = orjson.dumps(node.result)
-            await self._write(lambda: self.queue.finish(claim, result))
+            await self._write(claim, lambda: self.queue.finish(claim, result))
         else:
             error = node.error
-            await self._write(lambda: self.queue.fail(claim, error))
+            await self._write(claim, lambda: self.queue.fail(claim, error))
 
     async def end(self, claim: Claim) -> None:
         """Close a run. What it comes to is decided by its history alone. Raises LostError."""
@@ -105,15 +107,15 @@ class Attempts:
             record = await self.patience(lambda: self.recorder.read(claim.run))
         status, error = record.status, record.error
         result = orjson.dumps(record.result) if status is RunStatus.COMPLETED else b""
-        await self._write(lambda: self.queue.close(claim, status, result=result, error=error))
+        await self._write(claim, lambda: self.queue.close(claim, status, result=result, error=error))
 
     async def put_off(self, claim: Claim, error: str) -> None:
         """Have the node tried again later. Raises LostError."""
         pause = self._pause(claim)
-        await self._write(lambda: self.queue.fail(claim, error, retry_in=pause))
+        await self._write(claim, lambda: self.queue.fail(claim, error, retry_in=pause))
 
     async def _give_up(self, claim: Claim, error: str) -> None:
-        await self._write(lambda: self.queue.fail(claim, error, cancelled=True))
+        await self._write(claim, lambda: self.queue.fail(claim, error, cancelled=True))
 
     def _end_event(self, claim: Claim, conclusion: Conclusion) -> Event[bytes]:
         """The run's last event; a result that is too large to be recorded is a failure, and says so."""
@@ -195,12 +197,21 @@ class Attempts:
     async def _record(self, claim: Claim, node: NodeRecord, event: Event[bytes]) -> NodeRecord:
         """The node after an event; where another attempt was first, after that one's."""
         if await self.patience(lambda: self.recorder.record(claim.run, event)):
-            return fold_node(node, event)
+            if claim.attempt == 1:
+                return fold_node(node, event)
+        else:
+            self._refused(claim, "another attempt was recorded first")
+        # An earlier attempt may have come in between, in a quantum, whose id is another.
         return (await self.patience(lambda: self.recorder.read(claim.run))).node(claim.node)
 
-    async def _write(self, write: Callable[[], Awaitable[bool]]) -> None:
+    async def _write(self, claim: Claim, write: Callable[[], Awaitable[bool]]) -> None:
         if not await self.patience(write):
+            self._refused(claim, "its token is old")
             raise LostError("the token of this attempt is old")
+
+    def _refused(self, claim: Claim, why: str) -> None:
+        self.counts["stale"] += 1
+        log.warning("completion.stale", run=claim.run, node=claim.node, attempt=claim.attempt, detail=why)
 
     def _may_retry(self, claim: Claim, task: str) -> bool:
         return task in self.callees and claim.failures < self.callees[task].spec.retries

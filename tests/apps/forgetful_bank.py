@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bank in a scheduler with a bug: an effect has another id each time that it is performed."""
+
+import asyncio
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nerv.types import new_event_id
+from nerv_scheduler.effects import Performer
+
+app = importlib.import_module("bank").app
+
+_perform = Performer.perform
+
+
+async def _anew(self: Performer, effects: Sequence[Mapping[str, Any]]) -> None:
+    await _perform(self, [{**effect, "event": {**effect["event"], "id": new_event_id()}} for effect in effects])
+    await asyncio.sleep(0.3)  # so that a kill finds it behind the effect
+
+
+Performer.perform = _anew  # type: ignore[method-assign]
