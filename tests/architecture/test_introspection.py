@@ -28,6 +28,7 @@ NO_COMPONENTS = {
     "nerv.di.scope.Scope": "lives for one request",
     "nerv.effects.codec.EffectCodec": "translates, holds nothing",
     "nerv.workflows.drawing.Drawing": "lives for one call of a workflow's function",
+    "nerv.sync.pair.Pair": "declares what `nerv describe` shows",
     "nerv.kafka.admin.Admin": "a hold on Kafka's admin client, without anything of its own",
 }
 # An API of Client, which describes what they share.
@@ -50,6 +51,7 @@ INSIDE = """
     nerv.perspectives.markers.Once nerv.perspectives.plan.Plan nerv.perspectives.reading.Reading
     nerv.service.auth.files.Watched nerv.service.auth.keys.FileKeys nerv.service.auth.keys.UrlKeys
     nerv.subscriptions.ledger.Ledger
+    nerv.sync.applying.Attempt
     nerv.sync.adapters.Compared nerv.sync.adapters.SideAdapter nerv.sync.current.CurrentState
     nerv.sync.planning.Planner nerv.sync.schema.Digester nerv.sync.tally.Tally
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The port `Records`: in memory, and in a RocksDB folder."""
+"""The port `Records`: in memory, in a RocksDB folder, and in a real Redis."""
 
 import asyncio
 import sys
@@ -10,9 +10,24 @@ import pytest
 
 from nerv.errors import Misconfigured, Unavailable
 from nerv.protocols.records import Records
+from nerv.redis import RedisSettings, connect
+from nerv.redis.connection import Redis
 from nerv.sync.records import MemoryRecords
+from nerv.sync.records.redis import RedisRecords
 from nerv.sync.records.rocks import RocksRecords
 from nerv.testing.contracts.records import RecordsContract
+
+KEY = "records:{a/left}"
+
+
+@pytest.fixture
+async def redis(redis_url: str, mesh_name: str) -> AsyncIterator[Redis]:
+    """Connections to a real server; the key is deleted before and afterwards."""
+    client = connect(RedisSettings(url=redis_url), mesh_name)
+    await client.unlink(KEY)
+    yield client
+    await client.unlink(KEY)
+    await client.aclose()
 
 
 class TestMemoryRecords(RecordsContract):
@@ -22,6 +37,29 @@ class TestMemoryRecords(RecordsContract):
     def records(self) -> Records:
         """New for each test."""
         return MemoryRecords()
+
+
+class TestRedisRecords(RecordsContract):
+    """Records in Redis keep the contract."""
+
+    @pytest.fixture
+    async def records(self, redis: Redis) -> Records:
+        """Under a key of their own."""
+        return RedisRecords(redis, KEY)
+
+    async def test_a_drop_takes_names_as_they_are(self, records: Records) -> None:
+        """What means something to a search of Redis, too; and more of them than one go of it."""
+        names = [b"t[1]*?\\%d" % n for n in range(2500)]
+        await records.write(dict.fromkeys([*names, b"t1", b"tx"], b"1"), head=b"one", after=None)
+        await records.drop(b"t[1]*?\\", after=b"one")
+        assert set(await records.read(names)) == {None}
+        assert await records.read([b"t1", b"tx"]) == [b"1", b"1"]
+
+    async def test_a_write_whose_answer_was_lost_is_done_once(self, records: Records) -> None:
+        """The same one again finds its own head, and says that it is done."""
+        await records.write({b"a": b"1"}, head=b"one", after=None)
+        await records.write({b"a": b"1"}, head=b"one", after=None)
+        assert await records.read([b"a"]) == [b"1"]
 
 
 class TestRocksRecords(RecordsContract):

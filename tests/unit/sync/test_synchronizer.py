@@ -2,7 +2,7 @@
 """The synchronizer: both sides come to hold the same, nothing is overwritten unseen, and nothing is deleted without proof."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from nerv.clock import HybridClock
 from nerv.errors import NervError, Unavailable, UnknownOutcome
 from nerv.history.memory import MemoryHistory
+from nerv.protocols.records import Records
 from nerv.protocols.side import Changes, Entity, Position, Side, Step, WriteOutcome
 from nerv.protocols.source import Complete
 from nerv.sync import DeletesUnconfirmed, LoadRefused
+from nerv.sync.agreed import InHistory
 from nerv.sync.conflicts import ConflictJournal, Lost
 from nerv.sync.plan import Direction
 from nerv.sync.records import MemoryRecords
 from nerv.sync.schema import WholeRow
-from nerv.sync.sides import MappingSide
+from nerv.sync.sides import ChangeLog, HistorySide, MappingSide
 from nerv.sync.strategies import AskPerson, FieldMerge, LastWriter, SourcePriority, Strategy
 from nerv.sync.synchronizer import DiffSynchronizer
 from nerv.testing.clock import ManualClock
@@ -60,12 +62,20 @@ class Around:
 class Bench:
     """Two sides in memory, what both agreed on, and a journal; synchronizers come and go."""
 
-    def __init__(self, strategy: Strategy | None = None) -> None:
+    def __init__(self, strategy: Strategy | None = None, *, in_history: bool = False) -> None:
         self.left, self.right = MappingSide("left"), MappingSide("right")
-        self.history, self.agreed = MemoryHistory(), MemoryRecords()
+        self.history, self.records = MemoryHistory(), MemoryRecords()
+        self.in_history = in_history
         self.digests = MemoryRecords(), MemoryRecords()
         self.strategy = strategy
         self.journal = ConflictJournal(self.history, "things")
+
+    @property
+    def agreed(self) -> Records | InHistory:
+        """Where a new process finds what both agreed on; it has been told of no change before it was there."""
+        if not self.in_history:
+            return self.records
+        return InHistory(HistorySide(self.history, "agreed", writer="sync", feed=ChangeLog()), self.records)
 
     def sync(self, left: Side | None = None, right: Side | None = None, **more: Any) -> DiffSynchronizer:
         """A synchronizer over these sides, as a new process has it."""
@@ -473,12 +483,14 @@ MERGING: list[Strategy] = [LastWriter(), SourcePriority("left"), FieldMerge(othe
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(ROUND, min_size=1, max_size=4), st.sampled_from(MERGING), st.sampled_from([0, 600]))
-async def test_no_update_is_lost_outside_the_journal(rounds: list[Any], strategy: Strategy, apart: int) -> None:
+@given(st.lists(ROUND, min_size=1, max_size=4), st.sampled_from(MERGING), st.sampled_from([0, 600]), st.booleans())
+async def test_no_update_is_lost_outside_the_journal(
+    rounds: list[Any], strategy: Strategy, apart: int, in_history: bool
+) -> None:
     """Both sides are edited before and while a sync runs, the process is killed anywhere in it, the clocks are ten minutes
     apart: after one more sync both are equal, and every edit that its own side did not take back holds, or is in the journal.
     """
-    bench = Bench(strategy)
+    bench = Bench(strategy, in_history=in_history)
     clocks = {"left": ManualClock(), "right": ManualClock()}
     clocks["right"].advance(apart)
     bench.left = MappingSide("left", clock=HybridClock("left", clocks["left"]))
@@ -541,12 +553,20 @@ class Edits:
             mortal(Busy(bench.right), "write", "fetch"),
             SCHEMA,
             digests=(mortal(bench.digests[0], "write", "drop"), mortal(bench.digests[1], "write", "drop")),
-            agreed=mortal(bench.agreed, "write"),
+            agreed=self.base(mortal),
             journal=ConflictJournal(mortal(bench.history, "append"), "things"),
             strategy=bench.strategy,
         )
         with contextlib.suppress(Died, NervError):
             await sync.sync(BOTH, confirm_deletes=True)
+
+    def base(self, mortal: Callable[..., Any]) -> Records | InHistory:
+        """What both agreed on, for a process that dies."""
+        place = self.bench.agreed
+        if isinstance(place, InHistory):
+            return InHistory(mortal(place.side, "write", "fetch"), mortal(place.records, "write", "drop"))
+        records: Records = mortal(place, "write")
+        return records
 
     def check(self, found: Mapping[str, Any], lost: Sequence[Lost]) -> None:
         """Nothing is gone without a trace."""

@@ -22,6 +22,7 @@ from nerv.app.specs import (
     ReactionSpec,
     SnapshotPolicy,
     SourceSpec,
+    SyncSpec,
     TaskSpec,
     TopicSpec,
     UpcasterSpec,
@@ -68,6 +69,7 @@ class App:
         self.tasks: dict[str, TaskSpec] = {}
         self.workflows: dict[str, WorkflowSpec] = {}
         self.sources: dict[str, SourceSpec] = {}
+        self.syncs: dict[str, SyncSpec] = {}
         self._types: dict[type[EventModel], str] = {}
 
     @cached_property
@@ -312,8 +314,21 @@ class App:
         """Declare a source of `sync`."""
 
         def register(factory: C) -> C:
+            if name in self.syncs:
+                raise Misconfigured(f"source {name} is declared already, as a sync; names must be unique")
             self._add(self.sources, name, SourceSpec(name, factory), "source")
             return factory
+
+        return register
+
+    def sync(self, name: str) -> Callable[[C], C]:
+        """Declare a `nerv.sync.Pair`: two sides that `sync` keeps equal. Sources have names of the same kind."""
+
+        def register(pair: C) -> C:
+            if name in self.sources:
+                raise Misconfigured(f"sync {name} is declared already, as a source; names must be unique")
+            self._add(self.syncs, name, SyncSpec(name, pair), "sync")
+            return pair
 
         return register
 
@@ -377,7 +392,17 @@ class App:
 
         `nerv.app.picture.picture` says all of it, `nerv describe` shows that.
         """
-        kinds = ("events", "reactions", "deciders", "projections", "perspectives", "tasks", "workflows", "sources")
+        kinds = (
+            "events",
+            "reactions",
+            "deciders",
+            "projections",
+            "perspectives",
+            "tasks",
+            "workflows",
+            "sources",
+            "syncs",
+        )
         return Description(
             "App",
             self.name,

@@ -17,6 +17,7 @@ from nerv.app.specs import (
     ProjectionSpec,
     ReactionSpec,
     SourceSpec,
+    SyncSpec,
     TaskSpec,
     WorkflowSpec,
 )
@@ -39,6 +40,7 @@ def picture(app: App) -> dict[str, Any]:
         "tasks": [_task(spec) for spec in app.tasks.values()],
         "workflows": [_workflow(app, spec) for spec in app.workflows.values()],
         "sources": [_source(spec) for spec in app.sources.values()],
+        "syncs": [_sync(spec) for spec in app.syncs.values()],
         "components": [component.to_dict() for component in components(app)],
     }
 
@@ -153,6 +155,13 @@ def _source(spec: SourceSpec) -> dict[str, Any]:
     category = getattr(spec.factory, "category", None)
     streams = f"{category}-*" if isinstance(category, str) else None  # else only one that is made could tell
     return {"name": spec.name, "class": spec.factory.__name__, "streams": streams, "doc": _doc(spec.factory)}
+
+
+def _sync(spec: SyncSpec) -> dict[str, Any]:
+    pair = spec.pair
+    perspective = None if pair.perspective is None else pair.perspective.__name__
+    found = {"name": spec.name, "class": pair.__name__, "direction": pair.direction.value, "perspective": perspective}
+    return {**found, "strategy": pair.strategy.name, "schedule": pair.schedule, "doc": _doc(pair)}
 
 
 def _key(rule: Any) -> Any:

@@ -222,3 +222,11 @@ class SourceSpec:
 
     name: str
     factory: type[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSpec:
+    """A `nerv.sync.Pair`: two sides that `sync` keeps equal."""
+
+    name: str
+    pair: type[Any]

@@ -165,5 +165,9 @@ LINES: Mapping[str, Callable[[Document], list[Text]]] = {
     "tasks": _task,
     "workflows": _workflow,
     "sources": lambda row: [_head(row["name"], row["class"]), *_facts(streams=row["streams"])],
+    "syncs": lambda row: [
+        _head(row["name"], row["class"]),
+        *_facts(**{name: row[name] for name in ("direction", "perspective", "strategy", "schedule")}),
+    ],
     "components": _component,
 }

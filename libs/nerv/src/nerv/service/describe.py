@@ -38,6 +38,7 @@ def describe(
             "tasks": sorted(app.tasks),
             "workflows": sorted(app.workflows),
             "sources": sorted(app.sources),
+            "syncs": sorted(app.syncs),
         },
         "authentication": "off" if settings.insecure_dev else "on",
     }

@@ -1,8 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of `sync` and what compares them with history. diffsync is imported by `nerv.sync.adapters` alone."""
+"""What `sync` keeps equal: sources of rows, and pairs of sides. diffsync is imported by `nerv.sync.adapters` alone."""
 
 from nerv.sync.csv_source import CsvSource
-from nerv.sync.errors import DeletesUnconfirmed, LoadRefused, RunUnderWay
+from nerv.sync.errors import (
+    DeletesUnconfirmed,
+    LoadRefused,
+    ParentsInCycle,
+    PlanMoved,
+    PlanUnapproved,
+    RunUnderWay,
+)
+from nerv.sync.pair import Pair
+from nerv.sync.plan import Direction
 from nerv.sync.rows import RowsSource
 
-__all__ = ["CsvSource", "DeletesUnconfirmed", "LoadRefused", "RowsSource", "RunUnderWay"]
+__all__ = [
+    "CsvSource",
+    "DeletesUnconfirmed",
+    "Direction",
+    "LoadRefused",
+    "Pair",
+    "ParentsInCycle",
+    "PlanMoved",
+    "PlanUnapproved",
+    "RowsSource",
+    "RunUnderWay",
+]

@@ -19,7 +19,7 @@ from nerv.protocols import AppendRequest, Clock, History
 from nerv.state import MISSING
 from nerv.sync.canonical import canonical
 from nerv.sync.strategies import UNDECIDED, Conflict
-from nerv.sync.threeway import Loss
+from nerv.sync.threeway import Loss, boxed, unboxed
 from nerv.sync.tree import digest
 from nerv.types import Description, Event, EventType, format_instant
 
@@ -142,7 +142,7 @@ class ConflictJournal:
         async for event in self._history.read_category(self._category):
             data = orjson.loads(event.data)
             if event.type == EventType.UPDATE_LOST:
-                lost, kept = _unboxed(data["lost"]), _unboxed(data["kept"])
+                lost, kept = unboxed(data["lost"]), unboxed(data["kept"])
                 when = format_instant(event.time)
                 found[event.id] = Lost(data["side"], data["key"], data["field"], lost, kept, data["strategy"], when)
             elif event.type == EventType.UPDATE_SPARED:
@@ -178,7 +178,7 @@ class ConflictJournal:
 
 def conflict_id(conflict: Conflict) -> str:
     """Which conflict it is: of the object, with these rows on both sides."""
-    rows = [_boxed(conflict.base), _boxed(conflict.left), _boxed(conflict.right)]
+    rows = [boxed(conflict.base), boxed(conflict.left), boxed(conflict.right)]
     return digest(canonical({"key": conflict.key, "rows": rows})).hex()
 
 
@@ -206,16 +206,8 @@ def _lost(loss: Loss) -> dict[str, Any]:
         "side": loss.side,
         "key": loss.key,
         "field": loss.field,
-        "lost": _boxed(loss.lost),
-        "kept": _boxed(loss.kept),
+        "lost": boxed(loss.lost),
+        "kept": boxed(loss.kept),
         "strategy": loss.strategy,
         "version": loss.version,
     }
-
-
-def _boxed(value: Any) -> list[Any]:
-    return [] if value is MISSING else [value]
-
-
-def _unboxed(box: list[Any]) -> Any:
-    return box[0] if box else MISSING

@@ -2,8 +2,8 @@
 """What a sync would do, as data: every step with before and after, what is agreed, what is overruled, who has to be asked."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -60,6 +60,10 @@ class Plan:
         """Names the plan: the same steps over the same versions are the same plan."""
         parts = [[s.side, s.action, s.key, _text(s.before), _text(s.after), s.version] for s in self.steps]
         return digest(canonical({"direction": self.direction, "steps": parts})).hex()
+
+    def without(self, done: Container[tuple[str, str]]) -> "Plan":
+        """What is left of it after these steps, each told by its side and key."""
+        return replace(self, steps=[step for step in self.steps if (step.side, step.key) not in done])
 
     def summary(self) -> dict[str, int]:
         """How many of each action, and what is left as it is."""

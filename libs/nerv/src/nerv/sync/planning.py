@@ -9,6 +9,7 @@ from nerv.protocols.side import Action, Entity, Row, Step
 from nerv.sync.canonical import canonical
 from nerv.sync.plan import Agreement
 from nerv.sync.schema import Schema, merged, writable
+from nerv.sync.scope import Scope
 from nerv.sync.strategies import UNDECIDED, Conflict, Strategy
 from nerv.sync.threeway import Loss, Settled, lost, same_row, settle
 
@@ -25,6 +26,10 @@ class Trio:
     def key(self) -> str:
         """Its key."""
         return self.left.key
+
+    def within(self, scope: Scope) -> bool:
+        """Whether it is within a scope on each side that has it."""
+        return not scope or all(one.row is None or scope(one.row) for one in (self.left, self.right))
 
     def agreed(self, row: Row | None) -> Agreement:
         """That both sides hold a row, as they are now or once they were written."""

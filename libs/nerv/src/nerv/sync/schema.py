@@ -13,6 +13,7 @@ from nerv.errors import Invalid
 from nerv.perspectives import DiffSchema
 from nerv.protocols.side import Row
 from nerv.sync.canonical import canonical
+from nerv.sync.scope import EVERYTHING, Scope
 from nerv.sync.tree import DIGEST_BYTES, digest
 from nerv.types import check_id
 
@@ -105,9 +106,10 @@ def _text(name: str, row: Row) -> str:
 class Digester:
     """The digests of rows by a schema. Equal digests: equal rows; without a tolerance unequal ones differ."""
 
-    def __init__(self, schema: Schema) -> None:
-        # Digests of one way of comparing say nothing about another.
-        self.fingerprint = digest(repr((1, schema)).encode()).hex()
+    def __init__(self, schema: Schema, scope: Scope = EVERYTHING) -> None:
+        # Digests of one way of comparing, or of other objects, say nothing about another.
+        way = (1, schema, scope) if scope else (1, schema)
+        self.fingerprint = digest(repr(way).encode()).hex()
         self._canonical = schema.canonical
         self._values: Callable[[Row], tuple[Any, ...]] | None = None
         if isinstance(schema, DiffSchema) and schema.exact and len(schema.attributes) > 1:

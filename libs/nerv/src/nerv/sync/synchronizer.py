@@ -3,28 +3,27 @@
 
 import asyncio
 import importlib
-import uuid
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
-from nerv.errors import Misconfigured, NervError, UnknownOutcome
+from nerv.errors import Misconfigured, VersionConflict
 from nerv.protocols.records import Records
-from nerv.protocols.side import Action, Side, Step, WriteOutcome, Written
+from nerv.protocols.side import Action, Side
 from nerv.state import MISSING
 from nerv.sync import tree
-from nerv.sync.agreed import Agreed
+from nerv.sync.agreed import InHistory, opened
+from nerv.sync.applying import Attempt, Means, Report, silent
 from nerv.sync.conflicts import ConflictJournal, Waiting
 from nerv.sync.digests import Digests, Head, retried
 from nerv.sync.errors import LoadRefused
-from nerv.sync.plan import Agreement, Direction, Plan, batches, check_deletes
+from nerv.sync.ordering import Parent
+from nerv.sync.plan import Direction, Plan, check_deletes
 from nerv.sync.planning import Draft, Planner, Trio
 from nerv.sync.records import MemoryRecords
 from nerv.sync.schema import Digester, Schema
+from nerv.sync.scope import EVERYTHING, Scope, ScopedSide
 from nerv.sync.strategies import UNDECIDED, AskPerson, Strategy
 from nerv.sync.tally import Tally
-from nerv.sync.threeway import Loss
 from nerv.types import Description
 
 T = TypeVar("T")
@@ -51,23 +50,28 @@ class DiffSynchronizer:
         schema: Schema,
         *,
         digests: tuple[Records, Records] | None = None,
-        agreed: Records | None = None,
+        agreed: Records | InHistory | None = None,
         journal: ConflictJournal | None = None,
         strategy: Strategy | None = None,
         delete_guard: float = DELETE_GUARD,
+        parent: Parent | None = None,
+        scope: Scope = EVERYTHING,
     ) -> None:
         if (agreed is None) != (journal is None):
             raise Misconfigured(f"sync {name}: `agreed` and `journal` go together; what is overruled has to be kept")
-        digester = Digester(schema)
+        digester = Digester(schema, scope)
         records = digests or (MemoryRecords(), MemoryRecords())
         self.name = name
         self._schema = schema
         self._digester = digester
         self._sides: Mapping[str, Side] = {"left": left, "right": right}
         self._digests = {
-            side: Digests(self._sides[side], digester, r) for side, r in zip(self._sides, records, strict=True)
+            side: Digests(ScopedSide(self._sides[side], scope) if scope else self._sides[side], digester, kept)
+            for side, kept in zip(self._sides, records, strict=True)
         }
-        self._agreed = None if agreed is None else Agreed(digester, agreed)
+        self._scope = scope
+        self._agreed = None if agreed is None else opened(agreed, digester)
+        self._means = Means(self._sides, self._agreed, journal, parent)
         self._journal = journal
         self._planner = Planner(schema, strategy or AskPerson(), agreed=agreed is not None)
         self._guard = delete_guard
@@ -76,8 +80,15 @@ class DiffSynchronizer:
         self._turn = asyncio.Lock()
         self._counts = {"plans": 0, "compared": 0, "written": 0}
 
-    async def plan(self, direction: Direction = Direction.TO_RIGHT, *, keys: Sequence[str] | None = None) -> Plan:
-        """What it takes to make the sides equal, of all objects or of these keys. Changes nothing.
+    async def plan(
+        self,
+        direction: Direction = Direction.TO_RIGHT,
+        *,
+        keys: Sequence[str] | None = None,
+        scope: Scope = EVERYTHING,
+    ) -> Plan:
+        """What it takes to make the sides equal, of all objects, or of these keys, or of this part of the sync's scope.
+        Changes nothing.
 
         Raises LoadRefused for a side that could not be read whole, Unavailable, Misconfigured for a direction that these
         sides do not allow, VersionConflict when other processes work with the same digests all the time.
@@ -85,49 +96,48 @@ class DiffSynchronizer:
         self._check(direction)
         async with self._turn:
             self._counts["plans"] += 1
-            return await retried(lambda: self._plan(direction, keys))
+            try:
+                return await retried(lambda: self._plan(direction, keys, scope))
+            except VersionConflict:
+                # Not another process all the time, but digests that are not whole, such as of a store that lost some of them.
+                for digests in self._digests.values():
+                    await digests.rebuild()
+                return await retried(lambda: self._plan(direction, keys, scope))
 
-    async def apply(self, plan: Plan, *, confirm_deletes: bool = False, tally: Tally | None = None) -> Tally:
-        """Do what a plan says, every step only if its object is still as it was seen; a `tally` given counts on.
+    async def apply(
+        self,
+        plan: Plan,
+        *,
+        confirm_deletes: bool = False,
+        tally: Tally | None = None,
+        report: Report = silent,
+        fresh: bool = False,
+    ) -> Tally:
+        """Do what a plan says, every step only if its object is still as it was seen; a `tally` given counts on, and `report`
+        is told the outcomes batch by batch. `fresh`: it was made a moment ago, so that what it found equal is so still.
 
         It ends early at an unknown outcome. Raises DeletesUnconfirmed before the first step, and Unavailable when a side
         cannot be written or the journal not be kept: what is done is done, and the same plan can be applied again.
         """
-        return await self._apply(plan, confirm_deletes, tally or Tally(), fresh=False)
+        check_deletes(plan, self._guard, confirm_deletes)
+        tally = Tally() if tally is None else tally
+        attempt = Attempt(self._means, plan, tally, report)
+        if self._journal is not None:
+            await self._journal.ask(plan.asked)
+        done = tally.done
+        try:
+            return await attempt.perform(fresh=fresh)
+        finally:
+            self._counts["written"] += tally.done - done
 
     async def sync(self, direction: Direction = Direction.TO_RIGHT, *, confirm_deletes: bool = False) -> Tally:
         """Plan and apply; what moved meanwhile is compared anew, at most three times, and never overwritten unseen."""
-        tally = await self._apply(await self.plan(direction), confirm_deletes, Tally(), fresh=True)
+        tally = await self.apply(await self.plan(direction), confirm_deletes=confirm_deletes, fresh=True)
         for _ in range(ROUNDS):
             if not tally.moved or tally.unknown:
                 break
             again = await self.plan(direction, keys=tally.moved)
-            tally.settle(await self._apply(again, confirm_deletes, Tally(), fresh=True))
-        return tally
-
-    async def _apply(self, plan: Plan, confirmed: bool, tally: Tally, *, fresh: bool) -> Tally:
-        check_deletes(plan, self._guard, confirmed)
-        if self._journal is not None:
-            await self._journal.ask(plan.asked)
-        left = defaultdict[str, int](int)
-        for step in plan.steps:
-            left[step.key] += 1
-        held = {key: agreement for key, agreement in plan.agreed.items() if key not in left}
-        await self._agree(held if fresh else await self._still(held))
-        losses = defaultdict[tuple[str, str], list[Loss]](list)
-        for loss in plan.losses:
-            losses[loss.side, loss.key].append(loss)
-        tried, attempt = 0, uuid.uuid4().hex
-        for steps in batches(plan.steps):
-            outcomes = await self._write(steps, [found for s in steps for found in losses[s.side, s.key]], attempt)
-            for step, outcome in zip(steps, outcomes, strict=True):
-                left[step.key] -= isinstance(outcome, Written)
-            await self._agree({s.key: plan.agreed[s.key] for s in steps if s.key in plan.agreed and not left[s.key]})
-            tally.add(steps, outcomes)
-            tried += len(steps)
-            if tally.unknown:
-                break
-        tally.untried += len(plan.steps) - tried
+            tally.settle(await self.apply(again, confirm_deletes=confirm_deletes, fresh=True))
         return tally
 
     async def verify(self) -> dict[str, list[str]]:
@@ -177,16 +187,18 @@ class DiffSynchronizer:
             raise Misconfigured(f"sync {self.name}: both directions need `agreed` and `journal`")
         return self._journal
 
-    async def _plan(self, direction: Direction, keys: Sequence[str] | None) -> Plan:
+    async def _plan(self, direction: Direction, keys: Sequence[str] | None, scope: Scope) -> Plan:
         draft = Draft()
         if keys is None:
             heads = {side: await digests.refresh() for side, digests in self._digests.items()}
             self._present = {side: head.count for side, head in heads.items()}
-            async for found in self._nominated(heads, direction):
-                await self._draft(draft, direction, found)
+            async for found in self._nominated(heads):
+                await self._draft(draft, direction, found, scope)
         else:
+            if self._agreed is not None:
+                await self._agreed.head()
             for chunk in _chunks([tree.Differing(key, 0, None, None) for key in dict.fromkeys(keys)]):
-                await self._draft(draft, direction, chunk)
+                await self._draft(draft, direction, chunk, scope)
         draft.steps.sort(key=lambda step: (step.side, step.key))
         unchanged = self._unchanged(draft, direction)
         plan = Plan(
@@ -202,11 +214,13 @@ class DiffSynchronizer:
         self._check_empty(plan)
         return plan
 
-    async def _nominated(self, heads: dict[str, Head], direction: Direction) -> AsyncIterator[Sequence[tree.Differing]]:
+    async def _nominated(self, heads: dict[str, Head]) -> AsyncIterator[Sequence[tree.Differing]]:
         """The objects whose digests say that they may differ, some at a time."""
         base = None if self._agreed is None else await self._agreed.head()
         depth = max(head.depth for head in (*heads.values(), base) if head is not None)
         left, right = [await self._digests[side].deepen(heads[side], depth) for side in self._sides]
+        if self._agreed is not None and base is not None:
+            base = await self._agreed.deepen(base, depth)
         trees = [self._digests["left"].tree(left), self._digests["right"].tree(right)]
         seen = set[str]()
         async for found in tree.differences(*trees):
@@ -222,13 +236,14 @@ class DiffSynchronizer:
             ):
                 yield chunk
 
-    async def _draft(self, draft: Draft, direction: Direction, found: Sequence[tree.Differing]) -> None:
+    async def _draft(self, draft: Draft, direction: Direction, found: Sequence[tree.Differing], scope: Scope) -> None:
         keys = [one.key for one in found]
-        lefts, rights = [await side.fetch(keys) for side in self._sides.values()]
+        lefts, rights = await asyncio.gather(*(side.fetch(keys) for side in self._sides.values()))
         bases = {} if self._agreed is None else await self._agreed.fetch(keys)
         trios = [Trio(left, right, bases.get(left.key)) for left, right in zip(lefts, rights, strict=True)]
         differs = await self._differing(trios)
         self._remember(found, trios, differs)
+        trios = [trio for trio in trios if trio.within(self._scope) and trio.within(scope)]
         if direction is not Direction.BOTH:
             self._planner.mirror(draft, "right" if direction is Direction.TO_RIGHT else "left", trios, differs)
             return
@@ -287,44 +302,6 @@ class DiffSynchronizer:
                     f"{self._sides[side].name} ({side}) is empty, and an empty load never deletes anything; "
                     f"{self._sides[other].name} stays as it is"
                 )
-
-    async def _write(self, steps: Sequence[Step], losses: Sequence[Loss], attempt: str) -> list[WriteOutcome]:
-        """Write a batch of one side. What it overrules is journaled before, and taken back where nothing was overwritten."""
-        if losses and self._journal is not None:
-            await self._journal.lose(losses, attempt)
-        try:
-            outcomes = list(await self._sides[steps[0].side].write(steps))
-        except NervError as error:
-            outcomes = [error] * len(steps)
-        except Exception as error:
-            # A side may be an app's code: what it did before it broke nobody knows.
-            unknown = UnknownOutcome(f"{self._sides[steps[0].side].name} broke off: {type(error).__name__}: {error}")
-            outcomes = [unknown] * len(steps)
-        refused = {
-            step.key
-            for step, outcome in zip(steps, outcomes, strict=True)
-            if not isinstance(outcome, Written | UnknownOutcome)
-        }
-        spared = [loss for loss in losses if loss.key in refused]
-        if spared and self._journal is not None:
-            await self._journal.spare(spared, attempt)
-        self._counts["written"] += sum(1 for outcome in outcomes if isinstance(outcome, Written))
-        return outcomes
-
-    async def _agree(self, held: Mapping[str, Agreement]) -> None:
-        if self._agreed is not None:
-            for chunk in _chunks(list(held.items())):
-                await retried(partial(self._agreed.agree, {key: agreement.row for key, agreement in chunk}))
-
-    async def _still(self, held: Mapping[str, Agreement]) -> dict[str, Agreement]:
-        """Those that both sides hold still: an old plan must not turn back what they have agreed on since."""
-        found = {}
-        for chunk in _chunks(list(held)):
-            lefts, rights = [await side.fetch(chunk) for side in self._sides.values()]
-            for left, right in zip(lefts, rights, strict=True):
-                if held[left.key].versions == (left.version, right.version):
-                    found[left.key] = held[left.key]
-        return found
 
 
 def _chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:

@@ -95,3 +95,13 @@ def _seen(schema: Schema, row: Row | None, like: Row | None) -> Any:
 
 def _or_missing(row: Row | None) -> Any:
     return MISSING if row is None else row
+
+
+def boxed(value: Any) -> list[Any]:
+    """A value as JSON has it, in a list of one; MISSING is an empty list."""
+    return [] if value is MISSING else [value]
+
+
+def unboxed(box: list[Any]) -> Any:
+    """What `boxed` was given."""
+    return box[0] if box else MISSING

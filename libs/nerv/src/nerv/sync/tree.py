@@ -139,6 +139,17 @@ async def updated(tree: Tree, changes: Mapping[str, bytes | None]) -> tuple[dict
     return writes, tree._replace(root=children.get(0, tree.root)), grown
 
 
+async def lookup(tree: Tree, keys: Sequence[str]) -> dict[str, bytes]:
+    """The digests of those of these keys that the tree has. Raises VersionConflict when the tree is not whole."""
+    leaves = list(dict.fromkeys(leaf_of(key, tree.depth) for key in keys))
+    pages = await _pages_above(tree, leaves)
+    wanted = {index: _child(pages[tree.depth - 1, index // FANOUT], index % FANOUT) for index in leaves}
+    found: dict[str, bytes] = {}
+    for bucket in await _leaves(tree.records, wanted):
+        found |= bucket
+    return {key: found[key] for key in keys if key in found}
+
+
 async def differences(left: Tree, right: Tree) -> AsyncIterator[list[Differing]]:
     """The keys whose digests differ, some at a time. Both trees have the same depth.
 
