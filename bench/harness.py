@@ -110,17 +110,24 @@ def interleave(contestants: Sequence[Contestant], title: str, console: Console, 
 
     A first round that does not count warms caches and the broker.
     """
-    turns: list[list[float]] = [[] for _ in contestants]
+    return [figures[-1] for figures in interleave_all(contestants, title, console, rounds)]
+
+
+def interleave_all(
+    contestants: Sequence[Contestant], title: str, console: Console, rounds: int = ROUNDS
+) -> list[list[float]]:
+    """The same where a contestant has several figures: the median of each."""
+    turns: list[list[list[float]]] = [[] for _ in contestants]
     with progress(console) as bar:
         task = bar.add_task(title, total=(rounds + 1) * len(contestants))
         for number in range(rounds + 1):
             order = list(enumerate(contestants))
             for index, contestant in order if number % 2 else reversed(order):
-                figure = contestant.turn()
+                figures = contestant.figures()
                 if number:
-                    turns[index].append(figure)
-                bar.update(task, advance=1, description=f"{title}: {contestant.name} {figure:,.0f}")
-    return [statistics.median(found) for found in turns]
+                    turns[index].append(figures)
+                bar.update(task, advance=1, description=f"{title}: {contestant.name} {figures[-1]:,.0f}")
+    return [[statistics.median(column) for column in zip(*found, strict=True)] for found in turns]
 
 
 def progress(console: Console) -> Progress:

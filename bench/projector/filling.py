@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the events twice: as history holds them, and as plain records for the peers. Not measured."""
 
+import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -23,26 +24,50 @@ def make_topics(bootstrap: str, mesh: str, projections: Iterable[str]) -> None:
     Admin(KafkaSettings(bootstrap_servers=bootstrap), "bench").create(topics, replication=1)
 
 
-def fill(bootstrap: str, mesh: str, count: int, first: int = 0) -> None:
-    """Write events number `first` to `count`, each once to each topic."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "acks": "all"})
+def fill(bootstrap: str, mesh: str, count: int) -> None:
+    """Write so many events, each once to each topic."""
+    writer = _Writer(bootstrap)
     versions: dict[str, int] = {}
     for number, (key, value) in enumerate(events(count), 1):
-        stream = f"counter-{key}"
         versions[key] = versions.get(key, 0) + 1
-        if number <= first:
-            continue
-        partition = partition_of(stream, PARTITIONS)
-        now = START + timedelta(milliseconds=number)
-        event = Event(
-            f"e{number}", "bench", TYPE, now, value, subject=stream, recorded_time=now, sequence=versions[key]
-        )
+        event = event_of(f"e{number}", key, value, START + timedelta(milliseconds=number), versions[key])
         for topic, headers in ((f"{mesh}.history.v1", to_headers(event)), (TOPIC, None)):
-            while True:
-                try:
-                    producer.produce(topic, value, key.encode(), partition, headers=headers)
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-        producer.poll(0)
-    producer.flush()
+            writer.write(topic, event, key, headers)
+    writer.flush()
+
+
+def grow(bootstrap: str, mesh: str, count: int) -> None:
+    """Write so many more events, to history alone."""
+    writer, turn = _Writer(bootstrap), uuid.uuid4().hex[:8]
+    for number, (key, value) in enumerate(events(count)):
+        event = event_of(f"{turn}-{number}", key, value, datetime.now(UTC), 1)
+        writer.write(f"{mesh}.history.v1", event, key, to_headers(event))
+    writer.flush()
+
+
+def event_of(name: str, key: str, value: bytes, instant: datetime, version: int) -> Event[bytes]:
+    """An event of the stream of a key."""
+    stream = f"counter-{key}"
+    return Event(name, "bench", TYPE, instant, value, subject=stream, recorded_time=instant, sequence=version)
+
+
+class _Writer:
+    """A producer that waits where its queue is full."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "acks": "all"})
+
+    def write(self, topic: str, event: Event[bytes], key: str, headers: list[tuple[str, bytes]] | None) -> None:
+        """An event as a record of a topic, in the partition of its stream."""
+        partition = partition_of(event.stream, PARTITIONS)
+        while True:
+            try:
+                self._producer.produce(topic, event.data, key.encode(), partition, headers=headers)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Until Kafka has all of it."""
+        self._producer.flush()

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ours: `BOOTSTRAP REDIS MESH PROJECTION`: fold all of history into empty views, in process, wired as the service is.
+"""Ours: `fold|replay|restore BOOTSTRAP REDIS MESH PROJECTION TAIL`: in process, wired as the service is.
 
-Prints events a second from the first batch on, and CPU seconds a million events.
+`fold`: all of history into empty views; prints CPU seconds a million events and events a second, from the first batch on.
+`replay`: the same, and `restore`: from the views that there are and TAIL new events behind them; both print the seconds from the
+start of a replica until nothing is missing.
 """
 
 import asyncio
@@ -16,13 +18,14 @@ import uvloop
 
 from bench.broker.records import COLLECTOR
 from bench.projector.events import PARTITIONS
-from nerv.errors import Unavailable
+from bench.projector.filling import grow
 from nerv.kafka import KafkaSettings
-from nerv.protocols.views import Progress
+from nerv.protocols.views import Cursor, Epoch, Progress, Views
 from nerv.redis import RedisSettings, connect
 from nerv_projector.app import Wiring
-from nerv_projector.lag import standing
+from nerv_projector.runner import Runner
 from nerv_projector.settings import ProjectorSettings
+from nerv_projector.watermarks import Watermarks
 
 LOOK_SECONDS = 0.01
 
@@ -63,32 +66,58 @@ async def wipe(redis: str, mesh: str) -> None:
     await client.aclose()
 
 
-async def measure(bootstrap: str, redis: str, mesh: str, projection: str) -> str:
-    """The figures, as they are printed."""
-    await wipe(redis, mesh)
-    async with hosted(bootstrap, redis, mesh, projection) as wiring:
-        runner = wiring.hub().runners[projection]
-        views = runner.hosted.views
+async def caught_up(views: Views, epoch: Epoch, watermarks: Watermarks, topic: str) -> bool:
+    """Whether all that the topic holds is folded."""
+    ends = await watermarks.bounds(topic)
+    stored = (await views.progress(epoch)).cursors
+    return all(p in stored and Cursor.from_bytes(stored[p]).next_offset >= end for p, (_, end) in ends.items())
 
-        async def progress() -> Progress | None:
-            return None if runner.epoch is None else await views.progress(runner.epoch)
 
-        while not ((first := await progress()) and first.folded):  # noqa: ASYNC110 - the views tell nobody
-            await asyncio.sleep(LOOK_SECONDS)
-        began, cpu = time.perf_counter(), time.process_time()
-        while True:
-            now = await progress()
-            seconds, spent = time.perf_counter() - began, time.process_time() - cpu
-            try:
-                if (await standing(runner, wiring.watermarks())).lag == 0:
-                    break
-            except Unavailable:
-                pass
-            await asyncio.sleep(LOOK_SECONDS)
+async def whole(wiring: Wiring, projection: str) -> list[float]:
+    """CPU seconds a million events, and events a second, from the first batch on."""
+    runner = wiring.hub().runners[projection]
+    views = runner.hosted.views
+
+    async def progress() -> Progress | None:
+        return None if runner.epoch is None else await views.progress(runner.epoch)
+
+    while not ((first := await progress()) and first.folded):  # noqa: ASYNC110 - the views tell nobody
+        await asyncio.sleep(LOOK_SECONDS)
+    began, cpu = time.perf_counter(), time.process_time()
+    while True:
+        now = await progress()
+        seconds, spent = time.perf_counter() - began, time.process_time() - cpu
+        if await _all_folded(wiring, runner):
+            break
+        await asyncio.sleep(LOOK_SECONDS)
     assert now is not None
     count = now.folded - first.folded
-    return f"{spent / count * 1e6} {count / seconds}"
+    return [spent / count * 1e6, count / seconds]
+
+
+async def _all_folded(wiring: Wiring, runner: Runner) -> bool:
+    if runner.epoch is None:
+        return False
+    return await caught_up(runner.hosted.views, runner.epoch, wiring.watermarks(), runner.hosted.folded_topic)
+
+
+async def measure(what: str, bootstrap: str, redis: str, mesh: str, projection: str, tail: int) -> list[float]:
+    """The figures."""
+    if what == "restore":
+        await asyncio.to_thread(grow, bootstrap, mesh, tail)
+    else:
+        await wipe(redis, mesh)
+    began = time.perf_counter()
+    async with hosted(bootstrap, redis, mesh, projection) as wiring:
+        if what == "fold":
+            return await whole(wiring, projection)
+        runner = wiring.hub().runners[projection]
+        while not await _all_folded(wiring, runner):  # noqa: ASYNC110 - the views tell nobody
+            await asyncio.sleep(LOOK_SECONDS)
+        return [time.perf_counter() - began]
 
 
 if __name__ == "__main__":
-    sys.stdout.write(uvloop.run(measure(*sys.argv[1:])) + "\n")
+    what, bootstrap, redis, mesh, projection, tail = sys.argv[1:]
+    figures = uvloop.run(measure(what, bootstrap, redis, mesh, projection, int(tail)))
+    sys.stdout.write(" ".join(map(str, figures)) + "\n")

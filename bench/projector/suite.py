@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite *projector*: events folded a second, without keys and with a state for each, beside Faust and Quix Streams.
+"""Suite *projector*: events folded a second, without keys and with a state for each, beside Faust and Quix Streams; what views
+cost to read, now and as of an instant; how soon they change; what replicas cost together, and how soon one is back.
 
 All read JSON events of 200 bytes from Kafka; ours with the envelope that history has. With state each side writes what changes to
 Kafka, too: Faust and Quix Streams to their changelog, ours as deltas to `<mesh>.changes.counter.v1`.
@@ -14,7 +15,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.harness import Contestant, Figure, Measured, interleave, kafka_for_measuring, peer_python
+from bench.harness import (
+    Contestant,
+    Figure,
+    Measured,
+    interleave,
+    interleave_all,
+    kafka_for_measuring,
+    peer_python,
+)
 from bench.projector.events import KEYS
 from bench.projector.filling import fill, make_topics
 from bench.projector.written import measure as written
@@ -30,6 +39,12 @@ FAUST_SHARE = {"stateless": 8, "state": 40}  # of the events, or its turns take 
 FEW = 3
 PROJECTION = {"stateless": "totals", "state": "counter"}
 GOALS = {"stateless": (5.0, 1.0), "state": (10.0, 1.2)}
+TAIL_SHARE = 50  # of the events lie behind the views that a replica goes on from
+READS = 30_000
+CONNECTIONS = 64
+INSTANTS = 400  # reads in a turn of each kind
+RATE = 2000  # events a second that history grows by
+RATE_SECONDS = 20
 
 Found = list[Figure | Measured]
 
@@ -37,44 +52,82 @@ Found = list[Figure | Measured]
 class Suite:
     """What the parts of the suite share."""
 
-    def __init__(self, console: Console, bootstrap: str, redis_url: str, count: int) -> None:
-        self._console, self._bootstrap, self._redis, self._count = console, bootstrap, redis_url, count
+    def __init__(self, console: Console, bootstrap: str, redis_url: str, count: int, scale: float) -> None:
+        self._console, self._count, self._scale = console, count, scale
+        self._bootstrap, self._told = bootstrap, (bootstrap, redis_url, MESH)
         self._python = peer_python("projector", PEERS / "requirements.txt")
+
+    def _ours(self, name: str, program: str, *told: str) -> Contestant:
+        return Contestant(name, [sys.executable, "-m", f"bench.projector.{program}", *told])
+
+    def _fold(self, name: str, what: str, projection: str) -> Contestant:
+        return self._ours(name, "ours_fold", what, *self._told, projection, str(self._count // TAIL_SHARE))
 
     def folds(self, what: str) -> Found:
         """Events a second of ours and both peers, and what a million of them cost."""
-        console, told = self._console, (self._bootstrap, what)
+        told = (self._bootstrap, what)
         faust_count = str(max(2000, self._count // FAUST_SHARE[what]))
         contestants = [
-            Contestant(
-                "nerv",
-                [
-                    sys.executable,
-                    "-m",
-                    "bench.projector.ours_fold",
-                    self._bootstrap,
-                    self._redis,
-                    MESH,
-                    PROJECTION[what],
-                ],
-            ),
+            self._fold("nerv", "fold", PROJECTION[what]),
             Contestant("quix", [self._python, "-m", "bench.projector.peers.quix", *told, str(self._count)]),
             Contestant("faust", [self._python, "-m", "bench.projector.peers.plain_faust", *told, faust_count]),
         ]
-        ours, quix, faust = interleave(contestants, what, console, rounds=FEW)
+        turns = interleave_all(contestants, what, self._console, rounds=FEW)
+        (cost, ours), (quix_cost, quix), (faust_cost, faust) = turns
         goal_faust, goal_quix = GOALS[what]
-        costs = [
-            Measured(f"projector.{what}_cpu_seconds_a_million_{one.name}", one.figures()[0], "s") for one in contestants
-        ]
+        costs = zip(("nerv", "quix", "faust"), (cost, quix_cost, faust_cost), strict=True)
         return [
             Figure(f"projector.{what}_events_per_second_beside_faust", ours, faust, goal_faust),
             Figure(f"projector.{what}_events_per_second_beside_quix", ours, quix, goal_quix),
-            *costs,
+            *(Measured(f"projector.{what}_cpu_seconds_a_million_{name}", spent, "s") for name, spent in costs),
+        ]
+
+    def replicas(self) -> Found:
+        """What two replicas use of the CPU together, beside one."""
+        told = (*self._told, PROJECTION["state"])
+        contestants = [self._ours(f"{n} replicas", "replicas", *told, str(n)) for n in (1, 2)]
+        (one, _), (two, _) = interleave_all(contestants, "replicas", self._console, rounds=FEW)
+        return [Measured("projector.cpu_of_two_replicas_beside_one", two / one, "x", most=1.15)]
+
+    def reads(self) -> Found:
+        """Views read by key, beside a bare handler on the same server that does the same GET."""
+        told = (*self._told, PROJECTION["state"], str(max(3000, int(READS * self._scale))), str(CONNECTIONS))
+        contestants = [self._ours(name, "http_reads", name, *told) for name in ("ours", "bare")]
+        (ours, _), (bare, _) = interleave_all(contestants, "reads by key", self._console)
+        return [Figure("projector.http_reads_per_second_beside_bare_handler", ours, bare, 0.7)]
+
+    def instants(self) -> Found:
+        """Views as of an instant, one at a time, beside those of now."""
+        self._console.print("reads as of an instant")
+        told = (*self._told, PROJECTION["state"], str(max(100, int(INSTANTS * self._scale))), str(self._count))
+        now, then = self._ours("instants", "http_reads", "instants", *told).figures()
+        return [
+            Measured("projector.read_of_now_median", now, "ms"),
+            Measured("projector.read_as_of_beside_now", then / now, "x", most=3.0),
+        ]
+
+    def delays(self) -> Found:
+        """How long from an append to the changed view, while history grows."""
+        self._console.print(f"appends, {RATE} a second")
+        told = (*self._told, PROJECTION["state"], str(RATE), str(max(5.0, RATE_SECONDS * self._scale)))
+        turns = sorted(self._ours("delay", "delay", *told).figures() for _ in range(FEW))
+        median, tail = turns[FEW // 2]
+        return [
+            Measured("projector.appended_to_view_changed_median", median, "ms", most=25.0),
+            Measured("projector.appended_to_view_changed_99th_percentile", tail, "ms", most=100.0),
+        ]
+
+    def restores(self) -> Found:
+        """A replica that goes on from the views and the tail of history, beside one that folds all of history."""
+        contestants = [self._fold(what, what, PROJECTION["state"]) for what in ("replay", "restore")]
+        replay, restore = interleave(contestants, "restore", self._console, rounds=FEW)
+        return [
+            Figure("projector.events_covered_per_second_restored", self._count / restore, self._count / replay, 10.0)
         ]
 
 
 def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
-    """All of it; some five minutes at full size."""
+    """All of it; some fifteen minutes at full size."""
     token = uuid.uuid4().hex[:12]
     count = max(4 * KEYS, int(FULL * scale))
     with (
@@ -88,8 +141,14 @@ def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
             make_topics(bootstrap, MESH, PROJECTION.values())
             console.print(f"{count:,} events into Kafka")
             fill(bootstrap, MESH, count)
-            suite = Suite(console, bootstrap, server.address, count)
-            return [*suite.folds("stateless"), *suite.folds("state"), *written()]
+            suite = Suite(console, bootstrap, server.address, count, scale)
+            parts = (suite.replicas, suite.reads, suite.instants, suite.delays, suite.restores)  # the last ones append
+            return [
+                *suite.folds("stateless"),
+                *suite.folds("state"),
+                *written(),
+                *(figure for part in parts for figure in part()),
+            ]
         finally:
             if server.process is not None:
                 stop_together([server.process], 10.0)

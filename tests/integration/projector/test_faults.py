@@ -14,7 +14,7 @@ from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.redis import RedisSettings, connect
 from tests.integration.projector.feeding import Expected, Feed, make_trips
 from tests.integration.projector.trips import POISON
-from tests.integration.projector.watching import check_all, projector_mesh, rows, settled, until
+from tests.integration.projector.watching import POLL, SECONDS, check_all, projector_mesh, rows, settled, until
 
 TRIPS = 12_000
 
@@ -63,9 +63,13 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(
 
 
 async def test_two_replicas_share_and_take_over(tmp_path: Path, mesh_name: str, kafka: str, redis_url: str) -> None:
-    """Two share the partitions; when one is killed in the middle the other takes all, and every total is exact."""
+    """Two share the partitions; when one is killed in the middle the other takes its half, and every total is exact.
+
+    What comes is counted all the while, and that half alone is said to have moved.
+    """
     async with staged(tmp_path, mesh_name, kafka, redis_url, replicas=2) as stage:
         await until(stage.client, lambda found: all(len(row["owns"]) == 2 for row in found.values()))
+        owners = await shared(stage.client, 2)
         await stage.fly(TRIPS)
         await until(stage.client, in_the_middle)
         await stage.mesh.kill("projector-2")
@@ -73,6 +77,36 @@ async def test_two_replicas_share_and_take_over(tmp_path: Path, mesh_name: str, 
         found = await settled(stage.client)
         assert all(row["owns"] == [0, 1, 2, 3] for row in found.values())
         await check_all(stage.client, stage.expected)
+        after = await shared(stage.client, 1)
+        moved = {p for p, owner in owners.items() if owner != after[p]}
+        told = [move["partition"] for move in (await stage.client.projections.owners())["moves"]]
+        assert len(moved) == 2
+        assert set(told[:2]) == moved
+        await flown(stage)
+
+
+async def shared(client: Client, replicas: int) -> dict[int, str]:
+    """Who owns each partition, once that is said of all, and so many have a share."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            rows = (await client.projections.owners())["partitions"]
+            found = {row["partition"]: row["owner"] for row in rows if row["owner"] is not None}
+            if len(found) == len(rows) and len(set(found.values())) == replicas:
+                return found
+            await asyncio.sleep(POLL)
+
+
+async def flown(stage: Stage) -> None:
+    """Until a trip that is flown now is told among what comes, and its plane among the hot keys."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            await stage.fly(10, first=TRIPS + 1000)
+            found = await stage.client.projections.rates()
+            if [row["type"] for row in found["types"]] == ["trip.ended.v1"] and found["keys"]:
+                assert found["keys"][0]["key"].startswith("plane-N")
+                assert sum(found["types"][0]["counts"]) == found["types"][0]["events"] > 0
+                return
+            await asyncio.sleep(POLL)
 
 
 async def test_one_that_leaves_and_comes_back_costs_nothing(

@@ -27,6 +27,7 @@ class Record:
     key_: bytes | None
     value_: bytes | None
     headers_: list[tuple[str, bytes]]
+    timestamp_ms: int = 0
 
     def topic(self) -> str:
         return self.topic_
@@ -47,7 +48,7 @@ class Record:
         return self.headers_  # the same list each time, as confluent-kafka does
 
     def timestamp(self) -> tuple[int, int]:
-        return 0, 0
+        return 1, self.timestamp_ms
 
 
 def event(kind: str, stream: str, data: object, number: int = 1) -> Event[bytes]:

@@ -12,7 +12,7 @@ from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
-from nerv_projector import operations
+from nerv_projector import observing, operations
 from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.deps import Deps
@@ -21,6 +21,8 @@ from nerv_projector.handlers import ROUTES
 from nerv_projector.hosting import Hosting
 from nerv_projector.hub import CHECK_SECONDS, Hub
 from nerv_projector.live import Live
+from nerv_projector.mesh import Board
+from nerv_projector.mesh.rates import SAY_SECONDS, rates_of
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import TimeTravel
 from nerv_projector.watermarks import Watermarks
@@ -54,7 +56,9 @@ class Wiring(containers.DeclarativeContainer):
     )
     host = providers.Singleton(FaustHost, settings.provided.mesh)
     hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer, control, host)
-    hub = providers.Singleton(Hub, hosting, control, watermarks, host, health)
+    board = providers.Singleton(Board, redis, settings.provided.mesh)
+    rates = providers.Singleton(rates_of, settings, app, host, board)
+    hub = providers.Singleton(Hub, hosting, control, watermarks, host, health, rates)
     travel = providers.Singleton(TimeTravel, client.provided.streams, settings.provided.projector)
     live = providers.Singleton(
         Live,
@@ -65,7 +69,15 @@ class Wiring(containers.DeclarativeContainer):
         settings.provided.projector.followers,
     )
     deps = providers.Singleton(
-        Deps, settings=settings, app=app, hub=hub, control=control, watermarks=watermarks, travel=travel, live=live
+        Deps,
+        settings=settings,
+        app=app,
+        hub=hub,
+        control=control,
+        watermarks=watermarks,
+        travel=travel,
+        live=live,
+        board=board,
     )
     membership = providers.Singleton(
         Membership,
@@ -82,11 +94,13 @@ class Wiring(containers.DeclarativeContainer):
 def build(settings: ProjectorSettings) -> Service:
     """The service, not yet started."""
     wiring = Wiring(settings=settings)
-    hub, host = wiring.hub(), wiring.host()
+    hub, host, rates = wiring.hub(), wiring.host(), wiring.rates()
     host.every(CHECK_SECONDS, hub.check)
+    if settings.projector.rates:
+        host.every(SAY_SECONDS, rates.check)
     return Service(
         name="projector",
-        routes=(*ROUTES, *operations.ROUTES),
+        routes=(*ROUTES, *operations.ROUTES, *observing.ROUTES),
         deps=wiring.deps(),
         health=wiring.health(),
         parts=(
@@ -96,6 +110,7 @@ def build(settings: ProjectorSettings) -> Service:
             wiring.watermarks(),
             wiring.control(),
             host,
+            rates,
             hub,
             wiring.membership(),
         ),

@@ -7,6 +7,7 @@ from nerv.app import App
 from nerv_projector.control import ControlTopic
 from nerv_projector.hub import Hub
 from nerv_projector.live import Live
+from nerv_projector.mesh import Board
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import TimeTravel
 from nerv_projector.watermarks import Watermarks
@@ -23,3 +24,4 @@ class Deps:
     watermarks: Watermarks
     travel: TimeTravel
     live: Live
+    board: Board

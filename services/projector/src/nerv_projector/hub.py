@@ -15,6 +15,7 @@ from nerv.service import Health
 from nerv_projector.control import Control, ControlTopic
 from nerv_projector.faust_app import FaustHost
 from nerv_projector.hosting import Hosting
+from nerv_projector.mesh import Rates
 from nerv_projector.runner import Runner
 from nerv_projector.watermarks import Watermarks
 
@@ -29,10 +30,11 @@ class Hub:
 
     def __init__(
         self, hosting: Hosting, control: ControlTopic, watermarks: Watermarks, host: FaustHost,
-        health: Health,
+        health: Health, rates: Rates,
     ) -> None:  # fmt: skip
         self._hosting, self._control, self._watermarks = hosting, control, watermarks
         self._crashed = host.crashed
+        self._rates = rates
         self._versions: dict[str, dict[int, Runner]] = {name: {} for name in hosting.names}
         self._owned: frozenset[int] = frozenset()
         self._changed: dict[str, asyncio.Event] = {name: asyncio.Event() for name in hosting.names}
@@ -76,13 +78,14 @@ class Hub:
     async def gained(self, partitions: set[int]) -> None:
         """The group gives us these."""
         self._owned |= partitions
+        self._rates.own(self._owned)
         for runner in self._all():
             runner.own(self._owned)
 
     async def lost(self, partitions: set[int]) -> None:
         """The group takes these; when this returns nothing of them is in hand."""
         self._owned -= partitions
-        await asyncio.gather(*(runner.let_go(self._owned) for runner in self._all()))
+        await asyncio.gather(self._rates.let_go(self._owned), *(runner.let_go(self._owned) for runner in self._all()))
 
     async def check(self) -> None:
         """Have every version see whether its epoch still holds, and how far it is."""

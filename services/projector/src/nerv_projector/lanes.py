@@ -15,6 +15,7 @@ from nerv.protocols.views import Epoch
 Partition = tuple[str, int]
 
 TICK_SECONDS = 0.1  # how often a lane looks whether it has come to the end of its partitions
+LINGER_SECONDS = 0.005  # how long the first record of a batch waits for others: views are late by no more
 STOP_SECONDS = 4.0  # how long a batch in hand may take to end; a group gives a member 6 s to let go
 
 
@@ -127,6 +128,8 @@ class Lane:
                     self.hop.group(epoch),
                     assign=starts,
                     batch=self._batch,
+                    eager=True,
+                    linger=LINGER_SECONDS,
                     ends=True,
                 )
             )

@@ -20,6 +20,7 @@ class FoldSettings(BaseModel):
     followers: PositiveInt = 64  # readers that follow views at once; each has a consumer of its own
     choose: PositiveInt = 100_000  # views that one filtered or ordered list goes through
     scans: PositiveInt = 2  # such reads at once; beyond: 429
+    rates: bool = True  # whether the owners of partitions count what comes there, for `/v1/rates`
 
 
 class ProjectorSettings(ServiceSettings):

@@ -132,6 +132,29 @@ def skip(
     _say(call(lambda client: client.projections.skip(name, event)), as_json)
 
 
+@projections.command("rates")
+def rates(top: Annotated[int, typer.Option(help="Hot keys to show.", min=1)] = 10, as_json: AsJson = False) -> None:
+    """What comes now: events of each type a second, and the keys that come most, over the last seconds."""
+    found = call(lambda client: client.projections.rates(top=top))
+    if as_json:
+        say_json(found)
+        return
+    title = f"events in the last {found['seconds']} s"
+    console().print(table(title, found["types"], ("type", "per_second", "counts")))
+    console().print(table("hot keys", found["keys"], ("key", "per_second", "events")))
+
+
+@projections.command("owners")
+def owners(as_json: AsJson = False) -> None:
+    """Which replica works on which partitions, since when, and which partitions went from one to another lately."""
+    found = call(lambda client: client.projections.owners())
+    if as_json:
+        say_json(found)
+        return
+    console().print(table("partitions", found["partitions"], ("partition", "owner", "since")))
+    console().print(table("moves", found["moves"], ("at", "partition", "before", "after")))
+
+
 async def _watch(client: Client, name: str, number: int, *, shown: bool) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:

@@ -65,6 +65,21 @@ class Projections:
         """Have no fold take an event, from now on; a rebuild folds anew what it had parked."""
         return await self._call("POST", projection, "/skip", {"event": event})
 
+    async def rates(self, *, top: int | None = None) -> Document:
+        """What comes now: `{seconds, types: [{type, events, per_second, counts}], keys: [{key, events, per_second}], ...}`.
+
+        `counts` are those of each of the last whole seconds; `keys` the `top` ones that came most.
+        """
+        return await self._read("/v1/rates", {"top": top})
+
+    async def owners(self) -> Document:
+        """Who works on which partitions: `{partitions: [{partition, owner, since}], moves: [{at, partition, before, after}]}`."""
+        return await self._read("/v1/owners", {})
+
+    async def _read(self, path: str, query: Query) -> Document:
+        document: Document = (await self._transport.request("projector", "GET", path, query=query)).json()
+        return document
+
     async def _step(self, projection: str, step: str, of: str, version: int | None) -> Document:
         """A step with the version that stands as `of`: it is named, so that a request that got no answer may be repeated."""
         number = version or (await self.get(projection))[of]

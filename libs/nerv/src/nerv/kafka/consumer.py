@@ -78,12 +78,13 @@ class BatchConsumer:
         batch: int = BATCH,
         wait: float = WAIT_SECONDS,
         eager: bool = False,
+        linger: float = 0.0,
         ends: bool = False,
         fetched_kib: int = 65_536,
     ) -> None:
         """`ends` keeps `ended` up to date: how far each partition had been read when it had no more. `eager` hands over
-        what is there as soon as something is, where an answer is waited for; batches are smaller then. `fetched_kib` bounds what
-        waits in memory to be read.
+        what is there as soon as something is, where an answer is waited for, or `linger` seconds later; batches are smaller
+        then. `fetched_kib` bounds what waits in memory to be read.
         """
         self._consumer = Consumer(
             settings.consumer(client_id, group)
@@ -101,7 +102,7 @@ class BatchConsumer:
         self._assign = dict(assign or {})
         self._rebalance = rebalance
         self._cooperative = strategy == "cooperative-sticky"
-        self._batch, self._wait, self._eager = batch, wait, eager
+        self._batch, self._wait, self._eager, self._linger = batch, wait, eager, linger
         self.ended: dict[Partition, int] = {}
         self._ready: asyncio.Queue[list[Received] | BaseException | _End] = asyncio.Queue()
         self._ahead = threading.Semaphore(AHEAD)
@@ -280,7 +281,7 @@ class BatchConsumer:
             return
         records = self._consumer.consume(1 if self._eager else self._batch, self._wait)
         if self._eager and records:
-            records += self._consumer.consume(self._batch - 1, 0)
+            records += self._consumer.consume(self._batch - 1, self._linger)
         good = [record for record in records if record.error() is None]
         if self._topics:
             self._group_metadata = self._consumer.consumer_group_metadata()
