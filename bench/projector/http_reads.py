@@ -82,8 +82,9 @@ def main(kind: str, bootstrap: str, redis: str, mesh: str, projection: str, coun
         await all_there(port, names)
         return await work(port, projection, count, number)
 
+    runner = asyncio.run if work is instants else uvloop.run  # the clock of uvloop's loop knows whole milliseconds only
     with server as port:
-        return uvloop.run(asyncio.wait_for(measure(port), TURN_SECONDS))
+        return runner(asyncio.wait_for(measure(port), TURN_SECONDS))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ async def deps() -> Deps:
         runner.rebuilding.ready = name != "half"
         runners[name] = runner
     hub: Any = SimpleNamespace(runners=runners)  # which are not started
-    return Deps(None, app, hub, None, None, None, None)  # type: ignore[arg-type]  # no travel through time
+    return Deps(None, app, hub, None, None, None, None, None)  # type: ignore[arg-type]  # no travel through time
 
 
 async def ask(key: str | None, scopes: Sequence[str] = (), projection: str = "plane", **query: str) -> Any:

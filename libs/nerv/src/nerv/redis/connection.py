@@ -34,7 +34,7 @@ class RedisSettings(BaseModel):
 
 
 def connect(settings: RedisSettings, client_name: str) -> Redis:
-    """A client with bounded connections and time-outs. Close it with `aclose()`.
+    """A client with bounded connections and time-outs. Close it with `aclose()`. Where all are at work, a command waits.
 
     It does not repeat commands by itself: a repeated XADD would write twice. Callers repeat what is idempotent.
     """
@@ -45,16 +45,17 @@ def connect(settings: RedisSettings, client_name: str) -> Redis:
         options["password"] = settings.password_file.read_text(encoding="utf-8").strip()
     if settings.tls_ca_file is not None:
         options["ssl_ca_certs"] = str(settings.tls_ca_file)
-    client: Redis = redis.asyncio.Redis.from_url(
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.url,
         client_name=client_name,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=COMMAND_SECONDS,
         max_connections=MAX_CONNECTIONS,
+        timeout=COMMAND_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(), 0),
         **options,
     )
-    return client
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 @contextmanager

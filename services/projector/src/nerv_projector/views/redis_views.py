@@ -23,6 +23,7 @@ from nerv.redis import Scripts, mapped
 from nerv.redis.connection import Redis
 from nerv.telemetry import names as n
 from nerv.telemetry import span
+from nerv_projector.views.gathering import Gathered
 
 DROP = 1000  # views deleted at a time, so that Redis answers others in between
 
@@ -34,6 +35,7 @@ class RedisViews:
         self._redis = redis
         self._scripts = Scripts(redis, "nerv_projector.views")
         self._prefix = f"{mesh}:{{{projection}}}:v{version}:"
+        self._gathered = Gathered(self._fetch)
 
     async def epoch(self) -> Epoch | None:
         """The present epoch."""
@@ -65,12 +67,19 @@ class RedisViews:
         return Progress(found, int(folded or 0), int(entities), int(parked or 0))
 
     async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
-        """The views of these keys, by one MGET."""
+        """The views of these keys, by one MGET; of a single key, by one together with those that others ask for meanwhile."""
         if not keys:
             return {}
-        with _span("MGET"):
-            found = await self._command("MGET", *(self._view(epoch, key) for key in keys))
+        if len(keys) == 1:
+            data = await self._gathered(self._view(epoch, keys[0]))
+            return {} if data is None else {keys[0]: _decode(data)}
+        found = await self._fetch([self._view(epoch, key) for key in keys])
         return {key: _decode(data) for key, data in zip(keys, found, strict=True) if data is not None}
+
+    async def _fetch(self, names: Sequence[str]) -> Sequence[bytes | None]:
+        with _span("MGET"):
+            found: Sequence[bytes | None] = await self._command("MGET", *names)
+        return found
 
     async def apply(self, epoch: Epoch, moves: Mapping[int, Move], views: Mapping[str, View]) -> Verdict:
         """Write views and cursors in one script (see `Views.apply`)."""
