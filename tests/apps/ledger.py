@@ -7,6 +7,10 @@ Topics are Kafka's, and one Kafka serves all tests of a session: LEDGER_TOPICS i
 import os
 from dataclasses import dataclass
 
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+from google.protobuf.message import Message
+
 import nerv
 
 app = nerv.App("ledger")
@@ -14,7 +18,21 @@ app = nerv.App("ledger")
 PREFIX = os.environ.get("LEDGER_TOPICS", "ledger")
 
 
-@app.event("account.deposited.v1", topic=f"{PREFIX}.account.v1", key="account")
+def _deposit() -> type[Message]:
+    """What protoc would make of `message Deposit { string account = 1; int64 amount = 2; }` in package ledger.v1."""
+    file = descriptor_pb2.FileDescriptorProto(name="ledger/v1/ledger.proto", package="ledger.v1", syntax="proto3")
+    message = file.message_type.add(name="Deposit")
+    for number, (name, kind) in enumerate([("account", Field.TYPE_STRING), ("amount", Field.TYPE_INT64)], start=1):
+        message.field.add(name=name, number=number, type=kind, label=Field.LABEL_OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("ledger.v1.Deposit"))
+
+
+Deposit = _deposit()
+
+
+@app.event("account.deposited.v1", topic=f"{PREFIX}.account.v1", key="account", message=Deposit)
 class Deposited(nerv.Event):
     """Money came in."""
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from nerv.client import Client
 from nerv.client.subscriptions import Delivered, Verdict
@@ -307,6 +307,22 @@ async def test_a_topic_that_is_made_anew_is_not_taken_for_the_old_one(client: Cl
     async with Producer(settings, "test") as producer:
         await producer.publish_all([Outgoing(topic, b"new")])
     await until(client, name, lambda shown: "made anew" in str(shown["fault"]))
+
+
+async def test_partitions_that_come_later_belong_to_the_group(client: Client, kafka: str, prefix: str) -> None:
+    """They are listed with their lag, and what is written to them comes, from their first record on."""
+    topic, settings = f"{prefix}.growing.v1", KafkaSettings(bootstrap_servers=kafka)
+    Admin(settings, "test").create([Topic(topic, 1)])
+    Admin(settings, "test").wait_for([topic], SECONDS)
+    name = await group(client, topic)
+    admin = AdminClient(settings.client("test"))
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
+    async with Producer(settings, "test") as producer:
+        await producer.publish_all([Outgoing(topic, b"%d" % p, b"k%d" % p, (), p) for p in range(3)])
+    found = await take(client, name, 3)
+    assert sorted((one.partition, one.event.data) for one in found) == [(p, b"%d" % p) for p in range(3)]
+    shown = await until(client, name, lambda shown: shown["lag"] == 0 and len(shown["partitions"]) == 3)
+    assert [row["position"] for row in shown["partitions"]] == [1, 1, 1]
 
 
 def remade(settings: KafkaSettings, topic: str) -> bool:

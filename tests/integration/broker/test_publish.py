@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishing over HTTP: three forms, the place of each event, and refusals that leave the topic as it was."""
 
+import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.types import new_event_id
@@ -118,6 +121,31 @@ async def test_refusals_say_why_and_publish_nothing(
     assert (answer.status, problem["status"]) == (status, status), problem
     assert words in json.dumps(problem), problem
     assert await ends(kafka, own) == before
+
+
+async def test_protobuf_data_are_checked_and_reacted_to(
+    http: aiohttp.ClientSession, client: Client, kafka: str, prefix: str
+) -> None:
+    """As JSON are: keyed by the field, refused with the path, read by the reaction; the message is a registered schema."""
+    own = f"{prefix}.account.v1"
+    path, before = f"/v1/topics/{own}/events", await ends(kafka, own)
+    headers = {
+        "content-type": "application/protobuf", "ce-specversion": "1.0", "ce-id": new_event_id(), "ce-source": "test",
+        "ce-type": "account.deposited.v1",
+    }  # fmt: skip
+    async with http.post(path, data=b"\xff\xff", headers=headers) as answer:
+        assert answer.status == 422
+        assert "is no ledger.v1.Deposit" in await answer.text()
+    assert await ends(kafka, own) == before
+    account = f"proto-{uuid.uuid4().hex[:8]}"
+    data = bytes([10, len(account)]) + account.encode() + bytes([16, 7])
+    async with http.post(path, data=data, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+    async with asyncio.timeout(60):
+        while not (found := [e async for e in client.streams.read_category("account") if account in e.stream]):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    assert [(event.data, event.content_type) for event in found] == [(data, "application/protobuf")]
+    assert (await client.schemas.show("ledger.v1.Deposit"))["format"] == "protobuf"
 
 
 async def test_topics_say_what_the_app_declares(http: aiohttp.ClientSession, prefix: str) -> None:

@@ -17,6 +17,7 @@ from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters.office import Office
 from nerv_broker.groups import Groups
+from nerv_broker.groups.telling import tell_lags
 from nerv_broker.handlers import ROUTES, Deps
 from nerv_broker.middleware import Chains
 from nerv_broker.publishing import PublicationOwner, Publisher, Receipts
@@ -95,6 +96,7 @@ def build(settings: BrokerSettings) -> Service:
     reactions.crashed = asyncio.get_running_loop().create_future()
     schemas.follower.crashed = receipts.follower.crashed = reactions.crashed
     wiring.health().register("reactions", reactions.fault)
+    tell_lags(wiring.groups().lags)
     wiring.health().register("owners", wiring.owners().fault)
     return Service(
         name="broker",

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from nerv.app import App, EventSpec, ReactionSpec
 from nerv.app.declare import schema_mismatch
+from nerv.app.messages import json_data
 from nerv.app.specs import Reaction
 from nerv.bus import Outcome, Passed
 from nerv.effects import Append, Effect, Http, Publish, Run, effect_ids
@@ -97,9 +98,10 @@ def _key(one: Passed, event: Event[bytes], app: App) -> bytes | None:
 def _fitting(spec: EventSpec, event: Event[bytes]) -> EventModel:
     """As `App.decode`, but the model, of which only the key is asked, is not told its envelope."""
     try:
-        found: EventModel = spec.model.__pydantic_validator__.validate_json(event.data)
+        data = event.data if spec.message is None else json_data(spec, event)
+        found: EventModel = spec.model.__pydantic_validator__.validate_json(data)
     except ValidationError as error:
-        raise schema_mismatch(event, error) from None
+        raise schema_mismatch(spec, event, error) from None
     return found
 
 

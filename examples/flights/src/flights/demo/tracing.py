@@ -15,7 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from flights.demo.job import Job
 from nerv.client.client import SERVICES
 from nerv.telemetry import enabled, span, telemetry
-from nerv.telemetry.setup import wanted
+from nerv.telemetry.setup import TRACES, wanted
 from nerv.testing.otlp import Receiver
 
 NAME = "flights-demo"
@@ -71,7 +71,7 @@ async def traced() -> AsyncIterator[Tracing]:
     """Export spans while the block runs, of this process and of those it starts, which inherit its environment."""
     async with AsyncExitStack() as stack:
         receiver = None
-        if not wanted():
+        if not wanted(TRACES):
             receiver = await stack.enter_async_context(Receiver())
             stack.enter_context(_environment({**EXPORT, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}))
         exporting = telemetry(NAME, str(os.getpid()))

@@ -2,11 +2,13 @@
 """The decorators of an app. Each records a spec and returns what it decorates unchanged, so that a test calls it plainly."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from nerv.app.messages import check_message, is_protobuf, json_data, refusal_of_protobuf
 from nerv.app.specs import (
     BridgeSpec,
     DeciderSpec,
@@ -14,6 +16,7 @@ from nerv.app.specs import (
     EventSpec,
     Fold,
     KeyRule,
+    MessageClass,
     MiddlewareSpec,
     OnInvalid,
     PerspectiveSpec,
@@ -39,6 +42,7 @@ from nerv.model import Envelope, EventModel, event_of, faults_of
 from nerv.perspectives import Perspective
 from nerv.topics import DEFAULT_PARTITIONS
 from nerv.types import Description, Event, check_id
+from nerv.types.event import JSON
 
 if TYPE_CHECKING:
     from nerv.aspects import Aspect, AspectWeaver
@@ -108,13 +112,27 @@ class App:
         spec = self.topics.get(topic)
         return spec is not None and spec.invalid is OnInvalid.DEADLETTER
 
-    def event(self, type: str, *, topic: str | None = None, key: str | None = None) -> Callable[[M], M]:  # noqa: A002 - CloudEvents' word
-        """Declare an event type. `key` names the field that keys it on its topic (empty values fall back to the subject)."""
+    def event(
+        self,
+        type: str,  # noqa: A002 - CloudEvents' word
+        *,
+        topic: str | None = None,
+        key: str | None = None,
+        message: "MessageClass | None" = None,
+    ) -> Callable[[M], M]:
+        """Declare an event type. `key` names the field that keys it on its topic (empty values fall back to the subject).
+
+        With `message`, a class that protoc has made, its data may also come as that message (content type
+        `application/protobuf`): it is read by protobuf's JSON mapping into the same model, and its schema is registered, too.
+        Raises Misconfigured where the message lacks a field that the model must have.
+        """
 
         def register(model: M) -> M:
             if key is not None and key not in getattr(model, "model_fields"):  # noqa: B009 - mypy sees a type variable
                 raise Misconfigured(f"event {type}: key {key!r} is not a field of {model.__name__}")
-            self._add(self.events, type, EventSpec(model, type, topic, key), "event type")
+            if message is not None:
+                check_message(type, model, message)
+            self._add(self.events, type, EventSpec(model, type, topic, key, message), "event type")
             self._types[model] = type
             return model
 
@@ -359,7 +377,17 @@ class App:
 
     def upcast(self, event: Event[bytes]) -> Event[bytes]:
         """The event as its newest type. Raises SchemaMismatch for one that its upcasters cannot read."""
-        return upcast(event, self.upcasters) if event.type in self.upcasters else event
+        return upcast(self.as_json(event), self.upcasters) if event.type in self.upcasters else event
+
+    def as_json(self, event: Event[bytes]) -> Event[bytes]:
+        """The event with JSON data: another one only for data that are the protobuf message of its type.
+
+        Raises SchemaMismatch for protobuf data that are not that message.
+        """
+        spec = self.events.get(event.type)
+        if spec is None or spec.message is None or not is_protobuf(event.content_type):
+            return event
+        return replace(event, data=json_data(spec, event), content_type=JSON)
 
     def decode(self, event: Envelope) -> EventModel:
         """The app's model of an event as it came over the wire, brought up to its newest type; from a message or a record, the
@@ -374,9 +402,10 @@ class App:
             raise SchemaMismatch(f"app {self.name} declares no event type {event.type!r}")
         try:
             # What `model_validate_json` calls, without its looking through options first, which takes longer than the reading.
-            decoded: EventModel = spec.model.__pydantic_validator__.validate_json(event.data)
+            data = event.data if spec.message is None else json_data(spec, event)
+            decoded: EventModel = spec.model.__pydantic_validator__.validate_json(data)
         except ValidationError as error:
-            raise schema_mismatch(event, error) from None
+            raise schema_mismatch(spec, event, error) from None
         return decoded.received(event)
 
     def all_topics(self) -> dict[str, TopicSpec]:
@@ -439,8 +468,10 @@ class App:
         registry[name] = spec
 
 
-def schema_mismatch(event: Envelope, error: ValidationError) -> SchemaMismatch:
+def schema_mismatch(spec: EventSpec, event: Envelope, error: ValidationError) -> SchemaMismatch:
     """The refusal of an event whose data its model refuses, with the path of each fault."""
+    if spec.message is None and (refusal := refusal_of_protobuf(event)) is not None:
+        return refusal
     faults = faults_of(error)
     first = faults[0]
     return SchemaMismatch(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nerv.bus.chain import Step
 from nerv.bus.model import Selector
@@ -13,6 +13,12 @@ from nerv.errors import Invalid, Misconfigured
 from nerv.model import EventModel
 from nerv.perspectives import Perspective
 from nerv.types import check_id
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+MessageClass: TypeAlias = "type[Message]"
+"""A class that protoc has made of a message."""
 
 KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
 
@@ -23,12 +29,13 @@ Reaction = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class EventSpec:
-    """A declared event type."""
+    """A declared event type. `message` is the protobuf message that its data may be, beside JSON."""
 
     model: type[EventModel]
     type: str
     topic: str | None
     key: str | None
+    message: "MessageClass | None" = None
 
 
 @dataclass(frozen=True, slots=True)

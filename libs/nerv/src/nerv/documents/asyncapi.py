@@ -121,8 +121,13 @@ def _message(spec: EventSpec) -> dict[str, Any]:
     }
     key = {"type": "string", "description": f"The field {spec.key}, or the subject." if spec.key else "The subject."}
     made["bindings"] = {"kafka": {"key": key, "bindingVersion": BINDING}}
-    if spec.model.__doc__:
-        made["description"] = spec.model.__doc__.strip()
+    told = [spec.model.__doc__.strip()] if spec.model.__doc__ else []
+    if spec.message is not None:
+        name = spec.message.DESCRIPTOR.full_name
+        told.append(f"As `application/protobuf` it is the message `{name}`, with fields of the same names.")
+        made["x-protobuf-message"] = name
+    if told:
+        made["description"] = "\n\n".join(told)
     return made
 
 

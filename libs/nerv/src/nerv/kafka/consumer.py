@@ -233,6 +233,12 @@ class BatchConsumer:
             else:
                 return low, high
 
+    async def known_ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Where these partitions end as the last fetch of each told; Kafka is not asked. Those not fetched yet are left out."""
+        asked = [TopicPartition(*partition) for partition in partitions]
+        found = await self._ask(lambda: [(tp, self._consumer.get_watermark_offsets(tp, cached=True)) for tp in asked])
+        return {(tp.topic, tp.partition): bounds[1] for tp, bounds in found if bounds and bounds[1] >= 0}
+
     def describe(self) -> Description:
         """The consumer as data. It is down once its thread has ended."""
         return Description(

@@ -17,7 +17,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
-from nerv.errors import Unavailable
+from nerv.errors import NotFound, Unavailable
 from nerv.kafka.faults import request_error
 from nerv.kafka.settings import KafkaSettings
 from nerv.types import Description
@@ -102,6 +102,7 @@ class Survey:
         self, partitions: Iterable[Partition], spec: OffsetSpec, written: bool = False
     ) -> dict[Partition, int]:
         isolation = IsolationLevel.READ_UNCOMMITTED if written else IsolationLevel.READ_COMMITTED
+        partitions = list(partitions)
         asked: Mapping[TopicPartition, OffsetSpec] = {TopicPartition(*partition): spec for partition in partitions}
         if not asked:
             return {}
@@ -112,7 +113,19 @@ class Survey:
             return {(tp.topic, tp.partition): one.offset for tp, one in zip(futures, found, strict=True)}
 
         # Asked again for some seconds: the leader of a new topic may not know yet that it is.
-        return await _until_answered(once)
+        try:
+            return await _until_answered(once)
+        except NotFound:
+            # The client remembers for minutes how many partitions a topic had; to look at the topic corrects it.
+            await asyncio.to_thread(self._look, {topic for topic, _ in partitions})
+            return await _until_answered(once)
+
+    def _look(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            try:
+                self._client.list_topics(topic, REQUEST_SECONDS)
+            except KafkaException as error:
+                raise request_error(error) from error
 
     async def _answer(self, future: "Future[Any]") -> Any:
         self._asked += 1

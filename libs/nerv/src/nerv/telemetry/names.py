@@ -34,5 +34,10 @@ ATTEMPT: Final = "nerv.attempt"
 KAFKA: Final = "kafka"
 REDIS: Final = "redis"
 
+GROUP_LAG: Final = "kafka_consumergroup_lag"  # as kafka_exporter and KEDA name it, with these attributes
+LAG_GROUP: Final = "consumergroup"
+LAG_TOPIC: Final = "topic"
+LAG_PARTITION: Final = "partition"
+
 CALL_TARGET: Final = "nerv.call.target"
 CALL_DURATION: Final = "nerv.call.duration"

@@ -34,15 +34,16 @@ FETCHED_KIB = 4096  # that librdkafka reads ahead: there may be many groups
 AHEAD = 1000  # records of a partition that wait for room; beyond it the partition is paused
 
 Partition = tuple[str, int]
+Check = Callable[[], int]
 
 
 class Dispatcher:
     """Use as `async with`."""
 
     def __init__(
-        self, tools: Tools, topic: str, kafka: KafkaSettings, client_id: str, group: str, check: Callable[[], None]
+        self, tools: Tools, topic: str, kafka: KafkaSettings, client_id: str, group: str, check: Check
     ) -> None:
-        """`check` raises when the topic is another one than that of the group; it may block."""
+        """`check` tells how many partitions the topic has, and raises when it is another one than the group's; it may block."""
         self._tools, self._topic, self._check = tools, topic, check
         self._kafka, self._client_id, self._group = kafka, client_id, group
         self._stopping = asyncio.Event()
@@ -66,6 +67,10 @@ class Dispatcher:
         """The partitions that this replica dispatches."""
         return sorted(self._round.work) if self._round else []
 
+    def lags(self) -> dict[Partition, int]:
+        """How many offsets are not settled, of each partition that this replica dispatches; as of the last seconds."""
+        return dict(self._round.lags) if self._round else {}
+
     def fault(self) -> str | None:
         """Why the group does not go on here, or None."""
         works = self._round.work.values() if self._round else ()
@@ -88,8 +93,8 @@ class Dispatcher:
                 await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _one_round(self) -> None:
-        await asyncio.to_thread(self._check)
-        self._round = round_ = _Round(self._tools, self._topic, self._check)
+        partitions = await asyncio.to_thread(self._check)
+        self._round = round_ = _Round(self._tools, self._topic, partitions, self._check)
         round_.consumer = BatchConsumer(
             self._kafka,
             self._client_id,
@@ -114,8 +119,9 @@ class _Round:
 
     consumer: BatchConsumer
 
-    def __init__(self, tools: Tools, topic: str, check: Callable[[], None]) -> None:
-        self._tools, self._topic, self._check = tools, topic, check
+    def __init__(self, tools: Tools, topic: str, partitions: int, check: Check) -> None:
+        self._tools, self._topic, self._partitions, self._check = tools, topic, partitions, check
+        self.lags: dict[Partition, int] = {}
         self.work: dict[int, PartitionWork] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._paused: set[int] = set()
@@ -214,15 +220,34 @@ class _Round:
                 self._paused -= free
                 await self.consumer.resume([(self._topic, number) for number in free])
             if time.monotonic() >= due:
-                # A consumer may not notice that its topic was made anew, and then passes over what is new.
-                with suppress(Unavailable):
-                    await asyncio.to_thread(self._check)
+                await self._look_at_topic()
                 await self._tell()
+                await self._measure()
                 due = time.monotonic() + MOVED_SECONDS
+
+    async def _look_at_topic(self) -> None:
+        """A consumer may not notice that its topic was made anew, and passes over what is new; new partitions it notices late."""
+        try:
+            partitions = await asyncio.to_thread(self._check)
+        except Unavailable:
+            return
+        if partitions > self._partitions:
+            raise Unavailable(f"{self._topic} has {partitions} partitions now; they are shared out anew")
+
+    async def _measure(self) -> None:
+        floors = self._floors()
+        try:
+            ends = await self.consumer.known_ends(floors)
+        except NervError:  # of a partition that goes just now
+            return
+        self.lags = {partition: max(ends[partition] - floors[partition], 0) for partition in ends}
+
+    def _floors(self) -> dict[Partition, int]:
+        return {(self._topic, n): work.floor for n, work in self.work.items() if work.floor is not None}
 
     async def _tell(self) -> None:
         books = self._tools.books
-        floors = {(self._topic, n): work.floor for n, work in self.work.items() if work.floor is not None}
+        floors = self._floors()
         if not floors or floors == self._told:
             return
         everywhere = {partition_text(partition): offset for partition, offset in (books.ledger.next | floors).items()}

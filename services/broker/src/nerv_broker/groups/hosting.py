@@ -59,7 +59,7 @@ class Bell:
 
 @dataclass(slots=True)
 class Hosted:
-    """A group on this replica."""
+    """A group on this replica. `partitions` are those of its topic, of which some may have come since it was made."""
 
     name: str
     spec: GroupSpec
@@ -166,6 +166,16 @@ class Groups:
                 async with asyncio.timeout(HOSTED_SECONDS):
                     await self._changed.wait_for(lambda: is_so(self._hosted.get(name)))
 
+    def lags(self) -> dict[tuple[str, str, int], int]:
+        """How far each Kafka group lags behind on each partition of its topic that this replica dispatches."""
+        hosted = [(self._kafka_group(name), one.dispatcher) for name, one in list(self._hosted.items())]
+        return {
+            (group, *partition): lag
+            for group, dispatcher in hosted
+            if dispatcher is not None
+            for partition, lag in dispatcher.lags().items()
+        }
+
     def describe_faults(self) -> dict[str, str]:
         """The groups that do not go on here, and why."""
         if self._fault is not None:
@@ -231,23 +241,31 @@ class Groups:
         assert redis is not None  # noqa: S101 - the task that calls this is started behind it; this tells mypy
         client_id = f"broker-{settings.instance}-{name}"
         shared = SharedGroup(redis, settings.mesh, name, created, spec)
-        sight = Sight(self._chains, spec.chooser())
+        sight = Sight(self._chains, spec.chooser(self._chains.as_json))
         hosted = Hosted(name, spec, partitions, created, Books(self._client.streams, name), shared, sight)
         await hosted.stack.enter_async_context(hosted.books)
         box = LetterBox(settings.kafka, client_id, settings.deadletters)
         tools = Tools(
-            shared, hosted.books, self._producer, box, settings.deadletters, sight, partitions, created,
+            shared, hosted.books, self._producer, box, settings.deadletters, sight, lambda: hosted.partitions, created,
             hosted.bell.ring,
         )  # fmt: skip
-        check = partial(self._check_topic, spec.topic, topic_id)
-        hosted.dispatcher = Dispatcher(tools, spec.topic, settings.kafka, client_id, f"{settings.group}.{name}", check)
+        check = partial(self._check_topic, hosted, topic_id)
+        hosted.dispatcher = Dispatcher(tools, spec.topic, settings.kafka, client_id, self._kafka_group(name), check)
         await hosted.stack.enter_async_context(hosted.dispatcher)
         self._hosted[name] = hosted
 
-    def _check_topic(self, topic: str, topic_id: str) -> None:
-        """Offsets mean nothing in a topic that was deleted and made anew under the same name. Raises Conflict."""
-        if self._admin.state_of(topic).id != topic_id:
-            raise Conflict(f"{topic} was made anew since the group was made; delete the group and make it again")
+    def _check_topic(self, hosted: Hosted, topic_id: str) -> int:
+        """How many partitions its topic has now. Offsets mean nothing in one that was deleted and made anew under the same name:
+        raises Conflict.
+        """
+        found = self._admin.state_of(hosted.spec.topic)
+        if found.id != topic_id:
+            raise Conflict(f"{found.name} was made anew since the group was made; delete the group and make it again")
+        hosted.partitions = max(hosted.partitions, found.partitions)
+        return hosted.partitions
+
+    def _kafka_group(self, name: str) -> str:
+        return f"{self._settings.group}.{name}"
 
     def topic_id(self, topic: str) -> str:
         """Which topic has this name now. Blocks. Raises NotFound or Unavailable."""

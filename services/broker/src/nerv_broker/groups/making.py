@@ -68,7 +68,7 @@ async def _start(spec: GroupSpec, partitions: int, survey: Survey) -> dict[int, 
 
 
 async def ends(groups: Sequence[Hosted], survey: Survey) -> dict[tuple[str, int], int]:
-    """Where each partition of their topics ends now. Raises Unavailable."""
+    """Where each partition of their topics that is known here ends now. Raises Unavailable."""
     return await survey.ends({(one.spec.topic, partition) for one in groups for partition in range(one.partitions)})
 
 
@@ -79,7 +79,7 @@ async def described(hosted: Hosted, end: dict[tuple[str, int], int]) -> dict[str
     known = {one.partition: one for one in standing}
     begin = starts(ledger.spec or {"start": {}})
     rows = []
-    for number in range(hosted.partitions):
+    for number in sorted(partition for name, partition in end if name == topic):
         one = known.get(number)
         position = one.floor if one else ledger.next.get((topic, number), begin.get(number, 0))
         rows.append(

@@ -46,7 +46,7 @@ class Tools:
     box: LetterBox
     deadletters: str
     sight: Sight
-    partitions: int
+    partitions: Callable[[], int]  # of the topic; there may come some later
     created: int  # the version that created the group: a position tells of no other one of its name
     ring: Callable[[], None]
 
@@ -242,7 +242,7 @@ class PartitionWork:
                 continue
             if self._due > now:
                 return letters[:index]
-            self._due = max(self._due, now - BUSY_SECONDS) + self._tools.partitions / letter.rate
+            self._due = max(self._due, now - BUSY_SECONDS) + self._tools.partitions() / letter.rate
         return letters
 
     def _full(self) -> bool:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from nerv.errors import Invalid
 from nerv.types import check_id
-from nerv_broker.subscriptions.choosing import LONGEST, Chooses, Wanted, chooser
+from nerv_broker.subscriptions.choosing import LONGEST, AsJson, Chooses, Wanted, chooser
 
 NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 PATTERNS = 100
@@ -47,9 +47,9 @@ class GroupSpec(BaseModel):
     lease_seconds: float = Field(30.0, ge=0.1, le=3600, description="What is not answered by then is tried again.")
     window: int = Field(1000, ge=1, le=10_000, description="Events of a partition that are under way at most.")
 
-    def chooser(self) -> Chooses:
-        """Whether an event is for the group. Raises Invalid."""
-        return chooser(Wanted(frozenset(self.types), frozenset(self.subjects), self.where))
+    def chooser(self, as_json: AsJson | None = None) -> Chooses:
+        """Whether an event is for the group; `as_json` reads data that are not JSON. Raises Invalid."""
+        return chooser(Wanted(frozenset(self.types), frozenset(self.subjects), self.where), as_json)
 
     def data(self) -> dict[str, Any]:
         """As its `created` event has it."""

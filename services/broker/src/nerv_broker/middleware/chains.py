@@ -2,6 +2,7 @@
 """The chains of the app's topics, and a bounded history of what they did. No I/O."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nerv.app import App, Way
 from nerv.bus import Chain, Passed
@@ -25,7 +26,7 @@ class Chains:
         """What becomes of the events of one request, dropped ones among them. All or none: raises SchemaMismatch or Refused with
         index, id and cause of each that a middleware refuses. With `keeps_invalid` those that do not fit a schema raise nothing.
         """
-        passed = self._chain(topic, Way.PUBLISH).run(topic, events)
+        passed = self._run(topic, Way.PUBLISH, events)
         self._journal(topic).took(events, passed)
         faults = [one for one in passed if one.error and not (keeps_invalid and isinstance(one.error, SchemaMismatch))]
         if faults:
@@ -42,9 +43,8 @@ class Chains:
 
     def delivered(self, topic: str, events: Sequence[Event[bytes]]) -> list[Passed]:
         """What a subscriber gets of the events of a topic."""
-        chain = self._chain(topic, Way.SUBSCRIBE)
-        passed = chain.run(topic, events)
-        if chain:
+        passed = self._run(topic, Way.SUBSCRIBE, events)
+        if self.changes(topic):
             self._journal(topic).gave(passed)
         return passed
 
@@ -56,6 +56,24 @@ class Chains:
         """Steps, counts, and the last events of a topic: what this replica did since it started."""
         journal = self._journals.get(topic) or Journal(self._keep)
         return {"topic": topic, "steps": self.steps(topic)} | journal.to_dict()
+
+    def as_json(self, event: Event[bytes]) -> Event[bytes]:
+        """The event as steps and choices read it: with JSON, where its data are the protobuf message of its type."""
+        try:
+            return self._app.as_json(event)
+        except SchemaMismatch:  # whoever needs its fields finds no JSON
+            return event
+
+    def _run(self, topic: str, way: Way, events: Sequence[Event[bytes]]) -> list[Passed]:
+        """Protobuf data that no step changes go on as they are; changed, they are JSON."""
+        if not (chain := self._chain(topic, way)):
+            return chain.run(topic, events)
+        read = [self.as_json(event) for event in events]
+        passed = chain.run(topic, read)
+        return [
+            replace(one, event=sent) if one.event is seen and seen is not sent else one
+            for one, sent, seen in zip(passed, events, read, strict=True)
+        ]
 
     def _chain(self, topic: str, way: Way) -> Chain:
         if (found := self._chains.get((topic, way))) is None:

@@ -20,6 +20,7 @@ from nerv.types import Event
 LONGEST = 1000  # characters of an expression
 
 Chooses = Callable[[Event[bytes]], bool]
+AsJson = Callable[[Event[bytes]], Event[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Wanted:
     where: str | None = None
 
 
-def chooser(wanted: Wanted) -> Chooses:
-    """Whether an event is wanted. Raises Invalid for an expression that is none."""
+def chooser(wanted: Wanted, as_json: AsJson | None = None) -> Chooses:
+    """Whether an event is wanted; `as_json` reads data that are not JSON. Raises Invalid for an expression that is none."""
     types, subjects = named(wanted.types), named(wanted.subjects)
     fields = _fields(wanted.where)
 
@@ -40,7 +41,7 @@ def chooser(wanted: Wanted) -> Chooses:
         return (
             types(event.type)
             and (not wanted.subjects or (event.subject is not None and subjects(event.subject)))
-            and (fields is None or fields(event.data))
+            and (fields is None or fields(event.data if as_json is None else as_json(event).data))
         )
 
     return chooses

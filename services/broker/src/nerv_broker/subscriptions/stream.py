@@ -69,7 +69,7 @@ class Subscriptions:
             raise Overloaded(
                 f"{self._open} event streams are open, the most allowed (NERV_BROKER__SUBSCRIBERS)", retry_after=5.0
             )
-        chooses = chooser(asked.wanted) if asked.wanted != Wanted() else None
+        chooses = chooser(asked.wanted, self._chains.as_json) if asked.wanted != Wanted() else None
         pacer = Pacer(asked.pace, time.monotonic()) if asked.pace != Pace() else None
         if asked.until is None and pacer is None and asked.form is Form.EVENT:
             await self._lives.start(topic, partitions)  # before its end is asked for, so that there is no gap between
