@@ -2,21 +2,20 @@
 """The port `Side`: rows in memory, a source of rows, streams of a history with and without a feed, views of a projector."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 
 import nerv
 from nerv.errors import Invalid
 from nerv.history.store import TemporalStore
-from nerv.perspectives import Identifier, Perspective
 from nerv.projections import StateProjector
 from nerv.protocols import AppendRequest
 from nerv.protocols.side import Action, Entity, Side
 from nerv.sync import RowsSource
 from nerv.sync.canonical import canonical
 from nerv.sync.sides import ChangeLog, HistorySide, MappingSide, SourceSide, ViewSide
-from nerv.testing.contracts.side import Make, SideContract, WritableSideContract, rows, step
+from nerv.testing.contracts.side import Make, SideContract, Thing, WritableSideContract, rows, step
 from nerv.types import Event, new_event_id, utc_now
 
 app = nerv.App("things")
@@ -28,19 +27,14 @@ class Created(nerv.Event):
 
     key: str
     value: int
+    weight: float
+    note: str = ""
 
 
 @app.projection("thing", on=["thing.created.v1"])
 def thing(state: dict[str, Any] | None, event: Created) -> dict[str, Any]:
     """A thing as it is."""
-    return {"key": event.key, "value": event.value, "secret": True}
-
-
-class ThingView(Perspective):
-    """What others see of it."""
-
-    key: Annotated[str, Identifier()]
-    value: int
+    return {"key": event.key, "value": event.value, "weight": event.weight, "note": event.note, "secret": True}
 
 
 class Things(RowsSource):
@@ -127,7 +121,7 @@ class TestViewSide(SideContract):
 
         async def made(values: Mapping[str, int]) -> Side:
             store = await recorded(values)
-            return ViewSide(StateProjector(app, "thing", store), store, ThingView, feed=ChangeLog())
+            return ViewSide(StateProjector(app, "thing", store), store, Thing, feed=ChangeLog())
 
         return made
 
@@ -135,7 +129,7 @@ class TestViewSide(SideContract):
 async def test_what_is_only_read_refuses_to_be_written() -> None:
     """A source and a view say so, and what to do instead."""
     store = await recorded({"a": 1})
-    view = ViewSide(StateProjector(app, "thing", store), store, ThingView)
+    view = ViewSide(StateProjector(app, "thing", store), store, Thing)
     for side in (SourceSide(Things(rows({"a": 1}))), view):
         assert not side.writable
         [outcome] = await side.write([step(Action.CREATE, Entity("b", None), 1)])
@@ -145,5 +139,5 @@ async def test_what_is_only_read_refuses_to_be_written() -> None:
 async def test_a_view_has_no_more_than_its_perspective_shows() -> None:
     """And no row for what was never recorded."""
     store = await recorded({"a": 1})
-    found = await ViewSide(StateProjector(app, "thing", store), store, ThingView).fetch(["a", "b"])
-    assert [entity.row for entity in found] == [{"key": "a", "value": 1}, None]
+    found = await ViewSide(StateProjector(app, "thing", store), store, Thing).fetch(["a", "b"])
+    assert [entity.row for entity in found] == [*rows({"a": 1}), None]

@@ -17,7 +17,7 @@ from nerv.errors import Misconfigured
 from nerv.protocols.source import Complete, Row
 from nerv.sync import CsvSource, LoadRefused
 from nerv.sync.loading import load_whole
-from nerv.sync.rows import MAX_ROW_BYTES
+from nerv.sync.reading import MAX_ROW_BYTES
 
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 

@@ -28,10 +28,13 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the change feed of a side. Another epoch is another feed: what happened between the two, nobody knows."""
+    """A place in the change feed of a side. Another epoch is another feed: what happened between the two, nobody knows.
+
+    `sequence` is what the feed counts by; it means something to its side only.
+    """
 
     epoch: str
-    sequence: int
+    sequence: int | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ class ChangeLog:
         now = Position(self._epoch, self._sequence)
         if after is None:
             return Changes((), now)
-        if after.epoch != self._epoch or not self._cut <= after.sequence <= self._sequence:
+        at = after.sequence
+        if after.epoch != self._epoch or not isinstance(at, int) or not self._cut <= at <= self._sequence:
             return None
-        newer = takewhile(lambda item: item[1] > after.sequence, reversed(self._latest.items()))
+        newer = takewhile(lambda item: item[1] > at, reversed(self._latest.items()))
         return Changes([key for key, _ in newer], now)
