@@ -9,6 +9,7 @@ import pytest
 
 import nerv
 from nerv.app.specs import Window
+from nerv.errors import Unavailable
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move
 from nerv.testing.memory_views import MemoryViews
@@ -133,6 +134,24 @@ async def test_a_batch_is_folded_and_covered() -> None:
     assert await bench.states() == {"N1": (2, b'{"minutes":11}'), "N2": (1, b'{"minutes":7}')}
     assert await bench.offsets() == {0: 4, 1: 1}
     assert (await bench.views.progress(EPOCH)).folded == 3
+
+
+async def test_a_batch_that_was_folded_by_half_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Redis goes away in the middle of a batch, the keys that were done by then stay as they were, too."""
+    bench = Bench("plane")
+    session = await bench.open()
+    await done(session, [trip("N1", 0)])
+
+    async def away(*_: Any) -> dict[str, Any]:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(bench.views, "load", away)
+    with pytest.raises(Unavailable):
+        await session.take([trip("N1", 1), trip("N1", 2), trip("N1", 3, 13)])
+    with pytest.raises(StartOver):
+        await session.rest({(HISTORY, 0): 5})
+    assert await bench.states() == {"N1": (1, b'{"minutes":1}')}
+    assert await bench.offsets() == {0: 1, 1: 0}
 
 
 async def test_a_batch_goes_on_from_the_one_before() -> None:

@@ -33,7 +33,7 @@ from nerv_projector.records import Sourced
 
 CLOSE_SECONDS = 1.0  # how long what is being written may take when the partitions are let go
 CHUNK = 100  # keys folded before the loop may answer a request
-TOGETHER = 4  # batches written as one while more wait: how far views are behind the fold, and what a crash folds again
+TOGETHER = 8  # batches written as one while more wait: how far views are behind the fold, and what a crash folds again
 TOGETHER_VIEWS = 10_000  # views that they may come to: Redis answers nobody while a script runs
 
 
@@ -60,22 +60,12 @@ class Folded:
         self.entities[key] = after
         if count := after.version - before.version:
             event, record = sources[count - 1]
-            self.changes[key] = (key, before, after, event)
+            known = self.changes.get(key)
+            # One that was changed by an earlier batch goes from where it was before both to where it is after both.
+            self.changes[key] = (key, before if known is None else known[1], after, event)
             partition = record.partition()
             self.counts[partition] = self.counts.get(partition, 0) + count
             self.last[partition] = event
-
-    def follow(self, later: "Folded") -> None:
-        """Take in what was folded on top of this: a key goes from where it was before both to where it is after both."""
-        changes = self.changes
-        for key, change in later.changes.items():
-            known = changes.get(key)
-            changes[key] = change if known is None else (key, known[1], change[2], change[3])
-        for partition, count in later.counts.items():
-            self.counts[partition] = self.counts.get(partition, 0) + count
-        self.entities |= later.entities
-        self.last |= later.last
-        self.batches += later.batches
 
     def views(self) -> dict[str, View]:
         """The changed keys as they are stored."""
@@ -153,6 +143,7 @@ class FoldSession:
         self._sorter = Sorter(hop.projection, epoch, {p: found.cursor for p, found in held.items()}, hop.skipped)
         self._consumer: BatchConsumer | None = None
         self._folded = Folded()  # and not being written
+        self._whole = True  # no batch is folded by half
         self._writing: asyncio.Task[None] | None = None
         self._unwritten: Mapping[str, Entity[Any]] = {}  # of what is being written
 
@@ -176,7 +167,9 @@ class FoldSession:
         with process_spans(hop.topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}):
             if len(self._folded.entities.keys() | batch.events.keys()) > TOGETHER_VIEWS:
                 await self._begin_writing()
-            self._folded.follow(await self._fold(batch))  # all of a batch or nothing
+            self._whole = False
+            await self._fold(batch)
+            self._whole = True
             batch.events.clear()  # what waits to be written keeps no records in memory
             if self._consumer is None or not self._consumer.waiting or len(self._folded.batches) >= TOGETHER:
                 await self._begin_writing()
@@ -187,6 +180,8 @@ class FoldSession:
         await self._written()
 
     async def _begin_writing(self) -> None:
+        if not self._whole:
+            raise StartOver(f"{self._hop.projection.name}: a batch was folded by half", retry_after=0.1)
         if self._folded.batches:
             await self._written()
             folded, self._folded = self._folded, Folded()
@@ -198,10 +193,10 @@ class FoldSession:
             await asyncio.shield(self._writing)
             self._writing, self._unwritten = None, {}
 
-    async def _fold(self, batch: Batch) -> Folded:
-        """What the keys become; keys that are parked stay as they are."""
+    async def _fold(self, batch: Batch) -> None:
+        """What the keys become; keys that are parked stay as they are. Where this fails, nothing is written any more."""
         stored = await self._load(self._cache.without(batch.events))
-        folded, entities = Folded(batches=[batch]), {}
+        folded, entities = self._folded, {}
         projection, cache = self._hop.projection, self._cache
         for number, (key, sources) in enumerate(batch.events.items(), 1):
             try:
@@ -220,7 +215,7 @@ class FoldSession:
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
         cache.update(entities)  # only now: a key that makes room may be one of this batch
-        return folded
+        folded.batches.append(batch)
 
     async def _load(self, keys: Sequence[str]) -> dict[str, View]:
         """The views of these keys with all that was taken before, of those that there are."""

@@ -14,7 +14,7 @@ from nerv.app.specs import KeyRule
 from nerv.errors import Misconfigured, TooLarge
 from nerv.history.fingerprint import fingerprint
 from nerv.model import EventModel, event_of
-from nerv.types import Description, Event, S, category_of, check_id, entity_of, format_instant
+from nerv.types import Description, Event, S, check_id, format_instant
 from nerv.types.ids import ID_LIMIT
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ class Projection(Generic[S]):
         if self.merged:
             return (MERGED,)
         if not self.rekeyed:
-            return (entity_of(event.subject),) if category_of(event.subject) == self.spec.category else ()
+            category, _, entity = event.subject.partition("-")  # as `category_of` and `entity_of` do, once for both
+            return (entity or category,) if category == self.spec.category else ()
         decoded = self.decode(event)
         found = self._key_of(decoded.meta.type, decoded)
         if type(found) is str and found and len(found) <= ID_LIMIT and found.isprintable():
