@@ -13,6 +13,7 @@ from rich.console import Console
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
 from tests.faults.projector.poison import poisoned
+from tests.faults.projector.seeded import show
 from tests.faults.projector.stage import REPLICAS, Stage, staged
 from tests.faults.projector.switching import switched
 from tests.faults.verdict import Invariant
@@ -42,6 +43,7 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
             await stage.part("joined_and_left", trips, joins(stage, times(JOINS))),
             await switched(stage, times(SWITCHES)),
             await poisoned(stage, max(1000, round(POISONED * scale))),
+            await show(stage.mesh.context["redis"]),
         ]
 
 
