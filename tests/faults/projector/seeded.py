@@ -122,8 +122,7 @@ async def show(redis_url: str) -> Invariant:
     redis = connect(RedisSettings(url=redis_url), "seeded")
     found = await Play(redis, SOURCE).run()
     complaints = [f"without a bug: {complaint}" for wrong in found.values() for complaint in wrong]
-    for bug in BUGS:
-        if not (await Play(redis, bug.text()).run())[bug.rule]:
-            complaints.append(f"not found: {bug.name}")
+    courses = [(bug, await Play(redis, bug.text()).run()) for bug in BUGS]
+    complaints += [f"not found: {bug.name}" for bug, broken in courses if not broken[bug.rule]]
     await redis.aclose()
     return Invariant("projector.seeded_bugs", (1 + len(BUGS)) * EVENTS, len(BUGS), complaints)
