@@ -339,7 +339,9 @@ def _here(runner: Runner, found: Standing) -> dict[str, Any]:
         {"partition": p, "lag": lag, "seconds_behind": meter.seconds_behind(p) if lag else 0.0}
         for p, lag in found.partitions.items()
     ]
-    return {"rate": meter.rate(), "failures": runner.failures, "partitions": partitions}
+    return {
+        "rate": meter.rate(), "failures": runner.failures, "started_in": runner.started_in, "partitions": partitions
+    }  # fmt: skip
 
 
 async def well_known(request: Request[Deps]) -> Response:

@@ -3,6 +3,7 @@
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class Runner:
         self._looking = asyncio.Lock()
         self._failures = 0  # in a row
         self.failures = 0  # ever
+        self.started_in: float | None = None  # seconds, the last time that its partitions changed or it started over
         self._checks = 0
         self._tasks: list[asyncio.Task[Any]] = []
         for lane in hosted.lanes:
@@ -185,6 +187,7 @@ class Runner:
             self._crashed.set_exception(error)
 
     async def _restart(self) -> None:
+        began = time.monotonic()
         try:
             async with self._lock:
                 await self._halt()
@@ -198,8 +201,12 @@ class Runner:
             self.failed(error)
         else:
             self.fault = None
+            self.started_in = time.monotonic() - began
             await self.look()
-            log.info("projection.runs", projection=self.name, partitions=sorted(owned), epoch=self.epoch.token)
+            log.info(
+                "projection.runs", projection=self.name, partitions=sorted(owned), epoch=self.epoch.token,
+                started_in=self.started_in,
+            )  # fmt: skip
 
     async def _look(self) -> None:
         """See whether the views have caught up; of a new epoch from the start."""
