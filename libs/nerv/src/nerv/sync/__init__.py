@@ -10,6 +10,7 @@ from nerv.sync.errors import (
     PlanUnapproved,
     RunUnderWay,
 )
+from nerv.sync.ndjson_source import NdjsonSource
 from nerv.sync.pair import Pair
 from nerv.sync.plan import Direction
 from nerv.sync.rows import RowsSource
@@ -19,6 +20,7 @@ __all__ = [
     "DeletesUnconfirmed",
     "Direction",
     "LoadRefused",
+    "NdjsonSource",
     "Pair",
     "ParentsInCycle",
     "PlanMoved",

@@ -2,52 +2,34 @@
 """Rows from a CSV file (RFC 4180) with a header line."""
 
 import csv
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TextIO
 
-from nerv.errors import Misconfigured
+from nerv.errors import Invalid
 from nerv.sync.errors import LoadRefused
-from nerv.sync.rows import RowsSource
-from nerv.types import Description, utc_now
-
-MAX_LINE = 1024 * 1024  # characters; a file without line breaks must not fill the memory
+from nerv.sync.file_rows import FileRows, Raw
 
 
-class CsvSource(RowsSource):
-    """A CSV file in UTF-8. Without a `row` model every column is a string, and None where it is empty (or another of the
-    texts in `missing`).
-
-    `path` is relative to `folder`, which is a folder or something that gives one when it is called (a classmethod that reads
-    the environment). Refused: a file that is missing, empty, cut short (no line break at its end), or that changes while it is
-    read; a line with too few or too many columns. Changes found carry the file's modification time as their time.
+class CsvSource(FileRows):
+    """A CSV file in UTF-8 (see `FileRows`). Without a `row` model every column is a string, and None where it is empty (or
+    another of the texts in `missing`). Refused, too: a line with too few or too many columns.
     """
 
-    path: ClassVar[str]
-    folder: ClassVar[str | Path | Callable[[], str | Path]] = "."
+    kind: ClassVar[str] = "CsvSource"
     delimiter: ClassVar[str] = ","
     missing: ClassVar[frozenset[str]] = frozenset({""})  # texts that mean None
 
     def __init__(self) -> None:
-        self._instant: datetime | None = None
+        super().__init__()
+        self._columns: list[str] = []
 
-    def instant(self) -> datetime:
-        """The file's modification time, not later than now."""
-        return min(self._instant or utc_now(), utc_now())
-
-    def describe(self) -> Description:
-        """The source as data: it reads the file of its path."""
-        return Description("CsvSource", type(self).__name__, inputs=(self.path,), outputs=(f"{self.category}-*",))
-
-    def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The lines by their columns, until the end of a file that did not change meanwhile."""
-        with self._opened() as file:
-            before = _identity(os.fstat(file.fileno()))
-            reader = csv.reader(_lines(file, self.path), delimiter=self.delimiter, strict=True)
+    def parse(self, file: TextIO) -> Iterator[tuple[str, Raw]]:
+        """The lines by their columns."""
+        reader = csv.reader(self.lines(file), delimiter=self.delimiter, strict=True)
+        try:
             header, missing = self._header(next(reader, None)), self.missing
+            self._columns = header
             for values in reader:
                 if len(values) != len(header):
                     raise LoadRefused(
@@ -56,36 +38,39 @@ class CsvSource(RowsSource):
                     )
                 row = {name: None if value in missing else value for name, value in zip(header, values, strict=True)}
                 yield f"{self.path} line {reader.line_num}", row
-            after = os.fstat(file.fileno())
-            if _identity(after) != before or _identity(self.file().stat()) != before:
-                raise LoadRefused(f"{self.path} changed while it was read; run it again when it is whole")
-            self._instant = datetime.fromtimestamp(after.st_mtime_ns // 1000 / 1_000_000, UTC)
-
-    def file(self) -> Path:
-        """The file, inside of the folder. Raises Misconfigured for a path that leaves it."""
-        # Asked for by the class, so that a function given as `folder` is not bound to this object.
-        given = type(self).folder
-        folder = Path(given() if callable(given) else given).resolve()
-        file = (folder / self.path).resolve()
-        if not file.is_relative_to(folder):
-            raise Misconfigured(f"source {type(self).__name__}: path {self.path!r} leads out of its folder")
-        return file
-
-    @contextmanager
-    def _opened(self) -> Iterator[TextIO]:
-        file = self.file()
-        try:
-            _check_end(file, self.path)
-            with file.open(encoding="utf-8-sig", newline="") as opened:
-                yield opened
-        except FileNotFoundError:
-            raise LoadRefused(f"there is no file {file}; nothing was changed") from None
-        except OSError as error:
-            raise LoadRefused(f"{file} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise LoadRefused(f"{self.path} is not UTF-8: {error.reason} at byte {error.start} of a block") from None
         except csv.Error as error:
             raise LoadRefused(f"{self.path} is not well-formed CSV: {error}") from None
+
+    def texts(self, rows: Sequence[Raw]) -> Iterable[str]:
+        """A header and the rows; the columns are those of the file as it was read, or of the first row."""
+        columns = self._columns or list(rows[0] if rows else self._needed())
+        none = "" if "" in self.missing else min(self.missing, default="")
+        page = io.StringIO()
+        writer = csv.writer(page, delimiter=self.delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            strange = [name for name in row if name not in columns]
+            if strange:
+                raise Invalid(f"{self.path} has no column {', '.join(strange)}; it has {', '.join(columns)}")
+            writer.writerow([none if row.get(name) is None else row[name] for name in columns])
+            if page.tell() > 65_536:
+                yield page.getvalue()
+                page.seek(page.truncate(0))
+        yield page.getvalue()
+
+    def raw(self, row: Raw) -> dict[str, Any]:
+        """Texts, and None for what is missing."""
+        return {name: self._text(name, value) for name, value in row.items()}
+
+    def _text(self, name: str, value: Any) -> str | None:
+        if value is None:
+            return None
+        if isinstance(value, dict | list):
+            raise Invalid(f"{self.path}: {name} is not one value, and a column of CSV holds no more")
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if text in self.missing:
+            raise Invalid(f"{self.path}: {name} is {text!r}, which means that there is none; no line can say it")
+        return text
 
     def _header(self, header: list[str] | None) -> list[str]:
         if not header:
@@ -103,24 +88,3 @@ class CsvSource(RowsSource):
             return [self.key]
         fields = self.row.model_fields.items()
         return [field.alias or name for name, field in fields if field.is_required() and not field.validation_alias]
-
-
-def _check_end(file: Path, path: str) -> None:
-    with file.open("rb") as opened:
-        size = opened.seek(0, os.SEEK_END)
-        if size == 0:
-            raise LoadRefused(f"{path} is empty; an empty load never deletes anything")
-        opened.seek(size - 1)
-        if opened.read(1) not in b"\r\n":
-            raise LoadRefused(f"{path} does not end with a line break, so it may be cut short; complete it")
-
-
-def _lines(file: TextIO, path: str) -> Iterator[str]:
-    while line := file.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise LoadRefused(f"{path} has a line of more than {MAX_LINE} characters")
-        yield line
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

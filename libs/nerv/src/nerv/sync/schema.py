@@ -140,16 +140,15 @@ class Digester:
             parts: list[Any] = [_BREAK] * (2 * len(values))
             parts[::2] = values
             # JSON has no line break in itself, so that each one is where a row ends.
-            written = orjson.dumps(parts, option=_JSON)[1:-3].split(b",\n,")
+            whole = orjson.dumps(parts, option=_JSON)
         except (KeyError, TypeError):
             return None
-        # orjson writes what is not a number as null, too: only where each null is a None is a row JSON for certain.
-        if any(
-            b"null" in one and one.count(b"null") != row.count(None) for one, row in zip(written, values, strict=True)
-        ):
+        # orjson writes what is not a number as null, too: only where as many nulls are written as there are None is a row JSON
+        # for certain. A row has no fewer nulls than None, so that the sums are equal only if each row's are.
+        if b"null" in whole and whole.count(b"null") != sum(row.count(None) for row in values):
             return None
         blake2b = hashlib.blake2b
-        return [blake2b(one, digest_size=DIGEST_BYTES).digest() for one in written]
+        return [blake2b(one, digest_size=DIGEST_BYTES).digest() for one in whole[1:-3].split(b",\n,")]
 
 
 def writable(schema: Schema) -> Schema:

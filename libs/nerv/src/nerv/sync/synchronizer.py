@@ -257,7 +257,7 @@ class DiffSynchronizer:
 
     async def _differing(self, trios: Sequence[Trio]) -> set[str]:
         """The keys of the objects that diffsync finds unequal. Those whose rows have the same digest are equal."""
-        unlike = [trio for trio in trios if not self._same(trio)]
+        unlike = self._unlike(trios)
         self._counts["compared"] += len(unlike)
         if not unlike:
             return set()
@@ -266,11 +266,15 @@ class DiffSynchronizer:
         lefts, rights = [trio.left for trio in unlike], [trio.right for trio in unlike]
         return set(await asyncio.to_thread(adapters.difference, lefts, rights, self._schema))
 
-    def _same(self, trio: Trio) -> bool:
-        left, right = trio.left.row, trio.right.row
-        if left is None or right is None:
-            return left is right
-        return self._digester(left) == self._digester(right)
+    def _unlike(self, trios: Sequence[Trio]) -> list[Trio]:
+        """Those that only one side has, or whose rows have not the same digest."""
+        rows = [(trio.left.row, trio.right.row) for trio in trios]
+        known = iter(self._digester.many([row for pair in rows if None not in pair for row in pair if row is not None]))
+        return [
+            trio
+            for trio, (left, right) in zip(trios, rows, strict=True)
+            if (left is not right if left is None or right is None else next(known) != next(known))
+        ]
 
     def _remember(self, found: Sequence[tree.Differing], trios: Sequence[Trio], differs: set[str]) -> None:
         """Objects that are equal within a tolerance, though their digests are not, need no second look as they are."""

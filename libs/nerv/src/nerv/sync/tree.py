@@ -72,16 +72,16 @@ class Tree(NamedTuple):
 def built(objects: Objects, depth: int) -> Iterator[dict[bytes, bytes]]:
     """The records of a whole tree, some at a time. The last one holds the topmost page (nothing for no objects)."""
     shift = 32 - 4 * depth
-    leaves: dict[int, dict[str, bytes]] = defaultdict(dict)
+    leaves: dict[int, list[str]] = defaultdict(list)
     crc32 = zlib.crc32
-    for key, found in objects.items():
-        leaves[crc32(key.encode()) >> shift][key] = found
+    for key in sorted(objects):  # mostly they are: a side gives them so
+        leaves[crc32(key.encode()) >> shift].append(key)
     children: dict[int, bytes] = {}
     pending = iter(leaves.items())
     while chunk := list(islice(pending, CHUNK)):
         records = {}
-        for index, bucket in chunk:
-            data = _leaf(bucket)
+        for index, keys in chunk:
+            data = _leaf(keys, objects)
             records[_leaf_name(index)] = data
             children[index] = digest(data)
         yield records
@@ -121,7 +121,7 @@ async def updated(tree: Tree, changes: Mapping[str, bytes | None]) -> tuple[dict
             else:
                 bucket[key] = new
         grown += len(bucket)
-        data = _leaf(bucket) if bucket else None
+        data = _leaf(sorted(bucket), bucket) if bucket else None
         children[index] = NOTHING if data is None else digest(data)
         writes[_leaf_name(index)] = data
     for level in range(tree.depth - 1, -1, -1):
@@ -233,10 +233,9 @@ async def _checked(records: Records, names: Sequence[bytes], digests: Sequence[b
     return found
 
 
-def _leaf(bucket: Mapping[str, bytes]) -> bytes:
-    """The digests one after the other, then the keys as JSON: both are taken apart without a loop of ours."""
-    keys = sorted(bucket)
-    return b"".join((len(keys).to_bytes(4), *map(bucket.__getitem__, keys), orjson.dumps(keys)))
+def _leaf(keys: Sequence[str], objects: Objects) -> bytes:
+    """The digests of sorted keys one after the other, then the keys as JSON: both are taken apart without a loop of ours."""
+    return b"".join((len(keys).to_bytes(4), *map(objects.__getitem__, keys), orjson.dumps(keys)))
 
 
 def _bucket(data: bytes | None) -> dict[str, bytes]:

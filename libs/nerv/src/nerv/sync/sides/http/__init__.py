@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collections of JSON over HTTP as sides."""
+
+from nerv.sync.sides.http.source import HttpSource
+
+__all__ = ["HttpSource"]
