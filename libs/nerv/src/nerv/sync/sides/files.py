@@ -33,6 +33,7 @@ T = TypeVar("T")
 BATCH = 1000  # rows that `load` gives at a time
 ROWS = 1_000_000  # of a file, unless another bound is given
 SETTLED_NS = 50_000_000  # a file that is younger may be changed again without another time: kernels count in ticks
+TRIES = 10  # to read a file that others put new ones in the place of
 LOCK_SECONDS = 30.0  # that a writer waits for another one
 
 
@@ -104,13 +105,25 @@ class FileSide:
             return await finished(asyncio.ensure_future(asyncio.to_thread(work)))
 
     def _look(self) -> None:
-        """Read the file if it is another one than it was."""
+        """Read the file if it is another one than it was; again, if another one took its place meanwhile."""
+        for _ in range(TRIES - 1):
+            status = self._status()
+            try:
+                return self._look_at(status)
+            except LoadRefused:
+                if identity(self._status()) == identity(status):
+                    raise
+        return self._look_at(self._status())
+
+    def _status(self) -> os.stat_result:
         try:
-            status = self._source.file().stat()
+            return self._source.file().stat()
         except FileNotFoundError:
             raise LoadRefused(f"there is no file {self._source.file()}; nothing was changed") from None
         except OSError as error:
             raise Unavailable(f"{self.name}: {error.strerror}", retry_after=1.0) from error
+
+    def _look_at(self, status: os.stat_result) -> None:
         if self._settled and identity(status) == self._seen:
             return
         found = self._read(Stamp.of(min(datetime.fromtimestamp(status.st_mtime, UTC), utc_now())))

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, Table
@@ -41,7 +42,8 @@ class SqlSource(PagedSource):
     A row is every column but those named here: `version`, a whole number that each write counts up, and `stamp`, the instant of
     the latest change. Without a version a row is written only if all its values still are as they were seen. With `feed` the
     table gets triggers that note what changes (see `nerv.sync.sides.sql.feed`). `scope` narrows the rows that are looked at;
-    outside of it nothing is written. Columns that are not in a row written keep their values, or their defaults.
+    outside of it nothing is written. Columns that are not in a row written keep their values, or their defaults. Its few
+    connections are closed at the end of `async with`.
     """
 
     url: ClassVar[str | Callable[[], str]]
@@ -56,6 +58,16 @@ class SqlSource(PagedSource):
         self._engine: Engine | None = None
         self._statements: Statements | None = None
         self._written = self._conflicts = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.dispose)
 
     def scope(self, table: Table) -> ColumnElement[bool] | None:
         """Which rows this side is about: a condition over the columns, such as `table.c.country == "US"`; None for all."""
@@ -213,6 +225,7 @@ class SqlSource(PagedSource):
                 plain = [name.removeprefix("to_") for name in names]
                 connection.execute(statements.update(plain), rows)
         after = statements.by_key(connection, keys)
+        self._read += len(before) + len(after)
         for number, step in enumerate(steps):
             if number not in outcomes:
                 outcomes[number] = self._done(step, after.get(step.key))
