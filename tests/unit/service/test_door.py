@@ -17,8 +17,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from jwt.algorithms import RSAAlgorithm
-from starlette.applications import Starlette
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from nerv.errors import Misconfigured, NervError, UnknownOutcome, VersionConflict
 from nerv.limits import Limits
@@ -56,7 +56,7 @@ async def fail(request: Request[None]) -> Response:
 ROUTES = (Route("POST", "/v1/echo", echo, "things:write"), Route("GET", "/v1/fail", fail, "things:read", (HOW,)))
 
 
-def app_with(settings: AuthSettings, *, insecure: bool = False, limits: Limits | None = None) -> Starlette:
+def app_with(settings: AuthSettings, *, insecure: bool = False, limits: Limits | None = None) -> ASGIApp:
     """The routes behind the door."""
     return application(ROUTES, None, Authenticator(settings, insecure=insecure), limits or Limits())
 

@@ -46,11 +46,15 @@ def keyed(
     """
     found: list[Keyed] = []
     faults: list[dict[str, Any]] = []
+    traced = hop.traceparent is not None
+    specs: dict[tuple[str, str, Outcome], EventSpec | None] = {}  # the events of a request are of few types
     for one in passed:
         event, key, error = one.event, None, one.error
         if event is not None:
+            at = (event.type, one.topic, one.outcome)
             try:
-                key = _key(one, event, app)
+                spec = specs[at] if at in specs else specs.setdefault(at, _spec(*at, app))
+                key = _text_key(event) if spec is None else key_of(spec, _fitting(spec, event, app), event)
             except SchemaMismatch as mismatch:
                 error = mismatch
         if error is not None and kept is not None:
@@ -60,7 +64,7 @@ def keyed(
                 {"index": one.index, "id": event and event.id, "detail": error.detail, "errors": error.errors}
             )
         elif event is not None:
-            found.append(Keyed(one.topic, _traced(event, hop), key))
+            found.append(Keyed(one.topic, _traced(event, hop) if traced else event, key))
     if faults:
         first = faults[0]
         raise SchemaMismatch(
@@ -82,21 +86,23 @@ def _unfit(topic: str, sent: Event[bytes], error: NervError) -> Keyed:
     return Keyed(topic, sent, _text_key(sent), error)
 
 
-def _key(one: Passed, event: Event[bytes], app: App) -> bytes | None:
-    spec = app.events.get(app.latest(event.type))
+def _spec(event_type: str, topic: str, outcome: Outcome, app: App) -> EventSpec | None:
+    """What events of a type are on a topic; None for what nobody has declared. Raises SchemaMismatch where it does not belong."""
+    spec = app.events.get(app.latest(event_type))
     if spec is None:
-        if one.topic in app.all_topics():
-            raise SchemaMismatch(f"app {app.name} declares {one.topic}, but no event type {event.type!r}")
-        return _text_key(event)
+        if topic in app.all_topics():
+            raise SchemaMismatch(f"app {app.name} declares {topic}, but no event type {event_type!r}")
+        return None
     # Where the app itself routes an event to, it belongs.
-    if spec.topic not in (None, one.topic) and one.outcome is not Outcome.ROUTED:
-        raise SchemaMismatch(f"{event.type} belongs on {spec.topic}, not on {one.topic}")
-    decoded = app.decode(event) if event.type != spec.type else _fitting(spec, event)
-    return key_of(spec, decoded, event)
+    if spec.topic not in (None, topic) and outcome is not Outcome.ROUTED:
+        raise SchemaMismatch(f"{event_type} belongs on {spec.topic}, not on {topic}")
+    return spec
 
 
-def _fitting(spec: EventSpec, event: Event[bytes]) -> EventModel:
+def _fitting(spec: EventSpec, event: Event[bytes], app: App) -> EventModel:
     """As `App.decode`, but the model, of which only the key is asked, is not told its envelope."""
+    if event.type != spec.type:
+        return app.decode(event)
     try:
         data = event.data if spec.message is None else json_data(spec, event)
         found: EventModel = spec.model.__pydantic_validator__.validate_json(data)

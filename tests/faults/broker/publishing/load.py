@@ -19,11 +19,12 @@ from nerv.types import Event, new_event_id, utc_now
 from tests.faults.broker.publishing.operations import Course, End, Entry, Forgery, Polled, Seen, Sent
 
 LANES = 12  # publishers, each with keys of its own
-SUBSCRIBERS = 2
+SUBSCRIBERS, SLOW = 3, 1  # of which so many are slow
 REMEMBERED = 50  # requests of a lane that may be repeated, or forged
 REQUEST_SECONDS = 20.0
 UNTIL_KNOWN_SECONDS = 180.0
 PAUSE, AFTER_REFUSAL = 0.01, 0.2  # s: both cores are the servers' as well
+SLOW_SECONDS = 0.1  # that a slow subscriber takes for an event: 1 % of the speed at which others take them
 HASTE = 0.03  # s after which a client that goes away has gone
 
 
@@ -161,10 +162,14 @@ def _end(error: NervError) -> End:
 
 
 class Subscriber:
-    """Follows the topic over HTTP from its beginning, at whichever replica is there, without a gap and without a double."""
+    """Follows the topic over HTTP from its beginning, at whichever replica is there, without a gap and without a double.
 
-    def __init__(self, client: Client, topic: str, partitions: int, course: Course) -> None:
+    One that is `slow` takes its time for each event, so that the broker cannot send, until it is told to `hurry`.
+    """
+
+    def __init__(self, client: Client, topic: str, partitions: int, course: Course, *, slow: bool = False) -> None:
         self.course = course
+        self._slow = slow
         self._client, self._topic, self._partitions = client, topic, partitions
 
     async def run(self) -> None:
@@ -176,8 +181,14 @@ class Subscriber:
                 async for one in self._client.topics.consume(self._topic, start):
                     self.course.polls.append(Polled((one.partition, one.offset), one.event.id))
                     at[one.partition] = one.offset + 1
+                    if self._slow:
+                        await asyncio.sleep(SLOW_SECONDS)
             except NervError:
                 await asyncio.sleep(AFTER_REFUSAL)
+
+    def hurry(self) -> None:
+        """Take what comes as fast as the others from now on."""
+        self._slow = False
 
     async def finished(self, log: Sequence[Entry], seconds: float) -> None:
         """Until it has got what the log has, or time is up: the rules say what is missing."""

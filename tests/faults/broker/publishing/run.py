@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishing: publishers that publish once and subscribers, on meshes of two brokers behind Toxiproxy, through kills, lost
-replies, requests whose clients go away, and a Kafka that is away for a minute.
+replies, requests whose clients go away, subscribers at 1 % of the speed, and a Kafka that is away for a minute.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from nerv.errors import NervError
 from nerv.kafka import KafkaSettings
 from nerv.topics import Topic
 from tests.faults.broker.publishing.checker import RULES, check
-from tests.faults.broker.publishing.load import SUBSCRIBERS, Load, Subscriber
+from tests.faults.broker.publishing.load import SLOW, SUBSCRIBERS, Load, Subscriber
 from tests.faults.broker.publishing.log import final_log
 from tests.faults.broker.publishing.operations import Course, End, Seen
 from tests.faults.broker.publishing.seeded import SEEDS, Seed, Shown, show
@@ -125,6 +125,8 @@ async def _settled(everything: Sequence[Ran]) -> None:
     """Until what lanes have in hand is known, and subscribers have got all there is."""
     for one in everything:
         one.load.stop.set()
+        for subscriber in one.subscribers:
+            subscriber.hurry()
     for one in everything:
         await one.mesh.ready()
     while any(one.load.running for one in everything):  # noqa: ASYNC110 - the lanes are plain loops
@@ -139,7 +141,10 @@ def _loaded(mesh: Mesh, number: int) -> Ran:
     topic = mesh.spec.topics[0].name
     courses = [Course(f"subscriber {n} of {mesh.spec.name}") for n in range(SUBSCRIBERS)]
     seen.courses += courses
-    readers = [Subscriber(clients[n % len(clients)], topic, PARTITIONS, course) for n, course in enumerate(courses)]
+    readers = [
+        Subscriber(clients[n % len(clients)], topic, PARTITIONS, course, slow=n < SLOW)
+        for n, course in enumerate(courses)
+    ]
     return Ran(mesh, Load(clients, topic, seen, number), seen, readers)
 
 

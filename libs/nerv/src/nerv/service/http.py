@@ -11,15 +11,14 @@ from typing import Any
 import orjson
 import structlog
 from opentelemetry.trace import SpanKind, get_current_span
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nerv.boundary import cross
 from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
@@ -56,7 +55,7 @@ def application(
     limits: Limits,
     describe: Callable[[], Description] = lambda: Description("Service", "service"),
     cors_origins: Sequence[str] = (),
-) -> Starlette:
+) -> ASGIApp:
     """The ASGI app of a service's API. There is no other way to a handler than through the door made here.
 
     Pages of `cors_origins` may call it from a browser, with a token; of others none may.
@@ -80,8 +79,9 @@ def application(
         Route("GET", OPENAPI, document, "mesh:read"),
     )
     doors = {route: Door(route, deps, authenticator, limits) for route in table}
-    made = [StarletteRoute(route.path, door, methods=[route.method]) for route, door in doors.items()]
-    return Starlette(routes=made, middleware=_cors(cors_origins), exception_handlers={HTTPException: _not_routed})
+    made = [_Way(route.path, door, methods=[route.method]) for route, door in doors.items()]
+    # The router alone, without what an application of Starlette puts around it: a door answers all that goes wrong behind it.
+    return Router(made, default=_nowhere, middleware=_cors(cors_origins))
 
 
 def _cors(origins: Sequence[str]) -> list[Middleware]:
@@ -99,13 +99,20 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
     ]
 
 
-async def _not_routed(request: StarletteRequest, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:
-        mapped: NervError = MethodNotAllowed(f"{request.method} is not allowed on {request.url.path}")
-    else:
-        mapped = NotFound(f"there is no {request.url.path}; see /.well-known/nerv")
-    return problem(mapped, request.url.path)
+class _Way(StarletteRoute):
+    """The way to a door, by path and method."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Go there, or say that there is none for this method."""
+        if self.methods and scope["method"] not in self.methods:
+            error = MethodNotAllowed(f"{scope['method']} is not allowed on {scope['path']}")
+            await problem(error, scope["path"])(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    await problem(NotFound(f"there is no {scope['path']}; see /.well-known/nerv"), scope["path"])(scope, receive, send)
 
 
 class MethodNotAllowed(Refused):
@@ -150,21 +157,22 @@ class Door:
 
     async def validate(self, raw: StarletteRequest) -> Request[Any]:
         """The request with who sent it and its bounded body. Raises Unauthenticated, Forbidden, TooLarge or Invalid."""
-        scope = raw.scope
+        scope, route = raw.scope, self._route
         _check_head(scope, self._limits)
-        headers = headers_of(scope)
+        headers, path = headers_of(scope), scope["path_params"]
         principal = await self._authenticator.principal(headers.get("authorization"))
-        self._route.admit(principal, raw.path_params)
+        route.admit(principal, path)
         words = query_words_of(scope)
-        self._refuse_unknown(words)
-        if self._route.reads(headers.get("content-type", "")):
-            return Request(self._deps, principal, b"", raw.path_params, words, headers, raw.stream)
-        body = b"" if raw.method in BODILESS else await _body(raw, headers, self._limits.body)
-        return Request(self._deps, principal, body, raw.path_params, words, headers)
+        if words:
+            self._refuse_unknown(words)
+        if route.streams and route.reads(headers.get("content-type", "")):
+            return Request(self._deps, principal, b"", path, words, headers, raw.stream)
+        body = b"" if scope["method"] in BODILESS else await _body(raw, headers, self._limits.body)
+        return Request(self._deps, principal, body, path, words, headers)
 
     def _refuse_unknown(self, words: Sequence[tuple[str, str]]) -> None:
         # A word that is not known would be passed over in silence, and the answer be another one than was asked for.
-        if words and (unknown := sorted({word for word, _ in words} - self._words)):
+        if unknown := sorted({word for word, _ in words} - self._words):
             known = ", ".join(sorted(self._words)) or "none"
             raise Invalid(f"there is no parameter {unknown[0][:SHOWN]!r} here; there are: {known}")
 

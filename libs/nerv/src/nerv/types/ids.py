@@ -56,6 +56,8 @@ def check_id(value: object, what: str) -> str:
 
     Raises Invalid or TooLarge, naming `what`.
     """
+    if type(value) is str and 0 < len(value) <= ID_LIMIT and value.isprintable() and UNDECODABLE not in value:
+        return value  # as nearly all are; the rest says what is wrong
     if not isinstance(value, str) or not value:
         raise Invalid(f"{what} must be a string that is not empty")
     if len(value) > ID_LIMIT:

@@ -49,7 +49,7 @@ class Journal:
         }
 
     def _count(self, counts: Counter[Outcome], passed: Sequence[Passed]) -> None:
+        counts.update([one.outcome for one in passed])
         for one in passed:
-            counts[one.outcome] += 1
             if one.by:
                 self._steps.update(one.by)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
@@ -13,7 +13,7 @@ from opentelemetry.util.types import AttributeValue
 from nerv.bus import Passed
 from nerv.cloudevents import to_headers
 from nerv.errors import NervError, Refused, UnknownOutcome
-from nerv.kafka import Outgoing, Producer
+from nerv.kafka import Outgoing, Position, Producer
 from nerv.kafka.deadletters import DOOR, Place, door_letter
 from nerv.service import Request
 from nerv.service.params import IDEMPOTENCY_KEY, choice
@@ -27,6 +27,8 @@ from nerv_broker.publishing.judging import Outcome, Placed, Publication, content
 from nerv_broker.publishing.publisher import Publisher
 
 UNTOLD = nullcontext()
+
+_placed: Callable[..., Placed] = tuple.__new__  # takes half the time that a NamedTuple's constructor takes
 
 
 class Guarantee(StrEnum):
@@ -161,7 +163,7 @@ def _dropped(one: Passed) -> bool:
 
 async def _plainly(deps: CanPublish, rows: Sequence[Keyed]) -> list[Outcome]:
     found = await deps.producer.publish([_record(one, deps.settings.deadletters) for one in rows])
-    return [one if isinstance(one, NervError) else Placed(*one) for one in found]
+    return [_placed(Placed, (*one, False)) if type(one) is Position else cast("NervError", one) for one in found]
 
 
 def _record(one: Keyed, deadletters: str) -> Outgoing:
