@@ -12,6 +12,7 @@ from bench.broker import suite as broker
 from bench.core import suite as core
 from bench.harness import Figure, Measured, scale
 from bench.projector import suite as projector
+from bench.scheduler import suite as scheduler
 from bench.sync import suite as sync
 from bench.temporal import suite as temporal
 from nerv.errors import NervError
@@ -22,6 +23,7 @@ SUITES = {
     "sync": sync.run,
     "temporal": temporal.run,
     "projector": projector.run,
+    "scheduler": scheduler.run,
 }
 PARTS = {"produce": produce.run, "consume": consume.run}  # of suite broker
 

@@ -123,7 +123,7 @@ class TestRedisQueue(QueueContract):
         """Every script lies beside the code, so that it is in the wheel."""
         import nerv_scheduler.queue as room
 
-        assert len(list(Path(str(room.__file__)).parent.glob("*.lua"))) == 11
+        assert len(list(Path(str(room.__file__)).parent.glob("*.lua"))) == 12
 
 
 async def _is_blocked(redis: Redis, name: str) -> bool:

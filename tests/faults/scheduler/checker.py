@@ -100,14 +100,25 @@ def _order(run: str, events: Sequence[Event[bytes]]) -> list[str]:
     if not events:
         return []
     dag = Dag.decode(orjson.loads(events[0].data)["dag"])
-    spans: dict[str, tuple[datetime, datetime]] = {}
-    for event in events:
-        if event.type == EventType.TASK_COMPLETED:
-            data = orjson.loads(event.data)
-            spans.setdefault(data["node"], (parse_instant(data["began"]), event.time))
+    spans = _spans(events)
     return [
         f"{run}: {name} began before {parent} had ended"
         for name, (began, _) in spans.items()
         for parent in dag.nodes[name].after
         if parent not in spans or spans[parent][1] > began
     ]
+
+
+def _spans(events: Sequence[Event[bytes]]) -> dict[str, tuple[datetime, datetime]]:
+    """When each node began and ended, by the first that history has of it; of a chain only what used what stands."""
+    spans: dict[str, tuple[datetime, datetime]] = {}
+    for event in events:
+        data = orjson.loads(event.data)
+        if event.type == EventType.TASK_COMPLETED:
+            spans.setdefault(data["node"], (parse_instant(data["began"]), event.time))
+        for chain in data["chains"] if event.type == EventType.QUANTUM_COMPLETED else ():
+            for entry in chain:
+                if entry["node"] in spans or "error" in entry:
+                    break
+                spans[entry["node"]] = parse_instant(entry["began"]), parse_instant(entry["ended"])
+    return spans

@@ -20,6 +20,7 @@ from nerv.types import Event
 from nerv.workflows import Drawing, Output
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.effects import Performer
+from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.invoke import Threads, callees
 from nerv_scheduler.keeper import Keeper
@@ -74,6 +75,7 @@ class World:
         self.steering = Steering(self.queue, self.recorder, self.recovery, SystemClock(), "t.scheduler", "door")
         self.threads = Threads()
         self.counts: Counter[str] = Counter()
+        self.fusing = Fusing(callees(app), FAST.quantum_seconds)
 
     @asynccontextmanager
     async def replica(self, name: str = "one") -> AsyncIterator[Worker]:
@@ -91,6 +93,7 @@ class World:
             performer=Performer(self.history, Client({}), self.starter),
             client=None,
             threads=self.threads,
+            fusing=self.fusing,
             interruptions=Interruptions(),
             patience=Patience(),
             clock=SystemClock(),

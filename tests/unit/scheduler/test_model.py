@@ -166,3 +166,30 @@ def test_trace_context_goes_into_every_message() -> None:
     made = plan(fold("r1", [traced]))
     assert all(b"1" * 32 in message for message in (made.end, *(node.message for node in made.nodes)))
     assert Node("a", "t", ()).after == ()
+
+
+def quantum(*chains: Sequence[tuple[str, Any]], worker: str = "here") -> Event[bytes]:
+    """Nodes that were done together."""
+    made = RunEvents("m.scheduler", "r1", worker)
+    entries = [
+        [{"node": n, "task": "load", "attempt": 1, "began": NOON, "ended": NOON, "result": r} for n, r in chain]
+        for chain in chains
+    ]
+    return made.quantum(NOON, [claim(chain[0][0]) for chain in chains], entries)
+
+
+def test_of_a_node_in_two_quanta_the_first_verdict_stands() -> None:
+    """Whoever recorded it; and behind a node that had one already nothing of a chain counts, for it used another result."""
+    first, second = quantum([("part[0]", 1)]), quantum([("part[0]", 9), ("join", 10)], [("part[1]", 2)], worker="there")
+    record = fold("r1", [submitted(), first, second, completed("part[1]", 3)])
+    assert [record.node(name).result for name in ("part[0]", "part[1]")] == [1, 2]
+    assert record.node("join").verdict is None
+    alone = fold("r1", [submitted(), completed("part[0]", 5), first])
+    assert alone.node("part[0]").result == 5
+
+
+def test_what_is_ready_again_counts_as_attempted() -> None:
+    """After a loss somebody may still have it in hand; a new run has nothing of the kind."""
+    record = fold("r1", [submitted(), completed("part[0]", 1)])
+    assert [node.attempts for node in plan(record).nodes] == [1, 1, 0]
+    assert [node.attempts for node in plan(fold("r1", [submitted()]), new=True).nodes] == [0, 0, 0]

@@ -15,6 +15,7 @@ from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.effects import Performer
+from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.handlers import ROUTES, Deps
 from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.invoke import Threads, callees
@@ -68,6 +69,7 @@ class Wiring(containers.DeclarativeContainer):
         performer=performer,
         client=client,
         threads=providers.Singleton(Threads),
+        fusing=providers.Singleton(Fusing, callees, work.quantum_seconds),
         interruptions=providers.Singleton(Interruptions),
         patience=patience,
         clock=clock,

@@ -12,9 +12,11 @@ Who takes over after a death begins by reading history, and goes on after the la
 """
 
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import orjson
 import structlog
@@ -24,12 +26,13 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import NervError, NotFound, TooLarge
 from nerv.protocols import Clock
-from nerv.protocols.queue import Claim, NodeStatus, Queue, RunStatus
+from nerv.protocols.queue import Claim, Done, NodeStatus, Queue, RunStatus
 from nerv.types import Event
-from nerv.workflows import PermanentError, arguments_of, resolve
+from nerv.workflows import PermanentError, Result, arguments_of, resolve
 from nerv.workflows.dag import needed
 from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
+from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.interruptions import Interruptions, StoppedError
 from nerv_scheduler.invoke import Callee, Threads, invoke
 from nerv_scheduler.model import (
@@ -63,6 +66,7 @@ class Attempts:
     performer: Performer
     client: Client | None
     threads: Threads
+    fusing: Fusing
     interruptions: Interruptions
     patience: Patience
     clock: Clock
@@ -73,25 +77,37 @@ class Attempts:
 
     async def work(self, claim: Claim, task: workflow_pb2.Task) -> None:
         """Bring a node to its verdict, or to its next attempt. Raises LostError."""
-        node: NodeRecord | None = NodeRecord()
+        node: NodeRecord | None = None
         if claim.attempt > 1 or claim.over:
             node = (await self.patience(lambda: self.recorder.read(claim.run))).node(claim.node)
-        if node is not None and node.verdict is None:
+            claim = replace(claim, failures=max(claim.failures, node.failures))
+        if node is None or node.verdict is None:
             if claim.over:
-                await self._give_up(claim, "the run was over before it was done")
+                await self.give_up(claim, "the run was over before it was done")
                 return
             try:
                 node = await self._verdict(claim, task)
             except StoppedError:
-                await self._give_up(claim, "the run was cancelled")
+                await self.give_up(claim, "the run was cancelled")
                 return
+        await self.go_on(claim, task, node)
+
+    async def conclude(
+        self, claim: Claim, task: workflow_pb2.Task, outcome: Result | Exception, began: datetime
+    ) -> None:
+        """Go on with a node whose task has returned or raised this. Raises LostError."""
+        await self.go_on(claim, task, await self._outcome(claim, task, outcome, began))
+
+    async def go_on(self, claim: Claim, task: workflow_pb2.Task, node: NodeRecord | None) -> None:
+        """Perform what a node with a verdict owes, and tell the queue; None: another attempt is to come. Raises LostError."""
         if node is not None and node.verdict is NodeStatus.COMPLETED and not node.effects_done:
             node = await self._effects(claim, task, node)
         if node is None:
             return
         if node.verdict is NodeStatus.COMPLETED:
             result = orjson.dumps(node.result)
-            await self._write(claim, lambda: self.queue.finish(claim, result))
+            done = Done(claim, result, suspect=claim.attempt > 1)
+            await self._write(claim, lambda: self._completed(done))
         else:
             error = node.error
             await self._write(claim, lambda: self.queue.fail(claim, error))
@@ -114,7 +130,12 @@ class Attempts:
         pause = self._pause(claim)
         await self._write(claim, lambda: self.queue.fail(claim, error, retry_in=pause))
 
-    async def _give_up(self, claim: Claim, error: str) -> None:
+    async def _completed(self, done: Done) -> bool:
+        [accepted] = await self.queue.complete([done])
+        return accepted
+
+    async def give_up(self, claim: Claim, error: str) -> None:
+        """The node is not to be done any more. Raises LostError."""
         await self._write(claim, lambda: self.queue.fail(claim, error, cancelled=True))
 
     def _end_event(self, claim: Claim, conclusion: Conclusion) -> Event[bytes]:
@@ -130,12 +151,23 @@ class Attempts:
 
     async def _verdict(self, claim: Claim, task: workflow_pb2.Task) -> NodeRecord | None:
         """Run the task and record what came of it; None when there is another attempt to come."""
-        events = RunEvents(self.source, claim.run, self.worker)
+        began = self.clock.now()
+        outcome: Result | Exception
         try:
-            event = await self._attempt(claim, task, events)
+            outcome = await self._attempt(claim, task)
         except (LostError, StoppedError):
             raise
         except Exception as error:  # the team's code; what it raises is the team's to choose
+            outcome = error
+        return await self._outcome(claim, task, outcome, began)
+
+    async def _outcome(
+        self, claim: Claim, task: workflow_pb2.Task, outcome: Result | Exception, began: datetime
+    ) -> NodeRecord | None:
+        events = RunEvents(self.source, claim.run, self.worker)
+        try:
+            event = self._event(claim, task, outcome, began)
+        except Exception as error:
             text = describe_error(error)
             log.warning("task.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
             if not is_permanent(error) and self._may_retry(claim, task.task):
@@ -146,20 +178,31 @@ class Attempts:
             event = events.failed(self.clock.now(), claim, task.task, text)
         return await self._record(claim, NodeRecord(), event)
 
-    async def _attempt(self, claim: Claim, task: workflow_pb2.Task, events: RunEvents) -> Event[bytes]:
-        """Call the task; the event of its result. Raises what the task raises, PermanentError, LostError."""
+    async def _attempt(self, claim: Claim, task: workflow_pb2.Task) -> Result:
+        """Call the task. Raises what the task raises, PermanentError, LostError."""
         if claim.losses > self.settings.losses:
             raise PermanentError(f"its replica died {claim.losses} times while it ran; look into what it does there")
         callee = self.callees.get(task.task)
         if callee is None:
             raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
         arguments = await self._arguments(claim, task)
-        began = self.clock.now()
-        result = await self.interruptions.guard(claim, invoke(callee, arguments, self.client, self.threads))
+        call = invoke(callee, arguments, self.client, self.threads)
+        since = time.perf_counter()
+        result = await self.interruptions.guard([claim], call)
+        self.fusing.note(task.task, time.perf_counter() - since)
+        return result
+
+    def _event(
+        self, claim: Claim, task: workflow_pb2.Task, outcome: Result | Exception, began: datetime
+    ) -> Event[bytes]:
+        """The event of a result. Raises what the task has raised, PermanentError, TooLarge."""
+        if isinstance(outcome, Exception):
+            raise outcome
         now = self.clock.now()
-        ids = effect_identities(self.app.name, task.workflow, claim, result.effects)
-        effects = write_down(self.app, claim.run, result.effects, ids, now)
-        event = events.completed(now, claim, task.task, result.value, effects, began=began)
+        ids = effect_identities(self.app.name, task.workflow, claim, outcome.effects)
+        effects = write_down(self.app, claim.run, outcome.effects, ids, now)
+        events = RunEvents(self.source, claim.run, self.worker)
+        event = events.completed(now, claim, task.task, outcome.value, effects, began=began)
         self.recorder.check(event)
         return event
 
@@ -200,16 +243,17 @@ class Attempts:
             if claim.attempt == 1:
                 return fold_node(node, event)
         else:
-            self._refused(claim, "another attempt was recorded first")
+            self.refused(claim, "another attempt was recorded first")
         # An earlier attempt may have come in between, in a quantum, whose id is another.
         return (await self.patience(lambda: self.recorder.read(claim.run))).node(claim.node)
 
     async def _write(self, claim: Claim, write: Callable[[], Awaitable[bool]]) -> None:
         if not await self.patience(write):
-            self._refused(claim, "its token is old")
+            self.refused(claim, "its token is old")
             raise LostError("the token of this attempt is old")
 
-    def _refused(self, claim: Claim, why: str) -> None:
+    def refused(self, claim: Claim, why: str) -> None:
+        """Count a completion that came too late."""
         self.counts["stale"] += 1
         log.warning("completion.stale", run=claim.run, node=claim.node, attempt=claim.attempt, detail=why)
 

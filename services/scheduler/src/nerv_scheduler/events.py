@@ -5,14 +5,15 @@
 | --- | --- | --- |
 | `nerv.run.submitted.v1` | run | workflow, input and the drawn DAG |
 | `nerv.task.completed.v1` | run, node | the result, and the effects to perform, with their ids |
+| `nerv.quantum.completed.v1` | run, the first nodes | the results of tiny tasks that were done together, in chains |
 | `nerv.task.failed.v1` | run, node (final), or run, node and token | why |
 | `nerv.task.effects-done.v1` | run, node, `effects` | that they are performed |
 | `nerv.run.completed.v1`, `nerv.run.failed.v1`, `nerv.run.cancelled.v1` | run, `end` | the result, or why |
 | `nerv.run.cancel-ordered.v1`, `nerv.run.paused.v1`, | run, `order`, its id | what a person orders, and why |
 | `nerv.run.resumed.v1`, `nerv.run.restarted.v1` | | |
 
-A node's success and its final failure have one id: whichever is recorded first stands. After a restart the ids are made of the
-restart's number, too: the same node has another verdict then, and other effects.
+A node's success and its final failure have one id: whichever is recorded first stands, and so it is of a node in several quanta.
+After a restart the ids are made of the restart's number, too: the same node has another verdict then, and other effects.
 """
 
 import hashlib
@@ -93,6 +94,15 @@ class RunEvents:
         }
         return self._event(EventType.TASK_COMPLETED, now, document, "verdict", claim.node, *_turn(claim.round))
 
+    def quantum(
+        self, now: datetime, heads: Sequence[Claim], chains: Sequence[Sequence[Mapping[str, Any]]]
+    ) -> Event[bytes]:
+        """Nodes that were done together; each chain begins with one of `heads`, and its nodes follow each other."""
+        turn = heads[0].round
+        document = {"run": self._run, "worker": self._worker, "chains": chains} | _round(turn)
+        names = [claim.node for claim in heads]
+        return self._event(EventType.QUANTUM_COMPLETED, now, document, "verdict", *names, *_turn(turn))
+
     def failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
         """A node has failed for good."""
         document = self._about(claim, task) | {"error": error, "final": True}
@@ -136,7 +146,7 @@ class RunEvents:
             self._source,
             kind.value,
             now,
-            orjson.dumps(document),
+            orjson.dumps(document, option=orjson.OPT_UTC_Z),
             correlation_id=self._run,
             traceparent=context.traceparent,
             tracestate=context.tracestate,

@@ -2,7 +2,7 @@
 """Stop a task whose run is cancelled: while it is called, and not while what it gave is recorded."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from nerv.protocols.queue import Claim
@@ -21,20 +21,25 @@ class Interruptions:
         self._calls: dict[str, asyncio.Task[Any]] = {}
         self._stopped: set[str] = set()
 
-    async def guard(self, claim: Claim, call: Coroutine[Any, Any, T]) -> T:
-        """What `call` gives or raises. Raises StoppedError once `stop` was called; a thread goes on, and nobody hears it."""
+    async def guard(self, claims: Sequence[Claim], call: Coroutine[Any, Any, T]) -> T:
+        """What `call` gives or raises, made for these claims of one run.
+
+        Raises StoppedError once `stop` was called; a thread goes on, and nobody hears it.
+        """
         task = asyncio.ensure_future(call)
-        self._calls[claim.entry] = task
+        entries = {claim.entry for claim in claims}
+        self._calls |= dict.fromkeys(entries, task)
         try:
             return await task
         except asyncio.CancelledError:
             task.cancel()
-            if claim.entry in self._stopped:
-                raise StoppedError(f"{claim.node} of run {claim.run}") from None
+            if entries & self._stopped:
+                raise StoppedError(f"{claims[0].node} of run {claims[0].run}") from None
             raise
         finally:
-            del self._calls[claim.entry]
-            self._stopped.discard(claim.entry)
+            for entry in entries:
+                del self._calls[entry]
+            self._stopped -= entries
 
     def stop(self, claim: Claim) -> None:
         """Stop a claim's task if it is being called."""

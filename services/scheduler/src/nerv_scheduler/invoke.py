@@ -136,8 +136,21 @@ async def invoke(callee: Callee, arguments: Sequence[Any], client: Client | None
         if limit.expired():
             raise TimeoutError(f"task {spec.name} took longer than {spec.timeout:g} s") from error
         raise
+    return _checked(callee, returned)
+
+
+def call_now(callee: Callee, arguments: Sequence[Any]) -> Result:
+    """One attempt at a task that is not async, here and now. Raises PermanentError, or what the task raises."""
+    call = _bound(callee, arguments, None)
+    try:
+        return _checked(callee, call())
+    except (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration) as error:
+        raise RuntimeError(f"it raised {type(error).__name__}: {error}") from error
+
+
+def _checked(callee: Callee, returned: Any) -> Result:
     result = returned if isinstance(returned, Result) else Result(returned)
     try:
-        return Result(plain(result.value, f"the result of {spec.name}"), result.effects)
+        return Result(plain(result.value, f"the result of {callee.spec.name}"), result.effects)
     except Exception as error:
         raise PermanentError(str(error)) from None

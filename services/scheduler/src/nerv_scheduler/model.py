@@ -35,6 +35,8 @@ def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
             nodes = dict(record.nodes)
         elif data.get("round", 0) != record.round:
             continue  # a replica that slept through a restart wrote it
+        elif event.type == EventType.QUANTUM_COMPLETED:
+            record = _fused(record, nodes, event, data)
         elif "task" in data:
             nodes[data["node"]] = node = fold_node(nodes.get(data["node"], NodeRecord()), event)
             if node.verdict is NodeStatus.FAILED and record.status is RunStatus.RUNNING:
@@ -44,6 +46,37 @@ def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
     if record is None:
         raise Internal(f"the stream of run {run} does not begin with {EventType.RUN_SUBMITTED}")
     return replace(record, nodes=nodes)
+
+
+def _fused(record: RunRecord, nodes: dict[str, NodeRecord], event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
+    """After a quantum. Of a chain nothing counts from a node on that had a verdict: what follows used another result of it."""
+    for chain in data["chains"]:
+        for entry in chain:
+            known = nodes.get(entry["node"], NodeRecord())
+            if known.verdict is not None:
+                break
+            nodes[entry["node"]] = node = fold_link(known, event, entry, data["worker"])
+            if node.verdict is NodeStatus.FAILED and record.status is RunStatus.RUNNING:
+                record = replace(record, status=RunStatus.FAILING)
+    return record
+
+
+def fold_link(node: NodeRecord, event: Event[bytes], entry: Mapping[str, Any], worker: str) -> NodeRecord:
+    """The record of a node after what a quantum says of it: that it is done, or has failed."""
+    attempts = max(node.attempts, int(entry["attempt"]))
+    began, ended = parse_instant(entry["began"]), parse_instant(entry["ended"])
+    if "error" in entry:
+        verdict = NodeStatus.FAILED if entry["final"] else None
+        failures = node.failures + 1
+        return replace(
+            node, verdict=verdict, error=entry["error"], attempts=attempts, failures=failures, worker=worker,
+            ended=ended if entry["final"] else None,
+        )  # fmt: skip
+    effects = tuple(entry.get("effects", ()))
+    return NodeRecord(
+        NodeStatus.COMPLETED, event.id, entry["result"], effects, not effects, "", attempts, node.failures, began,
+        ended, worker,
+    )  # fmt: skip
 
 
 def _begun(run: str, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
@@ -65,7 +98,9 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
     """The record of a node after one more event about it."""
     data = orjson.loads(event.data)
     attempts = max(node.attempts, int(data.get("attempt", 0)))
-    if event.type == EventType.TASK_COMPLETED:
+    if node.verdict is not None and node.effects_done:
+        return replace(node, attempts=attempts)  # the first verdict stands
+    if event.type == EventType.TASK_COMPLETED and node.verdict is None:
         effects = tuple(data["effects"])
         return replace(
             node,
@@ -96,8 +131,11 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
     return node
 
 
-def plan(record: RunRecord) -> Plan:
+def plan(record: RunRecord, *, new: bool = False) -> Plan:
     """What the queue must hold of a run: all of a new one, the rest of one that had begun.
+
+    Of the rest, what is ready may be in somebody's hands who does not know yet that the queue has lost it: it counts as
+    attempted, so that whoever takes it looks into history before and after.
 
     A completed node whose effects are not known to be done is ready again: who takes it does the effects and nothing else.
     """
@@ -118,7 +156,7 @@ def plan(record: RunRecord) -> Plan:
             _status(record.node(name), waits[name], over),
             orjson.dumps(record.node(name).result) if _settled(record.node(name)) else b"",
             record.node(name).error,
-            record.node(name).attempts,
+            max(record.node(name).attempts, int(not new and not waits[name])),
             record.node(name).failures,
             *(map(to_ms, (record.node(name).began, record.node(name).ended)) if _settled(record.node(name)) else ()),
         )

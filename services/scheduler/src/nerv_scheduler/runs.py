@@ -85,7 +85,7 @@ class Starter:
                 _check_same(record, workflow, run_input)
             # The reply of an earlier try may be lost and the run long under way: the queue knows it then.
             if new or not record.status.ended:
-                await self._queue.start(plan(record))
+                await self._queue.start(plan(record, new=new))
             return new
 
 

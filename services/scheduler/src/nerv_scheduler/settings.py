@@ -14,6 +14,7 @@ class WorkSettings(BaseModel):
 
     concurrency: PositiveInt = 16  # tasks at once; also the most threads of tasks that are not async
     lease_seconds: float = Field(default=6.0, ge=0.5)  # a task whose replica is silent for so long goes to another
+    quantum_seconds: float = Field(default=0.05, ge=0.0, le=1.0)  # tiny tasks are done together for so long; 0: never
     drain_seconds: float = Field(default=4.0, ge=0.0, le=5.0)  # on SIGTERM; what is unfinished then goes to others
     tasks: PositiveInt = TASK_LIMIT  # of one workflow; beyond: 413
     keep_seconds: PositiveInt = 3600  # an ended run stays in Redis; afterwards it is read from history

@@ -3,6 +3,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -10,14 +11,15 @@ from typing import Self
 import structlog
 from opentelemetry.trace import SpanKind
 
-from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import NervError
 from nerv.protocols.queue import END, Claim, Orphan, Queue
 from nerv.telemetry import Carrier, span
 from nerv.telemetry import names as n
 from nerv_scheduler.attempt import Attempts, LostError
+from nerv_scheduler.fusing import Strand
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.model import describe_error
+from nerv_scheduler.quantum import Quanta
 from nerv_scheduler.runs import Recovery
 from nerv_scheduler.settings import WorkSettings
 
@@ -35,7 +37,12 @@ class Worker:
     """Works from entering to leaving. `crashed` is set when the loop itself fails."""
 
     def __init__(
-        self, attempts: Attempts, queue: Queue, keeper: Keeper, recovery: Recovery, settings: WorkSettings
+        self,
+        attempts: Attempts,
+        queue: Queue,
+        keeper: Keeper,
+        recovery: Recovery,
+        settings: WorkSettings,
     ) -> None:
         self.crashed: asyncio.Future[None] | None = None
         self._attempts = attempts
@@ -44,7 +51,10 @@ class Worker:
         self._recovery = recovery
         self._settings = settings
         self._name = attempts.worker
-        self._running: dict[asyncio.Task[None], Claim] = {}
+        self._fusing = attempts.fusing
+        self._quanta = Quanta(attempts)
+        self._running: dict[asyncio.Task[None], Sequence[Claim]] = {}
+        self._waiting: deque[Sequence[Strand]] = deque()  # claimed, and not begun
         self._room = asyncio.Event()
         self._stopping = False
         self._fault: str | None = "has not looked for work yet"
@@ -83,7 +93,7 @@ class Worker:
 
     async def _work(self) -> None:
         while not self._stopping:
-            if self.room <= 0:
+            if self.room <= 0 or self._waiting:
                 await self._wait_for_room()
                 continue
             try:
@@ -103,9 +113,12 @@ class Worker:
             return
 
     async def _take(self) -> None:
-        taken = await self._queue.take(self._name, self.room, POLL_SECONDS)
+        room = self.room
+        taken = await self._queue.take(self._name, self._fusing.wanted(room), POLL_SECONDS, chain=self._fusing.chain())
         for claim in taken.claims:
-            self._begin(claim)
+            self._hold(claim)
+        self._waiting += self._fusing.group(taken.claims, room)
+        self._fill()
         await self._adopt(taken.orphans)
         if not taken.intact:
             self._fault = "the queue is empty or was lost; asking history for unfinished runs"
@@ -119,19 +132,54 @@ class Worker:
         for orphan in orphans:
             await self._queue.drop(orphan)
 
-    def _begin(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._perform(claim))
-        self._running[task] = claim
-        self._keeper.hold(claim, lambda: _cancel(task), lambda: self._attempts.interruptions.stop(claim))
+    def _hold(self, claim: Claim) -> None:
+        """Renew its lease from now on, whether it has begun or not."""
+        stop = self._attempts.interruptions.stop
+        self._keeper.hold(claim, lambda: self._lost(claim), lambda: stop(claim))
+
+    def _lost(self, claim: Claim) -> None:
+        """Another replica has it: a task that does nothing else is stopped; of a quantum the queue refuses what is stale."""
+        for task, claims in self._running.items():
+            if list(claims) == [claim]:
+                task.cancel()
+
+    def _fill(self) -> None:
+        """Begin what waits, as far as there is room."""
+        while self._waiting and self.room > 0 and not self._stopping:
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, strands: Sequence[Strand]) -> None:
+        claims = [strand.claim for strand in strands]
+        alone = len(strands) == 1 and not strands[0].chain
+        task = asyncio.create_task(self._perform(strands[0]) if alone else self._fuse(strands))
+        self._running[task] = claims
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        claim = self._running.pop(task)
-        self._keeper.let_go(claim)
+        left = {strand.claim.entry for strands in self._waiting for strand in strands}
+        for claim in self._running.pop(task):
+            if claim.entry not in left:
+                self._keeper.let_go(claim)
+        self._fill()
         self._room.set()
 
-    async def _perform(self, claim: Claim) -> None:
-        task = workflow_pb2.Task.FromString(claim.message)
+    async def _fuse(self, strands: Sequence[Strand]) -> None:
+        """Do a quantum; what it had no time for is the next."""
+        run = strands[0].claim.run
+        try:
+            left = await self._quanta.perform(strands)
+        except LostError as lost:
+            log.info("claim.lost", run=run, nodes=len(strands), detail=str(lost))
+        except Exception as error:
+            log.exception("quantum.broken", run=run, nodes=len(strands))
+            for strand in strands:
+                await self._put_off(strand.claim, describe_error(error))
+        else:
+            if left:
+                self._waiting.appendleft(left)
+
+    async def _perform(self, strand: Strand) -> None:
+        claim, task = strand.claim, strand.task
         context = Carrier(task.traceparent or None, task.tracestate or None)
         attributes: dict[str, str | int] = {
             n.WORKFLOW: task.workflow,
@@ -161,20 +209,19 @@ class Worker:
 
     async def _give_back(self) -> None:
         """Stop what did not finish in time, and let others have it at once."""
-        left = dict(self._running)
-        for task in left:
+        tasks = set(self._running)
+        left = [claim for claims in self._running.values() for claim in claims]
+        left += [strand.claim for strands in self._waiting for strand in strands]
+        self._waiting.clear()
+        for task in tasks:
             task.cancel()
-        if left:
-            await asyncio.wait(set(left), timeout=CANCEL_SECONDS)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
-                await asyncio.gather(*(self._queue.release(claim) for claim in left.values()))
+                await asyncio.gather(*(self._queue.release(claim) for claim in left))
         except (NervError, TimeoutError) as error:
             # Their leases run out, and others take them then.
             log.warning("work.not_given_back", error=str(error), nodes=len(left))
         if left:
             log.info("work.given_back", nodes=len(left))
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()

@@ -9,7 +9,7 @@ When no node is ready, running or retrying any more, the node `:end` becomes rea
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 END = ":end"
 START = ":start"
@@ -90,7 +90,8 @@ class Claim:
     """One attempt at a node. `epoch` and `attempt` together are the token that every write of the attempt must show.
 
     `losses` counts attempts that ended without a word. `over`: the run is failing or cancelling, so that nothing
-    new is to be begun. `round` is the run's.
+    new is to be begun. `round` is the run's. `chain` are names and messages of nodes each of which waits for the one before it
+    and for nothing else, the first for this one.
     """
 
     run: str
@@ -103,6 +104,29 @@ class Claim:
     losses: int = 0
     over: bool = False
     round: int = 0
+    chain: tuple[tuple[str, bytes], ...] = field(repr=False, default=())
+
+
+class Link(NamedTuple):
+    """A node of a claim's chain that is done, and when (wall milliseconds)."""
+
+    node: str
+    result: bytes
+    began_ms: int
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A node that is done, and those of its claim's chain that were done after it, in order.
+
+    `suspect`: its result was found in history. What becomes ready by it may be there, too: whoever takes that looks first.
+    """
+
+    claim: Claim
+    result: bytes
+    chain: tuple[Link, ...] = ()
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +196,11 @@ class TaskQueue(Protocol):
     Implemented in memory by `nerv.testing`, on Redis streams by *scheduler*.
     """
 
-    async def take(self, worker: str, limit: int, seconds: float) -> Taken:
-        """At most `limit` nodes: those whose worker has not renewed for the lease, then ready ones, waiting up to `seconds`."""
+    async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
+        """At most `limit` nodes: those whose worker has not renewed for the lease, then ready ones, waiting up to `seconds`.
+
+        Each with at most `chain` nodes of its chain.
+        """
         ...
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
@@ -185,6 +212,10 @@ class TaskQueue(Protocol):
 
     async def finish(self, claim: Claim, result: bytes) -> bool:
         """The node is completed, and nodes that waited only for it become ready. False: the token is old, nothing happened."""
+        ...
+
+    async def complete(self, done: Sequence[Done]) -> list[bool]:
+        """Many nodes are completed, as `finish` does, each for itself."""
         ...
 
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:

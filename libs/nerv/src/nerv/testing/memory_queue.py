@@ -14,6 +14,7 @@ from nerv.protocols.queue import (
     ORDER,
     START,
     Claim,
+    Done,
     NodeState,
     NodeStatus,
     Orphan,
@@ -83,7 +84,7 @@ class MemoryQueue:
             part.clear()
         self._intact = False
 
-    async def take(self, worker: str, limit: int, seconds: float) -> Taken:
+    async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
         """Claim nodes (see `TaskQueue.take`)."""
         deadline = time.monotonic() + seconds
         while True:
@@ -92,7 +93,7 @@ class MemoryQueue:
             found = self._expired(limit)
             while self._ready and len(found) < limit:
                 found.append(self._ready.popleft())
-            given = [one for entry in found if (one := self._claim(worker, entry)) is not None]
+            given = [one for entry in found if (one := self._claim(worker, entry, chain)) is not None]
             if given or time.monotonic() >= deadline:
                 claims = tuple(one for one in given if isinstance(one, Claim))
                 return Taken(claims, tuple(one for one in given if isinstance(one, Orphan)), intact)
@@ -114,6 +115,25 @@ class MemoryQueue:
     async def finish(self, claim: Claim, result: bytes) -> bool:
         """Complete a node (see `TaskQueue.finish`)."""
         return self._settle(claim, NodeStatus.COMPLETED, result, "")
+
+    async def complete(self, done: Sequence[Done]) -> list[bool]:
+        """Complete many nodes (see `TaskQueue.complete`)."""
+        return [self._complete(one) for one in done]
+
+    def _complete(self, done: Done) -> bool:
+        head = self._tokened(done.claim)
+        if head is None or head.status is not NodeStatus.RUNNING:
+            return head is not None and head.status is NodeStatus.COMPLETED
+        nodes = self._runs[done.claim.run].nodes
+        last = nodes[done.chain[-1].node if done.chain else done.claim.node]
+        for link in done.chain:
+            node = nodes[link.node]
+            node.status, node.waits, node.attempt, node.result = NodeStatus.COMPLETED, 0, 1, link.result
+            node.began, node.ended, node.worker = link.began_ms, link.ended_ms, head.worker
+        head.status, head.result, head.error, head.ended = NodeStatus.COMPLETED, done.result, "", _now_ms()
+        self._entries.pop(done.claim.entry, None)
+        self._go_on(done.claim.run, last, suspect=done.suspect)
+        return True
 
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
         """Fail an attempt or a node (see `TaskQueue.fail`)."""
@@ -243,7 +263,7 @@ class MemoryQueue:
         now = time.monotonic()
         return [e for e, entry in self._entries.items() if 0 < entry.leased_until <= now][:limit]
 
-    def _claim(self, worker: str, entry: str) -> Claim | Orphan | None:
+    def _claim(self, worker: str, entry: str, chain: int) -> Claim | Orphan | None:
         found = self._entries.get(entry)
         if found is None:
             return None
@@ -269,7 +289,17 @@ class MemoryQueue:
         node.status, node.attempt, node.began = NodeStatus.RUNNING, node.attempt + 1, _now_ms()
         node.worker = worker
         claim = Claim(found.run, found.node, entry, run.epoch, node.attempt, node.plan.message)
-        return replace(claim, failures=node.failures, losses=node.losses, over=over, round=run.plan.round)
+        links = () if over or found.node == END else self._chain(run, node, chain)
+        return replace(claim, failures=node.failures, losses=node.losses, over=over, round=run.plan.round, chain=links)
+
+    def _chain(self, run: _Run, node: _Node, most: int) -> tuple[tuple[str, bytes], ...]:
+        found: list[tuple[str, bytes]] = []
+        while len(found) < most and len(node.plan.children) == 1:
+            node = run.nodes[node.plan.children[0]]
+            if node.waits != 1 or node.status is not NodeStatus.WAITING or node.attempt:
+                break
+            found.append((node.plan.name, node.plan.message))
+        return tuple(found)
 
     def _tokened(self, claim: Claim) -> _Node | None:
         run = self._runs.get(claim.run)
@@ -290,16 +320,22 @@ class MemoryQueue:
         if verdict is NodeStatus.FAILED and run.status is RunStatus.RUNNING:
             run.status = RunStatus.FAILING
             self._let_go(claim.run)
-        ready = 0
-        if verdict is NodeStatus.COMPLETED and run.status is RunStatus.RUNNING:
-            for child in node.plan.children:
-                run.nodes[child].waits -= 1
-                if run.nodes[child].waits == 0:
-                    self._enqueue(claim.run, child)
-                    ready += 1
         self._entries.pop(claim.entry, None)
-        self._less_active(claim.run, 1 - ready)
+        if verdict is NodeStatus.COMPLETED:
+            self._go_on(claim.run, node)
+        else:
+            self._less_active(claim.run, 1)
         return True
+
+    def _go_on(self, name: str, node: _Node, *, suspect: bool = False) -> None:
+        run, ready = self._runs[name], 0
+        for child in node.plan.children if run.status is RunStatus.RUNNING else ():
+            run.nodes[child].waits -= 1
+            if run.nodes[child].waits == 0:
+                run.nodes[child].attempt = max(run.nodes[child].attempt, int(suspect))
+                self._enqueue(name, child)
+                ready += 1
+        self._less_active(name, 1 - ready)
 
     def _less_active(self, run: str, count: int) -> None:
         self._runs[run].active -= count

@@ -17,6 +17,7 @@ class EventType(StrEnum):
     STREAM_TOMBSTONED = "nerv.stream.tombstoned.v1"
     RUN_SUBMITTED = "nerv.run.submitted.v1"
     TASK_COMPLETED = "nerv.task.completed.v1"
+    QUANTUM_COMPLETED = "nerv.quantum.completed.v1"
     TASK_FAILED = "nerv.task.failed.v1"
     EFFECTS_DONE = "nerv.task.effects-done.v1"
     RUN_COMPLETED = "nerv.run.completed.v1"

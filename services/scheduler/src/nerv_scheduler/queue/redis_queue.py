@@ -26,6 +26,7 @@ from nerv.protocols.queue import (
     ORDER,
     START,
     Claim,
+    Done,
     NodeState,
     NodeStatus,
     Orphan,
@@ -61,7 +62,7 @@ class RedisQueue:
         self._keep = keep
         self._tidied = False
 
-    async def take(self, worker: str, limit: int, seconds: float) -> Taken:
+    async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
         """Claim nodes (see `TaskQueue.take`)."""
         if not self._tidied:
             self._tidied = True
@@ -76,7 +77,7 @@ class RedisQueue:
         if entries is None:
             await self._make_group()
             return Taken(intact=False)
-        return await self._claim(worker, entries, bool(intact))
+        return await self._claim(worker, entries, chain, bool(intact))
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
         """Renew leases (see `TaskQueue.renew`)."""
@@ -93,6 +94,18 @@ class RedisQueue:
     async def finish(self, claim: Claim, result: bytes) -> bool:
         """Complete a node (see `TaskQueue.finish`)."""
         return await self._settle(claim, NodeStatus.COMPLETED, result)
+
+    async def complete(self, done: Sequence[Done]) -> list[bool]:
+        """Complete many nodes (see `TaskQueue.complete`)."""
+        if not done:
+            return []
+        args: Words = [GROUP]
+        for one in done:
+            args += [*self._token(one.claim)[1:], one.claim.node, int(one.suspect), one.result, len(one.chain)]
+            for link in one.chain:
+                args += link
+        answers = await self._scripts("complete", [self._stream, *(self._run(one.claim.run) for one in done)], args)
+        return [answer == b"done" for answer in answers]
 
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
         """Fail an attempt or a node (see `TaskQueue.fail`)."""
@@ -214,10 +227,10 @@ class RedisQueue:
             if "BUSYGROUP" not in error.detail:
                 raise
 
-    async def _claim(self, worker: str, entries: Sequence[Any], intact: bool) -> Taken:
+    async def _claim(self, worker: str, entries: Sequence[Any], chain: int, intact: bool) -> Taken:
         if not entries:
             return Taken(intact=intact)
-        args: Words = [GROUP, worker]
+        args: Words = [GROUP, worker, chain]
         named = [(entry.decode(), *_fields(fields)) for entry, fields in entries]
         for entry, run, node in named:
             args += [entry, run, node]
@@ -227,10 +240,11 @@ class RedisQueue:
             if answer[0] == b"orphan":
                 orphans.append(Orphan(run, entry))
             elif answer[0] == b"claimed":
-                _, epoch, attempt, message, failures, losses, status, turn = answer
+                _, epoch, attempt, message, failures, losses, status, turn, *links = answer
                 over = status != b"running"
                 claim = Claim(run, node, entry, epoch.decode(), attempt, message, int(failures), int(losses))
-                claims.append(replace(claim, over=over, round=int(turn)))
+                chain_of = tuple((name.decode(), one) for name, one in zip(links[::2], links[1::2], strict=True))
+                claims.append(replace(claim, over=over, round=int(turn), chain=chain_of))
         return Taken(tuple(claims), tuple(orphans), intact)
 
     async def _settle(self, claim: Claim, verdict: NodeStatus, text: str | bytes) -> bool:

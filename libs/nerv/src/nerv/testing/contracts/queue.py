@@ -7,7 +7,19 @@ import uuid
 from dataclasses import replace
 
 from nerv.api.workflow.v1 import workflow_pb2
-from nerv.protocols.queue import END, Claim, NodeStatus, Plan, PlannedNode, Queue, RunState, RunStatus, Taken
+from nerv.protocols.queue import (
+    END,
+    Claim,
+    Done,
+    Link,
+    NodeStatus,
+    Plan,
+    PlannedNode,
+    Queue,
+    RunState,
+    RunStatus,
+    Taken,
+)
 
 LEASE = 0.6  # seconds: short enough to wait for, long enough for a busy machine
 PATIENCE = 15.0
@@ -88,6 +100,49 @@ class QueueContract:
         assert [node.after for node in state.nodes.values()] == [(), (), ("part[0]", "part[1]")]
         assert {node.status for node in state.nodes.values()} == {NodeStatus.COMPLETED}
         await nothing(queue)
+
+    async def test_a_chain_is_told_and_done_at_once(self, queue: Queue) -> None:
+        """A claim tells the nodes that wait for it alone; completed with some of them, the next one is ready."""
+        name = f"r-{uuid.uuid4().hex}"
+        nodes = [planned(name, f"n{i}", int(i > 0), (f"n{i + 1}",) if i < 4 else ()) for i in range(5)]
+        await queue.start(Plan(name, "w", 1000, tuple(nodes), message(name, END)))
+        [head] = (await queue.take("a", 10, 1.0, chain=3)).claims
+        assert head.chain == tuple((f"n{i}", message(name, f"n{i}")) for i in (1, 2, 3))
+        done = Done(head, b"0", (Link("n1", b"1", 10, 20), Link("n2", b"2", 20, 30)))
+        assert await queue.complete([done]) == [True]
+        assert await queue.complete([done]) == [True]
+        state = await shown(queue, name)
+        assert [(node.status, node.result) for node in list(state.nodes.values())[:3]] == [
+            (NodeStatus.COMPLETED, str(i).encode()) for i in range(3)
+        ]
+        assert (state.nodes["n2"].began_ms, state.nodes["n2"].ended_ms, state.nodes["n2"].worker) == (20, 30, "a")
+        [following] = await take(queue)
+        assert (following.node, following.attempt, following.chain) == ("n3", 1, ())
+        assert await queue.complete([Done(following, b"3", (Link("n4", b"4", 1, 2),))]) == [True]
+        [end] = await take(queue)
+        assert end.node == END
+
+    async def test_a_chain_ends_where_another_node_is_waited_for(self, queue: Queue) -> None:
+        """A join of two is in no chain; nor is what stands before two."""
+        plan = fan()
+        await queue.start(plan)
+        claims = (await queue.take("a", 10, 1.0, chain=10)).claims
+        assert [claim.chain for claim in claims] == [(), ()]
+
+    async def test_each_completion_stands_for_itself(self, queue: Queue) -> None:
+        """One with an old token does nothing; the others of the call are done. What a suspect frees counts as attempted."""
+        one, two = fan(), single()
+        await queue.start(two)
+        [old] = await take(queue, "a")
+        [_] = await take(queue, "b")
+        await queue.start(one)
+        parts = await take(queue, "b", at_least=2)
+        done = [Done(parts[0], b"1", suspect=True), Done(old, b"old"), Done(parts[1], b"2", suspect=True)]
+        assert await queue.complete(done) == [True, False, True]
+        assert await queue.complete([]) == []
+        assert (await shown(queue, two.run)).nodes["only"].status is NodeStatus.RUNNING
+        [join] = await take(queue, "b")
+        assert (join.node, join.attempt, join.losses) == ("join", 2, 0)
 
     async def test_a_run_is_started_once(self, queue: Queue) -> None:
         """A second start changes nothing, whatever has happened since."""

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ours: `WHAT KAFKA REDIS COUNT [SETTING=VALUE ...]`: figures of workflows on temporal and the scheduler, journal and all.
+
+`wide`, `chain`, `fan`: tasks a second, from the request that starts the run to its recorded end.
+`spins`: tasks of 1 ms a second. `skewed`: seconds on two replicas, and the seconds of an ideal division.
+`ready`: milliseconds from ready to started, half and 99 % of the tasks, at half load.
+"""
+
+import asyncio
+import random
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from bench.scheduler.hosting import hosted, quiet
+from nerv.client import Client
+
+MOST = 10_000  # tasks of a workflow
+WAIT_SECONDS = 240.0
+SLOTS = 4  # of each replica, where they must be few to be filled
+STEPS, STEP_MS = 5, 20.0  # of the runs whose waiting is measured: longer than what is fused
+WARM = 200
+
+
+async def finished(client: Client, workflow: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A run, from its start to its end. It must have completed."""
+    run = uuid.uuid4().hex
+    await client.workflows.start(workflow, given, run=run)
+    ended = await client.workflows.wait(run, WAIT_SECONDS)
+    assert ended["status"] == "completed", ended["error"]
+    return ended
+
+
+async def rate(client: Client, workflow: str, count: int) -> list[float]:
+    """Tasks a second."""
+    await finished(client, workflow, {"tasks": WARM})
+    began = time.perf_counter()
+    for at in range(0, count, MOST):
+        await finished(client, workflow, {"tasks": min(MOST, count - at)})
+    return [count / (time.perf_counter() - began)]
+
+
+async def spins(client: Client, count: int) -> list[float]:
+    """Tasks of 1 ms a second."""
+    await finished(client, "spins", {"milliseconds": [1.0] * WARM})
+    began = time.perf_counter()
+    await finished(client, "spins", {"milliseconds": [1.0] * count})
+    return [count / (time.perf_counter() - began)]
+
+
+async def skewed(client: Client, count: int) -> list[float]:
+    """How many times as long as an ideal division: a tenth of the tasks, which come together, last twenty times as long."""
+    long, short = 100.0, 5.0
+    tasks = [long] * (count // 10) + [short] * (count - count // 10)
+    await finished(client, "rests", {"milliseconds": [short] * WARM})
+    began = time.perf_counter()
+    await finished(client, "rests", {"milliseconds": tasks})
+    seconds = time.perf_counter() - began
+    return [seconds, sum(tasks) / 1000 / (2 * SLOTS)]
+
+
+async def ready(client: Client, count: int) -> list[float]:
+    """Milliseconds that a ready task waits while half of what is possible is asked for."""
+    given = {"milliseconds": STEP_MS, "steps": STEPS}
+    runs = max(20, count // STEPS)
+
+    async def started(run: str) -> str:
+        await client.workflows.start("steps", given, run=run)
+        return run
+
+    async def burst(number: int) -> float:
+        began = time.perf_counter()
+        names = await asyncio.gather(*(started(uuid.uuid4().hex) for _ in range(number)))
+        await asyncio.gather(*(client.workflows.wait(name, WAIT_SECONDS) for name in names))
+        return number / (time.perf_counter() - began)
+
+    await burst(20)
+    most = await burst(50)  # runs a second, when as many are asked for as it can do
+    chance, names = random.Random(1), []  # noqa: S311 - the same arrivals again
+    for _ in range(runs):
+        names.append(asyncio.create_task(started(uuid.uuid4().hex)))
+        await asyncio.sleep(chance.expovariate(most / 2))
+    waited = []
+    for name in await asyncio.gather(*names):
+        ended = await client.workflows.wait(name, WAIT_SECONDS)
+        waited += [1000 * node["queued_seconds"] for node in ended["nodes"][1:]]
+    cut = statistics.quantiles(waited, n=100)
+    return [cut[49], cut[98]]
+
+
+async def measure(what: str, kafka: str, redis: str, count: int, settings: Mapping[str, str]) -> list[float]:
+    """The figures of one part."""
+    own: dict[str, str] = {"CONCURRENCY": str(SLOTS)} if what == "skewed" else {}
+    replicas = 2 if what == "skewed" else 1
+    async with hosted(kafka, redis, replicas=replicas, settings=own | dict(settings)) as (_, client):
+        if what == "spins":
+            return await spins(client, count)
+        if what == "skewed":
+            return await skewed(client, count)
+        if what == "ready":
+            return await ready(client, count)
+        return await rate(client, what, count)
+
+
+if __name__ == "__main__":
+    quiet()
+    _, part, kafka_at, redis_at, size, *told = sys.argv
+    asked = dict(word.split("=", 1) for word in told)
+    figures = asyncio.run(measure(part, kafka_at, redis_at, int(size), asked))
+    sys.stdout.write(" ".join(map(str, figures)) + "\n")

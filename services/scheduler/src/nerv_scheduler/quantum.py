@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny tasks of a run as one quantum: called one after the other, recorded by one event, told to the queue by one script.
+
+Dying between any two steps is safe, as with a single attempt (`attempt`): what is recorded stands, what is not is done again.
+The event's id is made of its first nodes, so that two quanta may hold one node: the first verdict that history has of a node
+stands, and of a chain nothing counts behind a node that had another verdict before. Only the holder of valid tokens tells the
+queue; a node that may have been attempted before is looked up before, and what stands is read again after.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import structlog
+from opentelemetry.trace import SpanKind
+
+from nerv.api.workflow.v1 import workflow_pb2
+from nerv.protocols.queue import Done, Link, NodeStatus
+from nerv.telemetry import Carrier, enabled, span
+from nerv.telemetry import names as n
+from nerv.workflows import Result
+from nerv_scheduler.attempt import Attempts, LostError
+from nerv_scheduler.course import Course, Outcome, Ran, wanted
+from nerv_scheduler.effects import write_down
+from nerv_scheduler.events import RunEvents, effect_identities
+from nerv_scheduler.fusing import Strand
+from nerv_scheduler.interruptions import StoppedError
+from nerv_scheduler.invoke import Callee, call_now, invoke
+from nerv_scheduler.model import describe_error, is_permanent, to_ms
+from nerv_scheduler.record import NodeRecord, RunRecord
+
+log = structlog.get_logger(__name__)
+
+HOLD_SECONDS = 0.005  # for so long a quantum on the loop keeps it to itself
+
+
+class Quanta:
+    """Does quanta."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+
+    async def perform(self, strands: Sequence[Strand]) -> Sequence[Strand]:
+        """Do these, all of one run; answers those that it had no time for. Raises LostError."""
+        a, run = self._attempts, strands[0].claim.run
+        suspect = any(strand.claim.attempt > 1 for strand in strands)
+        if suspect:
+            strands = await self._unsettled(strands, await a.patience(lambda: a.recorder.read(run)))
+        if not strands:
+            return ()
+        course = await self._course(run, strands)
+        try:
+            call = self._on_loop(course) if a.callees[strands[0].task.task].is_async else self._in_thread(course)
+            await a.interruptions.guard([strand.claim for strand in strands], call)
+        except StoppedError:
+            course.over = True
+            for strand in strands[course.begun :]:
+                await a.give_up(strand.claim, "the run was cancelled")
+            await self._settle(course, suspect)
+            return ()
+        await self._settle(course, suspect)
+        return strands[course.begun :]
+
+    async def _unsettled(self, strands: Sequence[Strand], record: RunRecord) -> Sequence[Strand]:
+        """Those that history has no verdict of; the others are seen to."""
+        left = []
+        for strand in strands:
+            node = record.node(strand.claim.node)
+            if node.verdict is None:
+                failures = max(strand.claim.failures, node.failures)
+                left.append(replace(strand, claim=replace(strand.claim, failures=failures)))
+            else:
+                await self._attempts.go_on(strand.claim, strand.task, node)
+        return left
+
+    async def _course(self, run: str, strands: Sequence[Strand]) -> Course:
+        a, names = self._attempts, wanted(strands)
+        results = await a.patience(lambda: a.queue.results(run, names))
+        if len(results) < len(names):
+            raise LostError(f"run {run} is not in the queue as it was")
+        outputs = {name: orjson.loads(result) for name, result in results.items()}
+        return Course(strands, outputs, a.callees, a.clock, a.fusing)
+
+    async def _on_loop(self, course: Course) -> None:
+        a, since = self._attempts, time.monotonic()
+        outcome: Outcome | None = None
+        while (step := course.next(outcome)) is not None:
+            task, callee, arguments = step
+            try:
+                with self._traced(task):
+                    outcome = await invoke(callee, arguments, a.client, a.threads)
+            except Exception as error:  # the team's code; what it raises is the team's to choose
+                outcome = error
+            if time.monotonic() - since > HOLD_SECONDS:
+                await asyncio.sleep(0)
+                since = time.monotonic()
+
+    async def _in_thread(self, course: Course) -> None:
+        """All in one thread. One that takes longer than its task may is left to itself, and its task has failed."""
+        callees = [self._attempts.callees[strand.task.task] for strand in course.strands]
+        try:
+            async with asyncio.timeout(max(callee.spec.timeout for callee in callees)):
+                await self._attempts.threads.call(lambda: self._call_all(course))
+        except TimeoutError:
+            course.over = True
+            at = course.begun - 1
+            if not course.ran[at]:
+                strand, now = course.strands[at], self._attempts.clock.now()
+                late = TimeoutError(f"task {strand.task.task} took longer than {callees[at].spec.timeout:g} s")
+                course.ran[at].append(Ran(strand.task, now, now, late))
+
+    def _call_all(self, course: Course) -> None:
+        outcome: Outcome | None = None
+        while (step := course.next(outcome)) is not None:
+            task, callee, arguments = step
+            with self._traced(task):
+                outcome = _called(callee, arguments)
+
+    async def _settle(self, course: Course, suspect: bool) -> None:
+        """Record, go on with those that stand alone, and tell the queue."""
+        pairs = list(zip(course.strands, course.ran, strict=True))
+        fused = [(strand, ran) for strand, ran in pairs if ran and ran[0].plain]
+        if fused:
+            await self._record(fused, suspect)
+        for strand, ran in pairs:
+            if ran and not ran[0].plain:
+                await self._attempts.conclude(strand.claim, strand.task, ran[0].outcome, ran[0].began)
+
+    async def _record(self, fused: Sequence[tuple[Strand, list[Ran]]], suspect: bool) -> None:
+        a, claim = self._attempts, fused[0][0].claim
+        events = RunEvents(a.source, claim.run, a.worker)
+        chains = [[self._entry(strand, one) for one in ran] for strand, ran in fused]
+        event = events.quantum(a.clock.now(), [strand.claim for strand, _ in fused], chains)
+        if await a.patience(lambda: a.recorder.record(claim.run, event)) and not suspect:
+            done = [_done(strand, ran) for strand, ran in fused]
+        else:
+            done = []
+            record = await a.patience(lambda: a.recorder.read(claim.run))
+            for strand, _ in fused:
+                node = record.node(strand.claim.node)
+                if _settled(node):
+                    done.append(_found(strand, record))
+                else:
+                    await a.go_on(strand.claim, strand.task, node)
+        a.counts["quanta"] += 1
+        a.counts["fused"] += sum(1 + len(one.chain) for one in done)
+        await self._complete(done)
+
+    async def _complete(self, done: Sequence[Done]) -> None:
+        a = self._attempts
+        for one, accepted in zip(done, await a.patience(lambda: a.queue.complete(done)), strict=True):
+            if not accepted:
+                a.refused(one.claim, "its token is old")
+
+    def _entry(self, strand: Strand, ran: Ran) -> dict[str, Any]:
+        """What the record says of one node."""
+        a, task = self._attempts, ran.task
+        attempt = strand.claim.attempt if task.node == strand.claim.node else 1
+        entry: dict[str, Any] = {
+            "node": task.node,
+            "task": task.task,
+            "attempt": attempt,
+            "began": ran.began,
+            "ended": ran.ended,
+        }
+        outcome = ran.outcome
+        if isinstance(outcome, Result) and outcome.effects:
+            claim = replace(strand.claim, node=task.node)
+            ids = effect_identities(a.app.name, task.workflow, claim, outcome.effects)
+            try:
+                entry["effects"] = write_down(a.app, claim.run, outcome.effects, ids, ran.ended)
+            except Exception as error:
+                outcome = error
+        if isinstance(outcome, Result):
+            return entry | {"result": orjson.Fragment(ran.json)}
+        final = is_permanent(outcome) or not a.callees[task.task].spec.retries
+        return entry | {"error": describe_error(outcome), "final": final}
+
+    def _traced(self, task: workflow_pb2.Task) -> AbstractContextManager[Any]:
+        """A span of the task in the trace of its run."""
+        if not enabled():
+            return nullcontext()
+        attributes = {n.WORKFLOW: task.workflow, n.RUN: task.run, n.TASK: task.task, n.SYSTEM: n.REDIS}
+        parent = Carrier(task.traceparent or None, task.tracestate or None)
+        return span(f"process {task.task}", SpanKind.CONSUMER, parent=parent, attributes=attributes)
+
+
+def _called(callee: Callee, arguments: Sequence[Any]) -> Outcome:
+    try:
+        return call_now(callee, arguments)
+    except Exception as error:  # the team's code; what it raises is the team's to choose
+        return error
+
+
+def _done(strand: Strand, ran: Sequence[Ran]) -> Done:
+    """What is told of a strand that is done. What follows one that has failed or has effects owed is looked up in history."""
+    chain = tuple(Link(one.task.node, one.json, to_ms(one.began), to_ms(one.ended)) for one in ran[1:] if one.plain)
+    return Done(strand.claim, ran[0].json, chain, suspect=not ran[-1].plain)
+
+
+def _found(strand: Strand, record: RunRecord) -> Done:
+    """The same as history has it."""
+    node = record.node(strand.claim.node)
+    chain = tuple(_links(strand, record))
+    return Done(strand.claim, orjson.dumps(node.result), chain, suspect=True)
+
+
+def _links(strand: Strand, record: RunRecord) -> Iterator[Link]:
+    for task in strand.chain:
+        node = record.node(task.node)
+        if not _settled(node):
+            return
+        yield Link(task.node, orjson.dumps(node.result), to_ms(node.began), to_ms(node.ended))
+
+
+def _settled(node: NodeRecord) -> bool:
+    return node.verdict is NodeStatus.COMPLETED and node.effects_done
