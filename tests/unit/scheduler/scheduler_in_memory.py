@@ -63,10 +63,10 @@ class Away(MemoryHistory):
 class World:
     """An app, its queue and history in memory, and replicas that work."""
 
-    def __init__(self, app: nerv.App) -> None:
+    def __init__(self, app: nerv.App, lease: float = FAST.lease_seconds) -> None:
         self.app = app
         self.history = Away()
-        self.queue = MemoryQueue(lease=FAST.lease_seconds)
+        self.queue = MemoryQueue(lease=lease)
         self.recorder = Recorder(self.history, Limits())
         self.starter = Starter(
             app, callees(app), self.queue, self.recorder, SystemClock(), "t.scheduler", "door", 10_000

@@ -18,6 +18,7 @@ from nerv_scheduler.record import Order, OrderKind
 from tests.unit.scheduler.scheduler_in_memory import Noted, World, until
 
 TINY = 0.0001
+LEASE = 30.0  # a machine that is busy may stop a test for seconds, and nothing is to be taken over here
 calls: list[str] = []
 
 
@@ -60,7 +61,7 @@ def made(*, fails: int = 0, retries: int = 0, tiny: bool = True) -> World:
     def wide(w: Drawing, task: str, count: int) -> Any:
         return w.map(task, range(count))
 
-    world = World(app)
+    world = World(app, LEASE)
     for task in app.tasks if tiny else ():
         world.fusing.note(task, TINY)
     return world
@@ -187,7 +188,7 @@ async def test_a_cancelled_run_stops_its_quantum() -> None:
         await asyncio.sleep(60)
         return number
 
-    world = World(app)
+    world = World(app, LEASE)
     world.fusing.note("slow", TINY)
     await world.starter.start("wide", {"task": "slow", "count": 20}, "r1")
     async with world.replica():
@@ -212,7 +213,7 @@ async def test_a_thread_that_hangs_fails_its_task_alone() -> None:
     def workflow(w: Drawing) -> Any:
         return w.map(hang, range(6))
 
-    world = World(app)
+    world = World(app, LEASE)
     world.fusing.note("hang", TINY)
     try:
         status, _, types = await ran(world, "w")

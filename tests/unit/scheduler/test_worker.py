@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import nerv
 from nerv.client import Client
 from nerv.errors import IdConflict, Misconfigured
 from nerv.protocols import AppendOutcome, AppendRequest
-from nerv.protocols.queue import RunStatus
+from nerv.protocols.queue import Claim, RunStatus
 from nerv.telemetry import span, tracing
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result
+from nerv_scheduler.interruptions import Interruptions, StoppedError
 from nerv_scheduler.invoke import Threads, callees, invoke
 from tests.unit.scheduler.scheduler_in_memory import FAST, Away, Noted, World, made, until
 
@@ -422,3 +424,23 @@ def test_the_app_of_the_integration_tests_draws() -> None:
     spec.loader.exec_module(module)
     drawing = Drawing(module.app.tasks, {})
     assert isinstance(module.gated(drawing, "x", 2), Fan)
+
+
+async def test_an_entry_that_is_taken_twice_by_one_replica_is_two_attempts() -> None:
+    """Its lease had run out while it worked: each attempt is held, stopped and let go for itself."""
+    interruptions = Interruptions()
+    first = Claim("r1", "work", "1-0", "e", 1)
+    second = replace(first, attempt=2)
+    go = asyncio.Event()
+
+    async def work() -> int:
+        await go.wait()
+        return 1
+
+    both = [asyncio.create_task(interruptions.guard([claim], work())) for claim in (first, second)]
+    await asyncio.sleep(0)
+    interruptions.stop(second)
+    with pytest.raises(StoppedError):
+        await both[1]
+    go.set()
+    assert await both[0] == 1

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from nerv.protocols.queue import Claim
 
 T = TypeVar("T")
+Token = tuple[str, str, int]
 
 
 class StoppedError(Exception):
@@ -15,11 +16,11 @@ class StoppedError(Exception):
 
 
 class Interruptions:
-    """The calls that can be stopped, by the entries of their claims."""
+    """The calls that can be stopped, by the tokens of their claims."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, asyncio.Task[Any]] = {}
-        self._stopped: set[str] = set()
+        self._calls: dict[Token, asyncio.Task[Any]] = {}
+        self._stopped: set[Token] = set()
 
     async def guard(self, claims: Sequence[Claim], call: Coroutine[Any, Any, T]) -> T:
         """What `call` gives or raises, made for these claims of one run.
@@ -27,23 +28,23 @@ class Interruptions:
         Raises StoppedError once `stop` was called; a thread goes on, and nobody hears it.
         """
         task = asyncio.ensure_future(call)
-        entries = {claim.entry for claim in claims}
-        self._calls |= dict.fromkeys(entries, task)
+        tokens = {claim.token for claim in claims}
+        self._calls |= dict.fromkeys(tokens, task)
         try:
             return await task
         except asyncio.CancelledError:
             task.cancel()
-            if entries & self._stopped:
+            if tokens & self._stopped:
                 raise StoppedError(f"{claims[0].node} of run {claims[0].run}") from None
             raise
         finally:
-            for entry in entries:
-                del self._calls[entry]
-            self._stopped -= entries
+            for token in tokens:
+                del self._calls[token]
+            self._stopped -= tokens
 
     def stop(self, claim: Claim) -> None:
         """Stop a claim's task if it is being called."""
-        task = self._calls.get(claim.entry)
+        task = self._calls.get(claim.token)
         if task is not None and not task.done():
-            self._stopped.add(claim.entry)
+            self._stopped.add(claim.token)
             task.cancel()

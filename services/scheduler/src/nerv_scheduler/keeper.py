@@ -28,7 +28,7 @@ class Keeper:
         self._open_queue = open_queue
         self._worker = worker
         self._pause = lease / RENEWALS
-        self._held: dict[str, tuple[Claim, Callable[[], None], Callable[[], None]]] = {}
+        self._held: dict[tuple[str, str, int], tuple[Claim, Callable[[], None], Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -39,12 +39,12 @@ class Keeper:
         """
         loop = asyncio.get_running_loop()
         with self._lock:
-            self._held[claim.entry] = (claim, lambda: _call(loop, lost), lambda: _call(loop, over))
+            self._held[claim.token] = (claim, lambda: _call(loop, lost), lambda: _call(loop, over))
 
     def let_go(self, claim: Claim) -> None:
         """Renew it no longer."""
         with self._lock:
-            self._held.pop(claim.entry, None)
+            self._held.pop(claim.token, None)
 
     async def __aenter__(self) -> Self:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._renewing()), name="nerv-leases", daemon=True)
@@ -75,13 +75,13 @@ class Keeper:
 
     def _tell_over(self, claim: Claim) -> None:
         with self._lock:
-            found = self._held.get(claim.entry)
+            found = self._held.get(claim.token)
         if found is not None:
             found[2]()
 
     def _tell_lost(self, claim: Claim) -> None:
         with self._lock:
-            found = self._held.pop(claim.entry, None)
+            found = self._held.pop(claim.token, None)
         if found is not None:
             log.warning("claim.lost", run=claim.run, node=claim.node, attempt=claim.attempt)
             found[1]()

@@ -58,8 +58,9 @@ class Quanta:
             await a.interruptions.guard([strand.claim for strand in strands], call)
         except StoppedError:
             course.over = True
-            for strand in strands[course.begun :]:
-                await a.give_up(strand.claim, "the run was cancelled")
+            for strand, ran in zip(strands, course.ran, strict=True):
+                if not ran:
+                    await a.give_up(strand.claim, "the run was cancelled")
             await self._settle(course, suspect)
             return ()
         await self._settle(course, suspect)

@@ -156,9 +156,9 @@ class Worker:
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        left = {strand.claim.entry for strands in self._waiting for strand in strands}
+        left = {strand.claim.token for strands in self._waiting for strand in strands}
         for claim in self._running.pop(task):
-            if claim.entry not in left:
+            if claim.token not in left:
                 self._keeper.let_go(claim)
         self._fill()
         self._room.set()

@@ -106,6 +106,11 @@ class Claim:
     round: int = 0
     chain: tuple[tuple[str, bytes], ...] = field(repr=False, default=())
 
+    @property
+    def token(self) -> tuple[str, str, int]:
+        """What tells this attempt from every other; an entry may be taken twice, by one worker too."""
+        return (self.entry, self.epoch, self.attempt)
+
 
 class Link(NamedTuple):
     """A node of a claim's chain that is done, and when (wall milliseconds)."""
