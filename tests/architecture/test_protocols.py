@@ -14,7 +14,7 @@ import pytest
 
 import nerv.protocols
 import nerv.testing.contracts
-from nerv.protocols.queue import Queue, RunStore, TaskQueue
+from nerv.protocols.queue import Queue, RunStore, SharedWork, TaskQueue
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = Path(nerv.protocols.__file__).parent
@@ -23,6 +23,8 @@ SUITES = {module: f"{module.title().replace('_', '')}Contract" for module in MOD
     "quantum": "QuantumUnitContract"
 }
 THE_SIX = {"Observable", "Versioned", "Projectable", "Effectful", "QuantumUnit", "Boundary"}
+
+SIDES = (TaskQueue, SharedWork, RunStore)  # of one queue, which has one suite
 
 
 def protocols() -> list[type[Any]]:
@@ -76,13 +78,13 @@ def test_a_protocol_is_small_and_documented(cls: type[Any]) -> None:
     assert cls.__doc__
     undocumented = [name for name in members(cls) if not getattr(inspect.getattr_static(cls, name), "__doc__", None)]
     assert not undocumented
-    assert "mplemented " in cls.__doc__ or cls in (TaskQueue, RunStore), cls.__doc__
+    assert "mplemented " in cls.__doc__ or cls in SIDES, cls.__doc__
 
 
 @pytest.mark.parametrize("cls", protocols(), ids=lambda cls: cls.__name__)
 def test_two_implementations_keep_its_suite(cls: type[Any]) -> None:
     """One suite in `nerv.testing.contracts`, which users can inherit, and two test classes at least that do."""
-    name = "QueueContract" if cls in (TaskQueue, RunStore) else f"{cls.__name__}Contract"  # two sides of one queue
+    name = "QueueContract" if cls in SIDES else f"{cls.__name__}Contract"
     suites = [vars(module)[name] for module in contracts() if name in vars(module)]
     assert suites, f"nerv.testing.contracts has no {name}"
     assert suites_kept()[name] >= 2

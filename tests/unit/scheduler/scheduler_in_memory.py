@@ -22,9 +22,10 @@ from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.interruptions import Interruptions
-from nerv_scheduler.invoke import Threads, callees
+from nerv_scheduler.invoke import callees
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.patience import Patience
+from nerv_scheduler.pools import Processes, Threads
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.runs import Recovery, Starter
 from nerv_scheduler.settings import WorkSettings
@@ -74,37 +75,42 @@ class World:
         self.recovery = Recovery(self.queue, self.recorder, self.history)
         self.steering = Steering(self.queue, self.recorder, self.recovery, SystemClock(), "t.scheduler", "door")
         self.threads = Threads()
+        self.outside: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
         self.fusing = Fusing(callees(app), FAST.quantum_seconds)
 
     @asynccontextmanager
-    async def replica(self, name: str = "one") -> AsyncIterator[Worker]:
+    async def replica(self, name: str = "one", *, stealing: bool = True) -> AsyncIterator[Worker]:
         """A worker, until the block ends."""
 
         @asynccontextmanager
         async def same_queue() -> AsyncIterator[TaskQueue]:
             yield self.queue
 
+        settings = FAST.model_copy(update={"stealing": stealing, "http_allow": self.outside})
+        processes = Processes(2, 0, self.threads)
         attempts = Attempts(
             app=self.app,
             callees=callees(self.app),
             queue=self.queue,
             recorder=self.recorder,
-            performer=Performer(self.history, Client({}), self.starter),
+            performer=Performer(self.history, Client({}), self.starter, self.outside),
             client=None,
             threads=self.threads,
+            processes=processes,
             fusing=self.fusing,
             interruptions=Interruptions(),
             patience=Patience(),
             clock=SystemClock(),
-            settings=FAST,
+            settings=settings,
             source="t.scheduler",
             worker=name,
             counts=self.counts,
         )
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(processes)
             keeper = await stack.enter_async_context(Keeper(same_queue, name, FAST.lease_seconds))
-            yield await stack.enter_async_context(Worker(attempts, self.queue, keeper, self.recovery, FAST))
+            yield await stack.enter_async_context(Worker(attempts, self.queue, keeper, self.recovery, settings))
 
     async def ended(self, run: str) -> RunState:
         """The run, once it has ended."""

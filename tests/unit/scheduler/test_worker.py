@@ -24,7 +24,8 @@ from nerv.protocols.queue import Claim, RunStatus
 from nerv.telemetry import span, tracing
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result
 from nerv_scheduler.interruptions import Interruptions, StoppedError
-from nerv_scheduler.invoke import Threads, callees, invoke
+from nerv_scheduler.invoke import callees, invoke
+from nerv_scheduler.pools import Threads
 from tests.unit.scheduler.scheduler_in_memory import FAST, Away, Noted, World, made, until
 
 

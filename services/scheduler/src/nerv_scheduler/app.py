@@ -18,9 +18,10 @@ from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.handlers import ROUTES, Deps
 from nerv_scheduler.interruptions import Interruptions
-from nerv_scheduler.invoke import Threads, callees
+from nerv_scheduler.invoke import callees
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.patience import Patience
+from nerv_scheduler.pools import Processes, Threads
 from nerv_scheduler.queue.opening import closing, make_queue, own_queue
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.runs import Recovery, Starter
@@ -55,8 +56,10 @@ class Wiring(containers.DeclarativeContainer):
         Starter, app, callees, queue, recorder, clock, source, settings.provided.instance, work.tasks
     )
     recovery = providers.Singleton(Recovery, queue, recorder, client.provided.streams)
-    performer = providers.Singleton(Performer, client.provided.streams, client, starter)
+    performer = providers.Singleton(Performer, client.provided.streams, client, starter, work.http_allow)
     patience = providers.Singleton(Patience)
+    threads = providers.Singleton(Threads)
+    processes = providers.Singleton(Processes, work.processes, work.process_bytes, threads)
     keeper = providers.Singleton(
         Keeper, providers.Factory(own_queue, settings).provider, settings.provided.instance, work.lease_seconds
     )
@@ -68,7 +71,8 @@ class Wiring(containers.DeclarativeContainer):
         recorder=recorder,
         performer=performer,
         client=client,
-        threads=providers.Singleton(Threads),
+        threads=threads,
+        processes=processes,
         fusing=providers.Singleton(Fusing, callees, work.quantum_seconds),
         interruptions=providers.Singleton(Interruptions),
         patience=patience,
@@ -98,6 +102,6 @@ def build(settings: SchedulerSettings) -> Service:
         deps=wiring.deps(),
         health=wiring.health(),
         # What tasks need is there before the worker starts any, and until it has drained.
-        parts=(closing(wiring.redis()), wiring.client(), wiring.app().container, keeper, worker),
+        parts=(closing(wiring.redis()), wiring.client(), wiring.app().container, wiring.processes(), keeper, worker),
         crashed=worker.crashed,
     )

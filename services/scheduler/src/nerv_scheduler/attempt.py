@@ -34,7 +34,7 @@ from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
 from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.interruptions import Interruptions, StoppedError
-from nerv_scheduler.invoke import Callee, Threads, invoke
+from nerv_scheduler.invoke import Callee, invoke
 from nerv_scheduler.model import (
     Conclusion,
     backoff,
@@ -44,6 +44,7 @@ from nerv_scheduler.model import (
     is_permanent,
 )
 from nerv_scheduler.patience import Patience
+from nerv_scheduler.pools import Processes, Threads
 from nerv_scheduler.record import NodeRecord
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.settings import WorkSettings
@@ -66,6 +67,7 @@ class Attempts:
     performer: Performer
     client: Client | None
     threads: Threads
+    processes: Processes
     fusing: Fusing
     interruptions: Interruptions
     patience: Patience
@@ -186,7 +188,7 @@ class Attempts:
         if callee is None:
             raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
         arguments = await self._arguments(claim, task)
-        call = invoke(callee, arguments, self.client, self.threads)
+        call = invoke(callee, arguments, self.client, self.threads, self.processes)
         since = time.perf_counter()
         result = await self.interruptions.guard([claim], call)
         self.fusing.note(task.task, time.perf_counter() - since)
@@ -200,7 +202,8 @@ class Attempts:
             raise outcome
         now = self.clock.now()
         ids = effect_identities(self.app.name, task.workflow, claim, outcome.effects)
-        effects = write_down(self.app, claim.run, outcome.effects, ids, now)
+        outside = self.settings.http_allow
+        effects = write_down(self.app, claim.run, outcome.effects, ids, now, outside=outside)
         events = RunEvents(self.source, claim.run, self.worker)
         event = events.completed(now, claim, task.task, outcome.value, effects, began=began)
         self.recorder.check(event)

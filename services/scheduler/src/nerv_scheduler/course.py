@@ -80,7 +80,7 @@ class Course:
             self.begun = number + 1
             for task in (strand.task, *strand.chain):
                 callee = self._callees.get(task.task)
-                if callee is None or callee.is_async != is_async:
+                if callee is None or callee.is_async != is_async or callee.spec.pool != "auto":
                     break
                 if task is not strand.task and (time.monotonic() > until or self._bytes > BYTES):
                     return

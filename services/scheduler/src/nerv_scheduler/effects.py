@@ -2,19 +2,23 @@
 """Effects of a result: written down with it as plain data, performed afterwards, each under its own id.
 
 Each is performed at least once, and seen once as far as its target deduplicates: history by event id, for ever; a run by
-its id, for ever; a topic as far as *broker* drops an id it has seen.
+its id, for ever; a topic within the time for which *broker* keeps its receipts; an outside system as far as it looks at the
+`Idempotency-Key`, which is the effect's id.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+import aiohttp
 import orjson
 
 from nerv.app import App
 from nerv.client import Client
 from nerv.cloudevents.json_format import from_mapping, to_structured
-from nerv.effects import Append, MeshEffect, Publish, Run
+from nerv.effects import Append, Http, MeshEffect, Publish, Run
+from nerv.effects.identity import performing
+from nerv.effects.standard import check_door, http_handler
 from nerv.errors import Misconfigured, NervError, NotFound
 from nerv.model import EventModel
 from nerv.protocols import AppendRequest, History
@@ -33,16 +37,27 @@ class Starter(Protocol):
 
 
 def write_down(
-    app: App, run: str, effects: Sequence[MeshEffect], ids: Sequence[str], now: datetime
+    app: App,
+    run: str,
+    effects: Sequence[MeshEffect],
+    ids: Sequence[str],
+    now: datetime,
+    *,
+    outside: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The effects as JSON, to be recorded with the result. Raises PermanentError for one that can never be performed."""
+    """The effects as JSON, to be recorded with the result. `outside` are the URLs under which systems may be called.
+
+    Raises PermanentError for one that can never be performed.
+    """
     try:
-        return [_written(app, run, effect, i, now) for effect, i in zip(effects, ids, strict=True)]
+        return [_written(app, run, effect, i, now, outside) for effect, i in zip(effects, ids, strict=True)]
     except NervError as error:
         raise PermanentError(str(error)) from None
 
 
-def _written(app: App, run: str, effect: MeshEffect, effect_id: str, now: datetime) -> dict[str, Any]:
+def _written(
+    app: App, run: str, effect: MeshEffect, effect_id: str, now: datetime, outside: Sequence[str]
+) -> dict[str, Any]:
     document: dict[str, Any] = {"id": effect_id, "kind": str(effect.kind)}
     if isinstance(effect, Append):
         return document | {"stream": effect.stream, "event": _event(app, run, effect.event, effect_id, now, None)}
@@ -58,8 +73,8 @@ def _written(app: App, run: str, effect: MeshEffect, effect_id: str, now: dateti
         if effect.workflow not in app.workflows:
             raise NotFound(f"there is no workflow {effect.workflow}")
         return document | {"workflow": effect.workflow, "input": plain(effect.arguments, "the input")}
-    # Rule 22: reaching out needs an allow-list, which this version does not have.
-    raise PermanentError("http effects are not performed by the scheduler yet; publish an event instead")
+    check_door(effect.url, outside, "NERV_SCHEDULER__HTTP_ALLOW")
+    return document | {"method": effect.method, "url": effect.url, "body": plain(effect.body, "the body")}
 
 
 def _event(app: App, run: str, model: EventModel, effect_id: str, now: datetime, key: str | None) -> dict[str, Any]:
@@ -79,10 +94,11 @@ def _event(app: App, run: str, model: EventModel, effect_id: str, now: datetime,
 class Performer:
     """Performs what was written down. Doing it again does nothing new, as far as the target deduplicates."""
 
-    def __init__(self, history: History, client: Client, starter: Starter) -> None:
+    def __init__(self, history: History, client: Client, starter: Starter, outside: Sequence[str] = ()) -> None:
         self._history = history
         self._client = client
         self._starter = starter
+        self._outside = outside
 
     async def perform(self, effects: Sequence[Mapping[str, Any]]) -> None:
         """Perform these in order. Raises the target's error; those before it are performed then."""
@@ -96,8 +112,17 @@ class Performer:
                 await self._client.topics.publish(effect["topic"], [_read(effect["event"])])
             elif kind == EffectType.RUN:
                 await self._starter.start(effect["workflow"], effect["input"], effect["id"])
+            elif kind == EffectType.HTTP:
+                await self._call(effect)
             else:
                 raise Misconfigured(f"history holds an effect of kind {kind!r}, which this version does not know")
+
+    async def _call(self, effect: Mapping[str, Any]) -> None:
+        """Rare enough to have a connection of its own each time."""
+        async with aiohttp.ClientSession() as session:
+            call = http_handler(session, self._outside)
+            with performing(effect["id"]):
+                await call(Http(effect["method"], effect["url"], effect["body"]))
 
 
 def _read(document: Mapping[str, Any]) -> Event[bytes]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which tiny tasks are done together, as one quantum; pure. What is known of a task's duration is measured while it runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nerv.api.workflow.v1 import workflow_pb2
@@ -41,6 +41,11 @@ class Fusing:
         """How many nodes of a chain to take with a node."""
         return self._fits(self._any) - 1 if self.target else 0
 
+    def seconds(self, groups: Iterable[Sequence[Strand]], slots: int) -> float:
+        """How long these will take in so many slots, as far as is known."""
+        kinds = (self._kind(strand.task.task) for group in groups for strand in group)
+        return sum(kind.mean for kind in kinds) / max(1, slots)
+
     def group(self, claims: Sequence[Claim], slots: int) -> list[list[Strand]]:
         """The claims in groups, each to be done one after the other in one slot: of one run, all on the loop or all in a thread.
 
@@ -68,7 +73,14 @@ class Fusing:
     def _key(self, strand: Strand) -> tuple[str, bool] | None:
         """Nodes of one key may be done together; None: this one with no other."""
         claim, callee = strand.claim, self._callees.get(strand.task.task)
-        if not self.target or claim.over or claim.node == END or callee is None or claim.losses:
+        if (
+            not self.target
+            or claim.over
+            or claim.node == END
+            or callee is None
+            or claim.losses
+            or callee.spec.pool != "auto"
+        ):
             return None
         return (claim.run, callee.is_async) if self._fits(self._kind(strand.task.task)) > 1 else None
 

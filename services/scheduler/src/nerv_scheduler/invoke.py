@@ -2,9 +2,7 @@
 """Call a task by its spec: async ones on the loop, others in a thread of their own, both under the task's time-out."""
 
 import asyncio
-import contextvars
 import inspect
-import threading
 import typing
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +14,7 @@ from nerv.client import Client
 from nerv.errors import Misconfigured
 from nerv.workflows import PermanentError, Result
 from nerv.workflows.drawing import plain
+from nerv_scheduler.pools import Processes, Threads, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ def _callee(spec: TaskSpec) -> Callee:
     signature = inspect.signature(spec.function)
     is_async = inspect.iscoroutinefunction(spec.function)
     hints = _hints(spec)
+    if spec.pool == "processes":
+        packed(spec.function, ())
     client = next((name for name, hint in hints.items() if hint is Client), None)
     if client is not None and not is_async:
         raise Misconfigured(f"task {spec.name} takes a nerv.Client, so it must be an `async def`")
@@ -55,48 +56,6 @@ def _hints(spec: TaskSpec) -> dict[str, Any]:
     except NameError as error:
         raise Misconfigured(f"task {spec.name}: an annotation cannot be read: {error}") from error
     return {name: hint for name, hint in hints.items() if name != "return"}
-
-
-class Threads:
-    """One thread a call, so that one that never ends holds up nobody else. They are daemons: the process ends without them.
-
-    The caller bounds how many run; `running` counts those that do, also after their time-out.
-    """
-
-    def __init__(self) -> None:
-        self.running = 0
-
-    async def call(self, function: Callable[[], Any]) -> Any:
-        """What `function` returns or raises. Cancelled, the thread goes on and its outcome is dropped."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Any] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def done(value: Any, error: BaseException | None) -> None:
-            self.running -= 1
-            if outcome.done():
-                return
-            if error is not None:
-                outcome.set_exception(error)
-            else:
-                outcome.set_result(value)
-
-        def body() -> None:
-            value: Any = None
-            error: BaseException | None = None
-            try:
-                value = context.run(function)
-            except Exception as raised:
-                # A future does not take StopIteration.
-                error = RuntimeError(f"StopIteration: {raised}") if isinstance(raised, StopIteration) else raised
-            except BaseException as raised:  # SystemExit: it is the task's failure, and must not end the loop
-                error = RuntimeError(f"it raised {type(raised).__name__}: {raised}")
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(done, value, error)
-
-        self.running += 1
-        threading.Thread(target=body, name="nerv-task", daemon=True).start()
-        return await outcome
 
 
 def _bound(callee: Callee, arguments: Sequence[Any], client: Client | None) -> Callable[[], Any]:
@@ -125,13 +84,22 @@ async def _contained(task: Awaitable[Any]) -> Any:
         raise RuntimeError("it raised CancelledError") from error
 
 
-async def invoke(callee: Callee, arguments: Sequence[Any], client: Client | None, threads: Threads) -> Result:
+async def invoke(
+    callee: Callee,
+    arguments: Sequence[Any],
+    client: Client | None,
+    threads: Threads,
+    processes: Processes | None = None,
+) -> Result:
     """One attempt. Raises TimeoutError, PermanentError for what can never work, or what the task raises."""
     spec = callee.spec
     call = _bound(callee, arguments, client)
     try:
         async with asyncio.timeout(spec.timeout) as limit:
-            returned = await (_contained(call()) if callee.is_async else threads.call(call))
+            if callee.spec.pool == "processes" and processes is not None:
+                returned = await processes.call(spec.function, arguments)
+            else:
+                returned = await (_contained(call()) if callee.is_async else threads.call(call))
     except TimeoutError as error:
         if limit.expired():
             raise TimeoutError(f"task {spec.name} took longer than {spec.timeout:g} s") from error

@@ -93,7 +93,7 @@ class Quanta:
             task, callee, arguments = step
             try:
                 with self._traced(task):
-                    outcome = await invoke(callee, arguments, a.client, a.threads)
+                    outcome = await invoke(callee, arguments, a.client, a.threads, a.processes)
             except Exception as error:  # the team's code; what it raises is the team's to choose
                 outcome = error
             if time.monotonic() - since > HOLD_SECONDS:
@@ -173,7 +173,9 @@ class Quanta:
             claim = replace(strand.claim, node=task.node)
             ids = effect_identities(a.app.name, task.workflow, claim, outcome.effects)
             try:
-                entry["effects"] = write_down(a.app, claim.run, outcome.effects, ids, ran.ended)
+                entry["effects"] = write_down(
+                    a.app, claim.run, outcome.effects, ids, ran.ended, outside=a.settings.http_allow
+                )
             except Exception as error:
                 outcome = error
         if isinstance(outcome, Result):

@@ -3,6 +3,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from nerv.partition.partitioner import default_workers
 from nerv.service import ServiceSettings
 from nerv.workflows import TASK_LIMIT
 
@@ -15,6 +16,12 @@ class WorkSettings(BaseModel):
     concurrency: PositiveInt = 16  # tasks at once; also the most threads of tasks that are not async
     lease_seconds: float = Field(default=6.0, ge=0.5)  # a task whose replica is silent for so long goes to another
     quantum_seconds: float = Field(default=0.05, ge=0.0, le=1.0)  # tiny tasks are done together for so long; 0: never
+    processes: PositiveInt = Field(
+        default_factory=lambda: default_workers("processes")
+    )  # at most, for tasks that ask for one
+    process_bytes: int = Field(default=2 * 1024**3, ge=0)  # address space of each; 0: no bound
+    http_allow: tuple[str, ...] = ()  # URLs whose scheme, host and port `nerv.http` effects may call
+    stealing: bool = True  # a replica without work takes half of what another has taken and not begun
     drain_seconds: float = Field(default=4.0, ge=0.0, le=5.0)  # on SIGTERM; what is unfinished then goes to others
     tasks: PositiveInt = TASK_LIMIT  # of one workflow; beyond: 413
     keep_seconds: PositiveInt = 3600  # an ended run stays in Redis; afterwards it is read from history

@@ -5,6 +5,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from nerv.errors import NervError
-from nerv.protocols.queue import END, Claim, Orphan, Queue
+from nerv.protocols.queue import END, Claim, Orphan, Queue, Taken
 from nerv.telemetry import Carrier, span
 from nerv.telemetry import names as n
 from nerv_scheduler.attempt import Attempts, LostError
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 # How long one look waits for work: it bounds how late a due retry is noticed, and a stop.
 POLL_SECONDS = 0.25
 PAUSE_SECONDS = 0.5
+WORTH_SECONDS = 0.02  # of a backlog: moving less costs more than it brings
 # The chassis ends the process 9.5 s after the signal: requests may take 3 s of that, the drain 5 s.
 CANCEL_SECONDS = 0.3
 RELEASE_SECONDS = 0.7
@@ -57,6 +59,7 @@ class Worker:
         self._waiting: deque[Sequence[Strand]] = deque()  # claimed, and not begun
         self._room = asyncio.Event()
         self._stopping = False
+        self._idle = True
         self._fault: str | None = "has not looked for work yet"
         self._loop: asyncio.Task[None] | None = None
 
@@ -92,6 +95,8 @@ class Worker:
             self.crashed.set_exception(error)
 
     async def _work(self) -> None:
+        # What an earlier process of this name had left: nobody else may take it from there.
+        await self._attempts.patience(lambda: self._queue.shelve(self._name, (), 0.0))
         while not self._stopping:
             if self.room <= 0 or self._waiting:
                 await self._wait_for_room()
@@ -114,11 +119,19 @@ class Worker:
 
     async def _take(self) -> None:
         room = self.room
-        taken = await self._queue.take(self._name, self._fusing.wanted(room), POLL_SECONDS, chain=self._fusing.chain())
+        chain = self._fusing.chain()
+        # Who has just run out of work looks for another's before it waits for new.
+        seconds = POLL_SECONDS if self._idle else 0.0
+        taken = await self._queue.take(self._name, self._fusing.wanted(room), seconds, chain=chain)
+        if not taken.claims and taken.intact and self._settings.stealing:
+            taken = replace(taken, claims=(await self._steal(chain)).claims)
+        self._idle = not taken.claims
         for claim in taken.claims:
             self._hold(claim)
-        self._waiting += self._fusing.group(taken.claims, room)
-        self._fill()
+        groups = self._fusing.group(taken.claims, room)
+        for strands in groups[:room]:
+            self._begin(strands)
+        await self._shelve(groups[room:])
         await self._adopt(taken.orphans)
         if not taken.intact:
             self._fault = "the queue is empty or was lost; asking history for unfinished runs"
@@ -132,6 +145,31 @@ class Worker:
         for orphan in orphans:
             await self._queue.drop(orphan)
 
+    async def _steal(self, chain: int) -> Taken:
+        taken = await self._queue.steal(self._name, WORTH_SECONDS, chain=chain)
+        if taken.claims:
+            self._attempts.counts["steals"] += 1
+            self._attempts.counts["stolen"] += len(taken.claims)
+            log.info("work.stolen", nodes=len(taken.claims))
+        return taken
+
+    async def _shelve(self, groups: Sequence[Sequence[Strand]]) -> None:
+        """Keep what has no room yet, and tell the others of it."""
+        if not groups:
+            return
+        claims = [strand.claim for strands in groups for strand in strands]
+        seconds = self._fusing.seconds([*self._waiting, *groups], self._settings.concurrency)
+        await self._attempts.patience(lambda: self._queue.shelve(self._name, claims, seconds))
+        self._waiting += groups
+        self._fill()
+
+    async def _unshelve(self, strands: Sequence[Strand]) -> None:
+        """Do what was in the backlog and is the worker's still."""
+        claims = [strand.claim for strand in strands]
+        seconds = self._fusing.seconds(self._waiting, self._settings.concurrency)
+        mine = await self._attempts.patience(lambda: self._queue.begin(self._name, claims, seconds))
+        await self._do([strand for strand, found in zip(strands, mine, strict=True) if found])
+
     def _hold(self, claim: Claim) -> None:
         """Renew its lease from now on, whether it has begun or not."""
         stop = self._attempts.interruptions.stop
@@ -139,6 +177,9 @@ class Worker:
 
     def _lost(self, claim: Claim) -> None:
         """Another replica has it: a task that does nothing else is stopped; of a quantum the queue refuses what is stale."""
+        for strands in list(self._waiting):
+            if any(strand.claim == claim for strand in strands):
+                self._waiting[self._waiting.index(strands)] = [one for one in strands if one.claim != claim]
         for task, claims in self._running.items():
             if list(claims) == [claim]:
                 task.cancel()
@@ -146,12 +187,11 @@ class Worker:
     def _fill(self) -> None:
         """Begin what waits, as far as there is room."""
         while self._waiting and self.room > 0 and not self._stopping:
-            self._begin(self._waiting.popleft())
+            self._begin(self._waiting.popleft(), shelved=True)
 
-    def _begin(self, strands: Sequence[Strand]) -> None:
+    def _begin(self, strands: Sequence[Strand], *, shelved: bool = False) -> None:
         claims = [strand.claim for strand in strands]
-        alone = len(strands) == 1 and not strands[0].chain
-        task = asyncio.create_task(self._perform(strands[0]) if alone else self._fuse(strands))
+        task = asyncio.create_task(self._unshelve(strands) if shelved else self._do(strands))
         self._running[task] = claims
         task.add_done_callback(self._finished)
 
@@ -162,6 +202,12 @@ class Worker:
                 self._keeper.let_go(claim)
         self._fill()
         self._room.set()
+
+    async def _do(self, strands: Sequence[Strand]) -> None:
+        if len(strands) == 1 and not strands[0].chain:
+            await self._perform(strands[0])
+        elif strands:
+            await self._fuse(strands)
 
     async def _fuse(self, strands: Sequence[Strand]) -> None:
         """Do a quantum; what it had no time for is the next."""
@@ -175,8 +221,7 @@ class Worker:
             for strand in strands:
                 await self._put_off(strand.claim, describe_error(error))
         else:
-            if left:
-                self._waiting.appendleft(left)
+            await self._shelve([left] if left else [])
 
     async def _perform(self, strand: Strand) -> None:
         claim, task = strand.claim, strand.task

@@ -309,12 +309,23 @@ class App:
 
         return register
 
-    def task(self, *, name: str | None = None, retries: int = 0, timeout: float = 300.0) -> Callable[[F], F]:
-        """Declare a task; `retries` after the first attempt, `timeout` seconds an attempt."""
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        retries: int = 0,
+        timeout: float = 300.0,
+        pool: Literal["auto", "processes"] = "auto",
+    ) -> Callable[[F], F]:
+        """Declare a task; `retries` after the first attempt, `timeout` seconds an attempt.
+
+        One that is async runs on the event loop, another in a thread; with `pool="processes"` in a process of its own, for what
+        keeps a processor busy. Such a function stands at the top of a module; it is given plain data and no components.
+        """
 
         def register(function: F) -> F:
             label = name or function.__name__
-            self._add(self.tasks, label, TaskSpec(label, function, retries, timeout), "task")
+            self._add(self.tasks, label, TaskSpec(label, function, retries, timeout, pool), "task")
             return function
 
         return register

@@ -207,12 +207,16 @@ class DeciderSpec:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task by its registered name. `timeout` is seconds for one attempt."""
+    """A task by its registered name. `timeout` is seconds for one attempt.
+
+    `pool` says where it runs: on the event loop when it is async and else in a thread (`auto`), or in a process of its own.
+    """
 
     name: str
     function: Callable[..., Any]
     retries: int
     timeout: float
+    pool: Literal["auto", "processes"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from nerv.bus import EventBus
 from nerv.client import Client
 from nerv.clock import SystemClock
 from nerv.effects.handlers import Handlers
+from nerv.effects.identity import effect_id
 from nerv.effects.kinds import Append, Http, Log, Publish, ReadView, Run, Task, Timer
 from nerv.errors import Forbidden, Misconfigured, NotFound, TooLarge, Unavailable, UnknownOutcome
 from nerv.model import EventModel
@@ -80,20 +81,17 @@ def mesh_handlers(app: App, client: Client, *, clock: Clock | None = None) -> Ha
 
 def http_handler(session: aiohttp.ClientSession, allowed: Sequence[str]) -> Callable[[Http], Awaitable[Any]]:
     """A handler of `Http` that calls only what begins with one of `allowed` (rule 22): scheme, host and port, as in
-    `https://api.example.org`. No redirects, at most 30 s and 1 MiB. The answer is its JSON, or None.
+    `https://api.example.org`. No redirects, at most 30 s and 1 MiB. The answer is its JSON, or None. The effect's id goes along
+    as `Idempotency-Key`; without one a new id.
 
     Raises Forbidden for another host or a refusal, Unavailable for a status of 429 or 503, NotFound for 404, UnknownOutcome
     for another 5xx or when the call broke off.
     """
-    doors = {_door(url) for url in allowed}
 
     async def call(effect: Http) -> Any:
-        if _door(effect.url) not in doors:
-            raise Forbidden(
-                f"{effect.url} is not among what may be called: {', '.join(sorted(map('://'.join, doors)))}"
-            )
+        check_door(effect.url, allowed, "the list of what may be called")
         limit = aiohttp.ClientTimeout(total=HTTP_SECONDS)
-        headers = {"Idempotency-Key": new_event_id()}
+        headers = {"Idempotency-Key": effect_id() or new_event_id()}
         try:
             async with session.request(
                 effect.method, effect.url, json=effect.body, headers=headers, timeout=limit, allow_redirects=False
@@ -107,6 +105,14 @@ def http_handler(session: aiohttp.ClientSession, allowed: Sequence[str]) -> Call
             raise UnknownOutcome(f"{effect.target} broke off: {error!r}; it may have happened") from None
 
     return call
+
+
+def check_door(url: str, allowed: Sequence[str], where: str) -> None:
+    """Raises Forbidden unless scheme, host and port of `url` are those of one of `allowed`; `where` is where these are listed."""
+    doors = {_door(one) for one in allowed}
+    if _door(url) not in doors:
+        listed = ", ".join(sorted(map("://".join, doors))) or "nothing"
+        raise Forbidden(f"{url} is not among what may be called; {where} has {listed}")
 
 
 def _shared(app: App, history: History, clock: Clock) -> Handlers:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
@@ -51,8 +52,13 @@ def unpack(payload: bytes) -> Any:
     return ForkingPickler.loads(payload)
 
 
-def serve(connection: Connection, begun: "ctypes.c_longlong") -> None:
-    """Run hops until the parent says None or is gone. `begun` tells the parent how far the hop is, should this process die."""
+def serve(connection: Connection, begun: "ctypes.c_longlong", memory: int = 0) -> None:
+    """Run hops until the parent says None or is gone. `begun` tells the parent how far the hop is, should this process die.
+
+    `memory` bounds the address space, bytes (0: not at all): a unit that wants more raises MemoryError.
+    """
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     threading.Thread(target=_end_with_parent, name="nerv-parent", daemon=True).start()
     runner = asyncio.Runner()

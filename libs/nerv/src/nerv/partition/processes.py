@@ -39,11 +39,11 @@ class Died(Exception):
 class Child:
     """One worker process and the pipe to it. Used by one thread at a time, except `kill`."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, memory: int = 0) -> None:
         self._connection, theirs = context.Pipe()
         self._begun = context.RawValue(ctypes.c_longlong, -1)
         self._process = context.Process(
-            target=serve, args=(theirs, self._begun), name="nerv-partition", daemon=True
+            target=serve, args=(theirs, self._begun, memory), name="nerv-partition", daemon=True
         )  # a daemon: multiprocessing ends it with this program
         with _STARTING:
             self._process.start()
@@ -120,9 +120,13 @@ def _handle(pid: int) -> int | None:
 
 
 class Children:
-    """Processes that have nothing to do. While `kept` they wait for the next run, else they end when they come back."""
+    """Processes that have nothing to do. While `kept` they wait for the next run, else they end when they come back.
 
-    def __init__(self) -> None:
+    Each has at most `memory` bytes of address space (0: no bound).
+    """
+
+    def __init__(self, memory: int = 0) -> None:
+        self._memory = memory
         methods = multiprocessing.get_all_start_methods()
         self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         self._spare: list[Child] = []
@@ -136,7 +140,7 @@ class Children:
             if found is not None:
                 return found
             try:
-                child = Child(self._context)
+                child = Child(self._context, self._memory)
             except (EOFError, OSError):  # the fork server is dying; once it is dead, it is started again
                 time.sleep(RESTART_SECONDS)
                 continue
@@ -158,9 +162,13 @@ class Children:
         child.close()
 
     def close(self) -> None:
+        """End those that wait, and those that come back."""
+        self.kept = False
+        self.drop()
+
+    def drop(self) -> None:
         """End those that wait."""
         with self._lock:
-            self.kept = False
             spare, self._spare = self._spare, []
         for child in spare:
             child.close()

@@ -219,10 +219,6 @@ class TaskQueue(Protocol):
         """The node is completed, and nodes that waited only for it become ready. False: the token is old, nothing happened."""
         ...
 
-    async def complete(self, done: Sequence[Done]) -> list[bool]:
-        """Many nodes are completed, as `finish` does, each for itself."""
-        ...
-
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
         """The node becomes ready again after `retry_in` seconds; without that it has failed, and its run fails.
 
@@ -240,6 +236,32 @@ class TaskQueue(Protocol):
 
     async def drop(self, orphan: Orphan) -> None:
         """Forget an entry of a run that does not exist, or that `start` has put in anew."""
+        ...
+
+
+class SharedWork(Protocol):
+    """What workers have in hand: done together, and moved between them. Loss, repeats and errors as with `TaskQueue`.
+
+    Implemented in memory by `nerv.testing`, on Redis streams by *scheduler*.
+    """
+
+    async def complete(self, done: Sequence[Done]) -> list[bool]:
+        """Many nodes are completed, as `finish` does, each for itself."""
+        ...
+
+    async def shelve(self, worker: str, claims: Sequence[Claim], seconds: float) -> None:
+        """These are added to the worker's backlog, which will take `seconds` now; others may take half of it.
+
+        Without any the backlog is empty.
+        """
+        ...
+
+    async def begin(self, worker: str, claims: Sequence[Claim], seconds: float) -> list[bool]:
+        """Take these out of the worker's backlog, whose rest will take `seconds`. False: somebody else has taken it."""
+        ...
+
+    async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
+        """Half of another worker's backlog, the longest of those that will take at least `seconds`, as new attempts."""
         ...
 
 
@@ -285,5 +307,5 @@ class RunStore(Protocol):
         ...
 
 
-class Queue(TaskQueue, RunStore, Protocol):
-    """Both sides."""
+class Queue(TaskQueue, SharedWork, RunStore, Protocol):
+    """All sides."""

@@ -76,11 +76,12 @@ class MemoryQueue:
         self._ready: deque[str] = deque()
         self._due: dict[tuple[str, str], float] = {}
         self._started: dict[str, dict[str, int]] = {}
+        self._backlogs: dict[str, tuple[deque[Claim], float]] = {}
         self._intact = False
 
     def wipe(self) -> None:
         """Lose everything, as a server does that has lost its disk."""
-        for part in (self._runs, self._entries, self._ready, self._due, self._started):
+        for part in (self._runs, self._entries, self._ready, self._due, self._started, self._backlogs):
             part.clear()
         self._intact = False
 
@@ -98,6 +99,34 @@ class MemoryQueue:
                 claims = tuple(one for one in given if isinstance(one, Claim))
                 return Taken(claims, tuple(one for one in given if isinstance(one, Orphan)), intact)
             await asyncio.sleep(TICK_SECONDS)
+
+    async def shelve(self, worker: str, claims: Sequence[Claim], seconds: float) -> None:
+        """Tell of a backlog (see `SharedWork.shelve`)."""
+        shelved, _ = self._backlogs.get(worker, (deque[Claim](), 0.0))
+        self._backlogs[worker] = (deque([*shelved, *claims] if claims else ()), seconds)
+
+    async def begin(self, worker: str, claims: Sequence[Claim], seconds: float) -> list[bool]:
+        """Begin what was shelved (see `SharedWork.begin`)."""
+        shelved, _ = self._backlogs.get(worker, (deque[Claim](), 0.0))
+        found = [claim in shelved for claim in claims]
+        for claim in [one for one, there in zip(claims, found, strict=True) if there]:
+            shelved.remove(claim)
+        self._backlogs[worker] = (shelved, seconds)
+        return found
+
+    async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
+        """Take half of the longest backlog (see `SharedWork.steal`)."""
+        others = {name: backlog for name, backlog in self._backlogs.items() if name != worker and backlog[1] >= seconds}
+        if not others:
+            return Taken()
+        victim = max(others, key=lambda name: others[name][1])
+        shelved, estimate = others[victim]
+        self._backlogs[victim] = (shelved, estimate / 2)
+        taken = [shelved.pop() for _ in range(len(shelved) // 2)]
+        for claim in [claim for claim in taken if (node := self._tokened(claim)) and node.worker == victim]:
+            self._runs[claim.run].nodes[claim.node].status = NodeStatus.READY
+        given = [self._claim(worker, claim.entry, chain) for claim in taken if self._tokened(claim) is not None]
+        return Taken(tuple(claim for claim in given if isinstance(claim, Claim)))
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
         """Renew leases (see `TaskQueue.renew`)."""
@@ -117,7 +146,7 @@ class MemoryQueue:
         return self._settle(claim, NodeStatus.COMPLETED, result, "")
 
     async def complete(self, done: Sequence[Done]) -> list[bool]:
-        """Complete many nodes (see `TaskQueue.complete`)."""
+        """Complete many nodes (see `SharedWork.complete`)."""
         return [self._complete(one) for one in done]
 
     def _complete(self, done: Done) -> bool:

@@ -6,6 +6,8 @@
 | `<mesh>:tasks:<queue>` | stream of ready nodes `{run, node}`, with the group `workers` |
 | `<mesh>:tasks:<queue>:delayed` | sorted set, by when they are due: retries, unfinished starts, orders, and `:intact`, |
 | | the proof that nothing was lost |
+| `<mesh>:tasks:<queue>:backlogs` | hash of workers and the milliseconds that what they have taken and not begun will take; |
+| | `...:backlogs:<worker>` is the list of it |
 | `<mesh>:run:<id>` | hash, the whole of one run: `epoch status active nodes orders paused round ...`, |
 | | and of each node `m:` message, `w:` waits, |
 | | `c:` children, `s:` status, `a:` attempt, `f:` failures, `l:` losses, `e:` entry, `o:` owner, `b:` began, |
@@ -58,6 +60,7 @@ class RedisQueue:
         self._mesh = mesh
         self._stream = f"{mesh}:tasks:{queue}"
         self._delayed = f"{self._stream}:delayed"
+        self._backlogs = f"{self._stream}:backlogs"
         self._lease_ms = round(lease * 1000)
         self._keep = keep
         self._tidied = False
@@ -79,6 +82,41 @@ class RedisQueue:
             return Taken(intact=False)
         return await self._claim(worker, entries, chain, bool(intact))
 
+    async def shelve(self, worker: str, claims: Sequence[Claim], seconds: float) -> None:
+        """Tell of a backlog (see `SharedWork.shelve`)."""
+        backlog = f"{self._backlogs}:{worker}"
+        with mapped("shelve"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if claims:
+                    pipe.rpush(backlog, *map(self._shelved, claims))
+                    pipe.hset(self._backlogs, worker, str(round(seconds * 1000)))
+                else:
+                    pipe.delete(backlog)
+                    pipe.hdel(self._backlogs, worker)
+                await pipe.execute()
+
+    async def begin(self, worker: str, claims: Sequence[Claim], seconds: float) -> list[bool]:
+        """Begin what was shelved (see `SharedWork.begin`)."""
+        with mapped("begin"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for claim in claims:
+                    pipe.lrem(f"{self._backlogs}:{worker}", 1, self._shelved(claim))
+                pipe.hset(self._backlogs, worker, str(round(seconds * 1000)))
+                return [bool(found) for found in (await pipe.execute())[:-1]]
+
+    async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
+        """Take half of the longest backlog (see `SharedWork.steal`)."""
+        words = await self._scripts("steal", [self._stream, self._backlogs], [GROUP, worker, round(seconds * 1000)])
+        entries = [
+            (entry, {b"run": run, b"node": node})
+            for entry, run, node in zip(words[::3], words[1::3], words[2::3], strict=True)
+        ]
+        return await self._claim(worker, entries, chain, intact=True)
+
+    def _shelved(self, claim: Claim) -> str:
+        words = (claim.entry, self._run(claim.run), claim.run, claim.node, claim.epoch, str(claim.attempt))
+        return "\n".join(words)
+
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
         """Renew leases (see `TaskQueue.renew`)."""
         if not claims:
@@ -96,7 +134,7 @@ class RedisQueue:
         return await self._settle(claim, NodeStatus.COMPLETED, result)
 
     async def complete(self, done: Sequence[Done]) -> list[bool]:
-        """Complete many nodes (see `TaskQueue.complete`)."""
+        """Complete many nodes (see `SharedWork.complete`)."""
         if not done:
             return []
         args: Words = [GROUP]

@@ -144,6 +144,36 @@ class QueueContract:
         [join] = await take(queue, "b")
         assert (join.node, join.attempt, join.losses) == ("join", 2, 0)
 
+    async def test_half_of_a_backlog_is_stolen_from_its_end(self, queue: Queue) -> None:
+        """As new attempts that count as no loss; what the first worker has begun stays its own, and the rest of its backlog."""
+        await queue.start(fan(count=8))
+        mine = await take(queue, "a", at_least=8)
+        assert (await queue.steal("b", 0.1)).claims == ()
+        await queue.shelve("a", mine, 1.0)
+        assert await queue.begin("a", mine[:2], 0.8) == [True, True]
+        assert (await queue.steal("b", 5.0)).claims == ()
+        assert (await queue.steal("a", 0.1)).claims == ()
+        stolen = (await queue.steal("b", 0.1)).claims
+        assert {claim.node for claim in stolen} == {claim.node for claim in mine[5:]}
+        assert {(claim.attempt, claim.losses) for claim in stolen} == {(2, 0)}
+        assert await queue.begin("a", mine[2:], 0.0) == [True, True, True, False, False, False]
+        assert await queue.complete([Done(claim, b"1") for claim in mine]) == [True] * 5 + [False] * 3
+        assert await queue.complete([Done(claim, b"1") for claim in stolen]) == [True] * 3
+        [join] = await take(queue, "a")
+        assert join.node == "join"
+
+    async def test_what_was_taken_over_is_stolen_from_nobody(self, queue: Queue) -> None:
+        """The list of a worker that died names what others work on by now; an emptied list names nothing."""
+        await queue.start(fan(count=4))
+        dead = await take(queue, "a", at_least=4)
+        await queue.shelve("a", dead, 1.0)
+        living = await take(queue, "b", at_least=4)
+        assert (await queue.steal("c", 0.1)).claims == ()
+        await queue.shelve("b", living, 1.0)
+        await queue.shelve("b", (), 0.0)
+        assert (await queue.steal("c", 0.1)).claims == ()
+        assert await queue.complete([Done(claim, b"1") for claim in living]) == [True] * 4
+
     async def test_a_run_is_started_once(self, queue: Queue) -> None:
         """A second start changes nothing, whatever has happened since."""
         plan = single()
