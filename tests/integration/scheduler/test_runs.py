@@ -289,8 +289,9 @@ async def test_a_run_is_looked_at_from_the_command_line(mesh: LocalMesh, client:
     assert "double[2]" in text
     code, text = await typed(mesh, "tail", done["run"])
     assert code == 0
-    assert [line.split()[1] for line in text.splitlines()][::4] == ["run.submitted", "task.completed"]
-    assert text.splitlines()[-1].split()[1] == "run.completed"
+    kinds = [line.split()[1] for line in text.splitlines()]
+    assert (kinds[0], kinds[-1]) == ("run.submitted", "run.completed")
+    assert set(kinds[1:-1]) <= {"task.completed", "quantum.completed"}  # tasks that take no time are done together
     assert (await typed(mesh, "tail", "nobody"))[0] == 1
 
 
