@@ -12,21 +12,15 @@ from typing import Protocol
 import aiohttp
 import pytest
 
-from nerv.app import find_app
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import IdConflict, NervError, NotFound
-from nerv.protocols import AppendRequest
 from nerv.sync import DeletesUnconfirmed, LoadRefused, RunUnderWay
-from nerv.sync.tally import Tally
-from nerv.types import Event, new_event_id, utc_now
-from nerv_sync.model import Order
-from nerv_sync.runner import Runner
-from nerv_sync.settings import RunSettings
-from nerv_sync.sources import Sources
-from nerv_sync.threads import Threads
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+PLANES = 8_000  # of a run that is killed: sixteen batches, so that there is a middle
 
 
 class Collector(Protocol):
@@ -61,8 +55,9 @@ async def test_a_first_load_creates_a_second_changes_nothing_a_third_only_what_d
     dry = await client.syncs.run("first", dry_run=True)
     assert (dry["status"], dry["summary"]) == ("planned", {"create": 40, "update": 0, "delete": 0, "unchanged": 0})
     assert dry["changes"][3] == {
+        "side": "right",
         "action": "create",
-        "stream": "first-N00003",
+        "key": "N00003",
         "before": None,
         "after": {"tailnum": "N00003", "model": "A320", "seats": "103"},
     }
@@ -77,11 +72,12 @@ async def test_a_first_load_creates_a_second_changes_nothing_a_third_only_what_d
     del planes["N00011"]
     write(data, "first", planes)
     dry = await client.syncs.run("first", dry_run=True)
-    assert [(c["action"], c["stream"]) for c in dry["changes"]] == [
-        ("update", "first-N00007"),
-        ("delete", "first-N00011"),
-        ("create", "first-N99999"),
+    assert [(c["action"], c["key"]) for c in dry["changes"]] == [
+        ("update", "N00007"),
+        ("delete", "N00011"),
+        ("create", "N99999"),
     ]
+    assert dry["sides"] == {"left": "first", "right": "first"}
     third = await client.syncs.run("first")
     assert third["summary"] == {"create": 1, "update": 1, "delete": 1, "unchanged": 38}
     found = await events(client, "first")
@@ -185,40 +181,43 @@ async def test_a_run_that_is_killed_half_way_is_completed(
     """kill -9 between two batches; the same order at the restarted replica, or a new one elsewhere: each change once."""
     same = by.startswith("the same")
     before = Counter(e[0] for e in await events(client, "kill"))
-    planes = {tail: seats + (0 if same else 1000) for tail, seats in fleet(6_000).items()}
+    planes = {tail: seats + (0 if same else 1000) for tail, seats in fleet(PLANES).items()}
     write(data, "kill", planes)
-    ordered = asyncio.create_task(client.syncs.run("kill", run=by.replace(" ", "-").replace(",", ""), seconds=90))
-    await _until_begun(client, before["kill-N00000"])
+    run = by.replace(" ", "-").replace(",", "")
+    ordered = asyncio.create_task(client.syncs.run("kill", run=run, seconds=90))
+    await _until_begun(client, run)
     await mesh.kill("sync")
     if same:
         await mesh.restart("sync")
         document = await ordered
         assert document["attempt"] == 2
+        begun, done = document["resumed"], document["outcomes"]["done"]
+        assert done == PLANES
     else:
         ordered.cancel()
         await asyncio.wait({ordered})
         document = await other.syncs.run("kill", seconds=90)
         await mesh.restart("sync")
+        begun = PLANES - document["outcomes"]["done"]
     assert document["status"] == "done"
-    left = document["outcomes"]["done"]
-    assert 0 < left < 6_000, "the kill came too late or too early"
+    assert 0 < begun < PLANES, "the kill came too late or too early"
     after = Counter(e[0] for e in await events(client, "kill"))
     assert after == {f"kill-{tail}": before[f"kill-{tail}"] + 1 for tail in planes}
-    assert (await other.syncs.run("kill", dry_run=True))["summary"]["unchanged"] == 6_000
+    assert (await other.syncs.run("kill", dry_run=True))["summary"]["unchanged"] == PLANES
 
 
-async def _until_begun(client: Client, versions: int) -> None:
-    """Until the first plane has more than so many versions: its batch of the run is written, later ones are not yet."""
+async def _until_begun(client: Client, run: str) -> None:
+    """Until the outcomes of a batch of the run are recorded; those of later ones are not yet."""
     async with asyncio.timeout(60):
-        while await _versions(client, "kill-N00000") <= versions:  # noqa: ASYNC110 - another process writes
+        while not await _recorded(client, run):  # noqa: ASYNC110 - another process writes
             await asyncio.sleep(0.005)
 
 
-async def _versions(client: Client, stream: str) -> int:
+async def _recorded(client: Client, run: str) -> bool:
     try:
-        return len([e async for e in client.streams.read(stream)])
+        return bool(await client.syncs.objects("kill", run, limit=1))
     except NotFound:
-        return 0
+        return False
 
 
 async def test_one_trace_goes_from_the_order_to_the_event(
@@ -239,29 +238,6 @@ async def test_one_trace_goes_from_the_order_to_the_event(
     async with asyncio.timeout(20):
         while not wanted <= set(collector.spans.get(trace, ())):  # noqa: ASYNC110 - other processes send them
             await asyncio.sleep(0.05)
-
-
-async def test_another_writer_between_plan_and_apply_is_a_conflict(
-    client: Client, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A plan is made, a stream moves on, the plan is applied: that entity is refused, the others are changed."""
-    monkeypatch.setenv("FLEET_DATA", str(data))
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    app, tally = find_app("fleet:app"), Tally()
-    write(data, "few", fleet(600))
-    runner = Runner(app, Sources(app), client.streams, Threads(1), RunSettings())
-    plan = await runner.plan(Order("few", "r"))
-    event = Event(new_event_id(), "test", "few.painted.v1", utc_now(), b"{}")
-    await client.streams.append([AppendRequest("few-N00123", [event])])
-    await runner.apply(plan, tally)
-    assert tally.counts() == {"done": 599, "refused": 1, "unknown": 0, "untried": 0}
-    assert [p["key"] for p in tally.to_dict()["problems"]] == ["N00123"]
-    again = await client.syncs.run("few")
-    assert [(c["action"], c["stream"]) for c in again["changes"]] == [("create", "few-N00123")]
-    assert [e for e in await events(client, "few") if e[0] == "few-N00123"] == [
-        ("few-N00123", "few.painted.v1", 1),
-        ("few-N00123", "few.created.v1", 2),
-    ]
 
 
 async def test_a_first_load_of_the_size_of_the_demo_takes_seconds(client: Client, data: Path) -> None:
@@ -295,13 +271,17 @@ async def test_refusals_over_http_say_why(mesh: LocalMesh) -> None:
 
 async def test_the_sources_and_the_service_describe_themselves(client: Client) -> None:
     """`/v1/syncs` has every source with its latest run; `/.well-known/nerv` names the service."""
-    rows = {row["source"]: row for row in await client.syncs.list()}
+    rows = {row["sync"]: row for row in await client.syncs.list()}
     assert rows["unused"] == {
-        "source": "unused",
-        "category": "unused",
-        "key": "tailnum",
-        "kind": "CsvSource",
+        "sync": "unused",
+        "kind": "unused",
+        "direction": "to-right",
+        "identifiers": ["tailnum"],
+        "approval": False,
+        "schedule": None,
+        "source": "CsvSource",
         "reads": ["unused.csv"],
+        "category": "unused",
         "latest": None,
     }
     assert (await client.about("sync"))["service"] == "sync"

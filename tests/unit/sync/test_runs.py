@@ -4,29 +4,24 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import nerv
-from nerv.clock import SystemClock
 from nerv.errors import IdConflict, Misconfigured, NotFound, SchemaMismatch, Unavailable, UnknownOutcome
-from nerv.history.memory import MemoryHistory
 from nerv.protocols import AppendOutcome, AppendRequest, History, ReadQuery
 from nerv.sync import DeletesUnconfirmed, LoadRefused, RowsSource, RunUnderWay
-from nerv.sync.tally import Tally
+from nerv.sync.sides.source import in_thread
+from nerv.sync.synchronizer import DiffSynchronizer
 from nerv.types import Event, EventType, new_event_id, utc_now
-from nerv_sync.journal import Claim, Journal
-from nerv_sync.model import Order, applied_document
-from nerv_sync.runner import Runner
-from nerv_sync.runs import Runs
+from nerv_sync.journal import Claim
+from nerv_sync.model import Order
+from nerv_sync.pairs import Pairs
 from nerv_sync.settings import RunSettings
-from nerv_sync.sources import Sources
 from nerv_sync.threads import Threads
-
-SETTINGS = RunSettings(heartbeat_seconds=0.05, silence_seconds=0.6, answer_seconds=30)
+from tests.unit.sync.bench import SETTINGS, Stage
 
 
 class Fleet(RowsSource):
@@ -42,33 +37,21 @@ class Fleet(RowsSource):
             yield f"row {number}", {"tailnum": tail, "seats": seats}
 
 
-class Bench:
-    """One history, one app with the source `planes`, and as many replicas of sync as a test wants."""
+class Bench(Stage):
+    """The app has the source `planes`."""
 
     def __init__(self) -> None:
-        self.history = MemoryHistory()
-        self.app = nerv.App("fleet")
+        super().__init__()
         self.source: type[Fleet] = type("Planes", (Fleet,), {"planes": {}})
         self.app.source("planes")(self.source)
-        self.sources = Sources(self.app)
 
     def load(self, planes: Mapping[str, object]) -> None:
         """What the outside system holds from now on."""
         self.source.planes = planes
 
-    def journal(self, settings: RunSettings = SETTINGS) -> Journal:
-        """The journal of a replica of its own."""
-        return Journal(self.history, SystemClock(), settings)
-
-    def runner(self, history: History | None = None) -> Runner:
-        """What makes and applies plans."""
-        return Runner(self.app, self.sources, history or self.history, Threads(1), SETTINGS)
-
-    def replica(
-        self, history: History | None = None, settings: RunSettings = SETTINGS
-    ) -> AbstractAsyncContextManager[Runs]:
-        """A replica."""
-        return Runs(self.runner(history), self.journal(settings), settings, asyncio.Event())
+    async def sync(self, history: History | None = None) -> DiffSynchronizer:
+        """The synchronizer of the source."""
+        return (await self.synchronizers(history).open("planes")).synchronizer
 
     async def write(self, stream: str, kind: str = "plane.painted.v1") -> None:
         """Another writer appends an event."""
@@ -121,49 +104,17 @@ def fleet(count: int) -> dict[str, int]:
     return {f"N{n:04d}": n for n in range(count)}
 
 
-async def test_another_writer_between_plan_and_apply_is_a_conflict_of_that_entity_alone(bench: Bench) -> None:
-    """Two of five streams have moved on: these are refused and reported, the others changed, and nothing tried again."""
-    bench.load(fleet(5))
-    runner, tally = bench.runner(), Tally()
-    prepared = await runner.plan(Order("planes", "r"))
-    for stream in ("plane-N0001", "plane-N0003"):
-        await bench.write(stream)
-    await runner.apply(prepared, tally)
-    document = applied_document(Order("planes", "r"), "plane", prepared.plan, tally, 0.2)
-    assert (document["status"], document["outcomes"]["done"], document["outcomes"]["refused"]) == ("conflicts", 3, 2)
-    assert {p["stream"]: p["problem"] for p in document["problems"]} == {
-        "plane-N0001": "VersionConflict",
-        "plane-N0003": "VersionConflict",
-    }
-    assert await bench.versions() == dict.fromkeys([f"plane-N{n:04d}" for n in range(5)], 1)
-    # The next run sees what the other writer did, and what is missing still.
-    assert (await runner.plan(Order("planes", "s"))).plan.summary()["create"] == 2
-
-
-async def test_a_plan_applied_twice_changes_once(bench: Bench) -> None:
-    """The second time every append is a duplicate, and counts as done."""
-    bench.load(fleet(1200))
-    runner = bench.runner()
-    plan = await runner.plan(Order("planes", "r"))
-    for _ in range(2):
-        tally = Tally()
-        await runner.apply(plan, tally)
-        assert tally.done == 1200
-    assert set((await bench.versions()).values()) == {1}
-
-
 async def test_two_runs_that_made_the_same_plan_change_once(bench: Bench) -> None:
     """Both see the same version and the same content: the same ids, though the source gave them different times."""
     bench.load(fleet(10))
-    runner = bench.runner()
-    plans = [await runner.plan(Order("planes", run)) for run in ("r", "s")]
-    first, second = (found.plan.steps[0].stamp for found in plans)
+    syncs = [await bench.sync() for _ in range(2)]
+    plans = [await sync.plan() for sync in syncs]
+    first, second = (plan.steps[0].stamp for plan in plans)
     assert first is not None
     assert second is not None
     assert first < second
-    for plan in plans:
-        tally = Tally()
-        await runner.apply(plan, tally)
+    for sync, plan in zip(syncs, plans, strict=True):
+        tally = await sync.apply(plan)
         assert (tally.status, tally.done) == ("done", 10)
     assert set((await bench.versions()).values()) == {1}
 
@@ -192,7 +143,10 @@ async def test_a_run_that_cannot_go_on_is_completed_by_the_same_order(bench: Ben
             await runs.order(Order("planes", "r"))
         assert (await bench.journal().show("planes", "r"))["status"] == "running"
         document = await runs.order(Order("planes", "r"))
-    assert (document["status"], document["attempt"], document["outcomes"]["done"]) == ("done", 2, 800)
+    assert (document["status"], document["attempt"], document["outcomes"]["done"]) == ("done", 2, 1300)
+    assert document["resumed"] == 500
+    objects = [event async for event in bench.history.read("sync-planes/r")]
+    assert [event.type for event in objects].count(EventType.SYNC_PLANNED) == 1
     assert len(await bench.versions()) == 1300
 
 
@@ -284,11 +238,11 @@ async def test_a_source_that_hangs_is_given_up_and_takes_no_more_than_its_thread
 
     bench.app.source("hanging")(type("Hanging", (Hanging,), {"category": "hangar", "planes": fleet(1)}))
     settings = SETTINGS.model_copy(update={"load_seconds": 0.1})
-    threads = Threads(1)
-    runner = Runner(bench.app, Sources(bench.app), bench.history, threads, settings)
+    threads = bench.threads
+    opened = await bench.synchronizers(settings=settings).open("hanging")
     for _ in range(2):
         with pytest.raises(LoadRefused, match="not read within"):
-            await runner.plan(Order("hanging", "r"))
+            await opened.synchronizer.plan()
     assert sum(thread.name == "sync" and thread.is_alive() for thread in threading.enumerate()) == 1
     gate.set()
     async with asyncio.timeout(5):
@@ -317,8 +271,8 @@ async def test_names_with_dashes_and_slashes_do_not_share_streams(bench: Bench) 
     for source, run in (("a", "b-c"), ("a-b", "c")):
         claim = await journal.claim(Order(source, run), lambda run: False)
         assert isinstance(claim, Claim)
-        await journal.finish(claim, {"run": run, "source": source, "status": "done"})
-    assert [(await journal.show(s, r))["source"] for s, r in (("a", "b-c"), ("a-b", "c"))] == ["a", "a-b"]
+        await journal.finish(claim, {"run": run, "sync": source, "status": "done"})
+    assert [(await journal.show(s, r))["sync"] for s, r in (("a", "b-c"), ("a-b", "c"))] == ["a", "a-b"]
     with pytest.raises(NotFound):
         await journal.show("a", "c")
 
@@ -371,8 +325,7 @@ async def test_a_run_that_takes_long_is_answered_before_its_end(bench: Bench) ->
             return await super().append(requests)
 
     settings = SETTINGS.model_copy(update={"answer_seconds": 0.05})
-    runner = bench.runner(Slow(bench.history, before={}, after={}))
-    async with Runs(runner, bench.journal(), settings, asyncio.Event()) as runs:
+    async with bench.replica(Slow(bench.history, before={}, after={}), settings) as runs:
         assert (await runs.order(Order("planes", "r")))["status"] == "running"
         gate.set()
         async with asyncio.timeout(5):
@@ -390,7 +343,7 @@ def test_a_source_that_cannot_work_is_refused_at_the_start(name: str, category: 
     app = nerv.App("fleet")
     app.source(name)(type("Planes", (Fleet,), {"category": category}))
     with pytest.raises(Misconfigured, match=words):
-        Sources(app)
+        Pairs(app, 10, in_thread)
 
 
 def test_sources_that_would_undo_each_other_are_refused_at_the_start() -> None:
@@ -399,7 +352,7 @@ def test_sources_that_would_undo_each_other_are_refused_at_the_start() -> None:
     for name in ("one", "two"):
         app.source(name)(type("Planes", (Fleet,), {}))
     with pytest.raises(Misconfigured, match="both"):
-        Sources(app)
+        Pairs(app, 10, in_thread)
 
 
 def test_what_is_no_source_is_refused_at_the_start() -> None:
@@ -408,4 +361,4 @@ def test_what_is_no_source_is_refused_at_the_start() -> None:
         app = nerv.App("fleet")
         app.source("planes")(thing)
         with pytest.raises(Misconfigured, match="planes"):
-            Sources(app)
+            Pairs(app, 10, in_thread)

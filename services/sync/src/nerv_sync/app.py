@@ -1,20 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wiring of sync, and nothing else."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from dependency_injector import containers, providers
 
 from nerv.app import find_app
 from nerv.clock import SystemClock
+from nerv.redis import connect
+from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
-from nerv_sync.handlers import ROUTES, Deps
+from nerv.sync.records.redis import RedisRecords
+from nerv_sync import deciding, handlers
 from nerv_sync.journal import Journal
+from nerv_sync.opened import Synchronizers
+from nerv_sync.pairs import Pairs
+from nerv_sync.performing import Performers
 from nerv_sync.reach import Reach
-from nerv_sync.runner import Runner
 from nerv_sync.runs import Runs
 from nerv_sync.settings import SyncSettings
-from nerv_sync.sources import Sources
-from nerv_sync.threads import Threads
+from nerv_sync.shelf import Shelf
+from nerv_sync.threads import SourceThreads, Threads
+
+
+@asynccontextmanager
+async def closing(redis: Redis) -> AsyncIterator[None]:
+    """Closes the connections in the end."""
+    try:
+        yield
+    finally:
+        await redis.aclose()
 
 
 class Wiring(containers.DeclarativeContainer):
@@ -22,18 +39,37 @@ class Wiring(containers.DeclarativeContainer):
 
     settings = providers.Dependency(instance_of=SyncSettings)
     bounds = settings.provided.sync
+    name = providers.Callable("sync-{}".format, settings.provided.instance)
     app = providers.Singleton(find_app, settings.provided.app)
     clock = providers.Singleton(SystemClock)
     health = providers.Singleton(Health)
     client = providers.Singleton(client_of, settings)
     history = client.provided.streams
+    redis = providers.Singleton(connect, settings.provided.redis, name)
     reach = providers.Singleton(Reach, client)
-    sources = providers.Singleton(Sources, app)
     threads = providers.Singleton(Threads, bounds.threads)
+    source_threads = providers.Singleton(SourceThreads, threads, bounds.load_seconds)
+    pairs = providers.Singleton(Pairs, app, bounds.rows, source_threads)
+    records = providers.Factory(RedisRecords, redis)
+    synchronizers = providers.Singleton(
+        Synchronizers, pairs, client, records.provider, settings.provided.mesh, bounds.delete_guard
+    )
     journal = providers.Singleton(Journal, history, clock, bounds)
-    runner = providers.Singleton(Runner, app, sources, history, threads, bounds)
-    runs = providers.Singleton(Runs, runner, journal, bounds, health.provided.closing.call())
-    deps = providers.Singleton(Deps, settings=settings, app=app, sources=sources, runs=runs, journal=journal)
+    shelf = providers.Singleton(Shelf, history, clock)
+    performers = providers.Singleton(Performers, app, synchronizers, history, shelf, threads, clock)
+    runs = providers.Singleton(Runs, performers, journal, bounds, health.provided.closing.call())
+    deps = providers.Singleton(
+        handlers.Deps,
+        settings=settings,
+        app=app,
+        pairs=pairs,
+        synchronizers=synchronizers,
+        runs=runs,
+        journal=journal,
+        shelf=shelf,
+        client=client,
+        clock=clock,
+    )
 
 
 def build(settings: SyncSettings) -> Service:
@@ -42,8 +78,15 @@ def build(settings: SyncSettings) -> Service:
     wiring.health().register("temporal", wiring.reach().fault)
     return Service(
         name="sync",
-        routes=ROUTES,
+        routes=(*handlers.ROUTES, *deciding.ROUTES),
         deps=wiring.deps(),
         health=wiring.health(),
-        parts=(wiring.client(), wiring.reach(), wiring.threads(), wiring.runs()),
+        parts=(
+            closing(wiring.redis()),
+            wiring.client(),
+            wiring.reach(),
+            wiring.threads(),
+            wiring.synchronizers(),
+            wiring.runs(),
+        ),
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The journal of runs in history: who runs a source now, what each run came to. It outlives every replica.
+"""The journal of runs in history: who runs a sync now, what each run came to. It outlives every replica.
 
-`sync-<source>` holds `started` and `finished` by turns, each appended at the exact version that its writer has seen, so that
-one run of a source is open at a time over all replicas. `sync-<source>/<run>` holds a run's signs of life and, last, its
+`sync-<sync>` holds `started` and `finished` by turns, each appended at the exact version that its writer has seen, so that
+one run of a sync is open at a time over all replicas. `sync-<sync>/<run>` holds a run's signs of life and, last, its
 document. A replica that dies leaves its run open; another run takes over once that has given no sign of life for a while, by
 the clock of the one who waits. That is for order only: should both live, exact versions keep them from harm.
 """
@@ -22,37 +22,36 @@ from nerv.protocols import Appended, AppendRequest, Clock, Expected, History, Re
 from nerv.protocols.history import Expect
 from nerv.sync.errors import RunUnderWay
 from nerv.types import Event, EventType, format_instant
-from nerv_sync.model import Order, running_document
+from nerv_sync.model import Document, Order, running_document
 from nerv_sync.settings import RunSettings
 
 log = structlog.get_logger(__name__)
 
-Document = dict[str, Any]
-
-CLAIMS = 10  # tries to open a run while others open and close runs of the same source
+CLAIMS = 10  # tries to open a run while others open and close runs of the same sync
 POLL_SECONDS = 0.25
 SIGN_SECONDS = 2.0  # for one sign of life to be written: the last one is, while the service goes down
+LONG = ("changes", "problems", "missed_keys", "asked")  # parts of a document that a list does not show
 LISTED = 50  # runs that a list shows
 INTERRUPTED: Document = {"status": "interrupted"}  # it died, or was taken over, before it could say what it came to
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to perform a run: it is open in the journal, at `version` of the source's stream, under this owner."""
+    """The right to perform a run: it is open in the journal, at `version` of the sync's stream, under this owner."""
 
     order: Order
     attempt: int
     version: int
 
 
-def source_stream(source: str) -> str:
-    """The stream of a source's runs."""
-    return f"sync-{source}"
+def sync_stream(sync: str) -> str:
+    """The stream of a sync's runs."""
+    return f"sync-{sync}"
 
 
-def run_stream(source: str, run: str) -> str:
-    """The stream of one run; a source's name has no slash."""
-    return f"sync-{source}/{run}"
+def run_stream(sync: str, run: str) -> str:
+    """The stream of one run; a sync's name has no slash."""
+    return f"sync-{sync}/{run}"
 
 
 class Journal:
@@ -64,42 +63,49 @@ class Journal:
         self._settings = settings
         self._owner = uuid.uuid4().hex  # of this process: after a restart nobody is mistaken for his predecessor
 
-    async def document(self, source: str, run: str) -> Document | None:
+    async def document(self, sync: str, run: str) -> Document | None:
         """What a run came to; None when it is not over, or not known."""
         # Asked for by its type: a sign of life that was on its way may have come after it.
-        finished = await self._last(run_stream(source, run), EventType.SYNC_FINISHED)
+        finished = await self._last(run_stream(sync, run), EventType.SYNC_FINISHED)
         if finished is None:
             return None
         document: Document = orjson.loads(finished.data)
         return document
 
-    async def show(self, source: str, run: str) -> Document:
+    async def show(self, sync: str, run: str) -> Document:
         """A run as it stands. Raises NotFound."""
-        document = await self.document(source, run)
+        document = await self.document(sync, run)
         if document is not None:
             return document
         query = ReadQuery(types=frozenset({EventType.SYNC_STARTED}), backward=True)
         newest = True
         with contextlib.suppress(NotFound):
-            async for event in self._history.read(source_stream(source), query):
+            async for event in self._history.read(sync_stream(sync), query):
                 started = orjson.loads(event.data)
                 if started["run"] == run:
-                    return running_document(_order(source, started)) | ({} if newest else INTERRUPTED)
+                    unfinished = running_document(Order.of(started)) | ({} if newest else INTERRUPTED)
+                    return unfinished | {"progress": await self._progress(sync, run)}
                 newest = False
-        raise NotFound(f"source {source} has no run {run}")
+        raise NotFound(f"{sync} has no run {run}; there are: nerv sync history {sync}")
 
-    async def runs(self, source: str, limit: int = LISTED) -> list[Document]:
-        """The latest runs of a source without their changes, the newest first."""
+    async def _progress(self, sync: str, run: str) -> Document:
+        """What the latest sign of life says."""
+        last = await self._last(run_stream(sync, run), EventType.SYNC_APPLIED)
+        found: Document = {} if last is None else orjson.loads(last.data)
+        return found
+
+    async def runs(self, sync: str, limit: int = LISTED) -> list[Document]:
+        """The latest runs of a sync without their changes, the newest first."""
         found: dict[str, Document] = {}
         query = ReadQuery(backward=True, limit=3 * limit)
         newest = True
         with contextlib.suppress(NotFound):
-            async for event in self._history.read(source_stream(source), query):
+            async for event in self._history.read(sync_stream(sync), query):
                 data = orjson.loads(event.data)
                 if event.type == EventType.SYNC_FINISHED:
                     found.setdefault(data["run"], data)
                 elif len(found) < limit or data["run"] in found:
-                    unfinished = running_document(_order(source, data)) | ({} if newest else INTERRUPTED)
+                    unfinished = running_document(Order.of(data)) | ({} if newest else INTERRUPTED)
                     found.setdefault(data["run"], unfinished)["started"] = format_instant(event.time)
                 newest = False
         return list(found.values())[:limit]
@@ -107,38 +113,32 @@ class Journal:
     async def claim(self, order: Order, active: Callable[[str], bool]) -> Claim | Document:
         """Open a run, or answer its document when it is over.
 
-        `active` tells whether a run of the source goes on in this process. Raises RunUnderWay while another one is open and
+        `active` tells whether a run of the sync goes on in this process. Raises RunUnderWay while another one is open and
         alive, IdConflict for a run that was ordered otherwise, Unavailable.
         """
         for _ in range(CLAIMS):
-            last = await self._last(source_stream(order.source))
+            last = await self._last(sync_stream(order.sync))
             attempt = 1
             if last is not None and last.type == EventType.SYNC_STARTED:
                 started = orjson.loads(last.data)
                 if started["run"] == order.run:
-                    _check_same(order, _order(order.source, started))
+                    _check_same(order, Order.of(started))
                     attempt = started["attempt"] + 1
                 await self._until_free(order, started, active)
-            document = await self.document(order.source, order.run)
+            document = await self.document(order.sync, order.run)
             if document is not None:
                 return document
             claim = Claim(order, attempt, (last.sequence or 0) + 1 if last else 1)
             if await self._open(claim):
                 return claim
-        raise Unavailable(f"other runs of {order.source} are started all the time", retry_after=1.0)
+        raise Unavailable(f"other runs of {order.sync} are started all the time", retry_after=1.0)
 
     async def _open(self, claim: Claim) -> bool:
         """Append `started` at the exact version; False when somebody else was faster."""
         order = claim.order
-        data = {
-            "run": order.run,
-            "dry_run": order.dry_run,
-            "confirm_deletes": order.confirm_deletes,
-            "attempt": claim.attempt,
-            "owner": self._owner,
-        }
+        data = order.to_dict() | {"attempt": claim.attempt, "owner": self._owner}
         event = self._event(EventType.SYNC_STARTED, data, uuid.uuid4().hex)
-        request = AppendRequest(source_stream(order.source), [event], Expected(Expect.EXACT, claim.version - 1))
+        request = AppendRequest(sync_stream(order.sync), [event], Expected(Expect.EXACT, claim.version - 1))
         [outcome] = await self._history.append([request])
         if isinstance(outcome, VersionConflict):
             return False
@@ -154,12 +154,12 @@ class Journal:
             if run != order.run and active(run):
                 raise _under_way(order, run)
             return
-        stream = run_stream(order.source, run)
+        stream = run_stream(order.sync, run)
         seen: int | None = None
         silent_since = self._clock.monotonic()
         while True:
             last = await self._last(stream)
-            if last is not None and (_released(last, started["attempt"]) or await self.document(order.source, run)):
+            if last is not None and (_released(last, started["attempt"]) or await self.document(order.sync, run)):
                 return
             version = last.sequence or 0 if last else 0
             if version != seen:
@@ -167,12 +167,12 @@ class Journal:
                     raise _under_way(order, run)
                 seen, silent_since = version, self._clock.monotonic()
             if self._clock.monotonic() - silent_since > self._settings.silence_seconds:
-                log.warning("run.taken-over", source=order.source, run=run, by=order.run)
+                log.warning("run.taken-over", sync=order.sync, run=run, by=order.run)
                 return
             await asyncio.sleep(POLL_SECONDS)
 
     @contextlib.asynccontextmanager
-    async def alive(self, claim: Claim, progress: Callable[[], dict[str, int]]) -> AsyncIterator[None]:
+    async def alive(self, claim: Claim, progress: Callable[[], Document]) -> AsyncIterator[None]:
         """Give signs of life while the block runs; left by an error, say that the run is free to be taken over."""
         beating = asyncio.create_task(self._beat(claim, progress))
         try:
@@ -185,7 +185,7 @@ class Journal:
             beating.cancel()
             await asyncio.wait({beating})
 
-    async def _beat(self, claim: Claim, progress: Callable[[], dict[str, int]]) -> None:
+    async def _beat(self, claim: Claim, progress: Callable[[], Document]) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             await self._sign(claim, progress())
@@ -195,32 +195,32 @@ class Journal:
         event = self._event(EventType.SYNC_APPLIED, {**data, "attempt": claim.attempt}, uuid.uuid4().hex)
         try:
             async with asyncio.timeout(SIGN_SECONDS):
-                await self._history.append([AppendRequest(run_stream(order.source, order.run), [event])])
+                await self._history.append([AppendRequest(run_stream(order.sync, order.run), [event])])
         except (NervError, TimeoutError) as error:
             # Nothing hangs on a single sign; a run that cannot write any more fails by itself.
-            log.warning("run.sign-failed", source=order.source, run=order.run, error=str(error))
+            log.warning("run.sign-failed", sync=order.sync, run=order.run, error=str(error))
 
     async def finish(self, claim: Claim, document: Document) -> Document:
         """Close a run; answers what is recorded of it, which is another's document if that one was faster."""
         order, finished = claim.order, EventType.SYNC_FINISHED
-        brief = {name: value for name, value in document.items() if name not in ("changes", "problems")}
+        brief = {name: value for name, value in document.items() if name not in LONG}
         event_id = f"finished-{order.run}"
-        whole = AppendRequest(run_stream(order.source, order.run), [self._event(finished, document, event_id)])
+        whole = AppendRequest(run_stream(order.sync, order.run), [self._event(finished, document, event_id)])
         entry = AppendRequest(
-            source_stream(order.source),
+            sync_stream(order.sync),
             [self._event(finished, brief, f"{event_id}-{claim.attempt}")],
             Expected(Expect.EXACT, claim.version),
         )
-        # One after the other: whoever sees that the source is free must find the document.
+        # One after the other: whoever sees that the sync is free must find the document.
         [recorded] = await self._history.append([whole])
         if not isinstance(recorded, Appended | IdConflict):
             raise recorded
         [listed] = await self._history.append([entry])
         if not isinstance(listed, Appended):
             # The next run looks at the run's own stream too, so a missing entry blocks nobody.
-            log.warning("run.not-listed", source=order.source, run=order.run, error=str(listed))
+            log.warning("run.not-listed", sync=order.sync, run=order.run, error=str(listed))
         if isinstance(recorded, IdConflict):
-            return await self.document(order.source, order.run) or document
+            return await self.document(order.sync, order.run) or document
         return document
 
     async def _last(self, stream: str, *types: EventType) -> Event[bytes] | None:
@@ -231,10 +231,6 @@ class Journal:
 
     def _event(self, kind: EventType, data: Document, event_id: str) -> Event[bytes]:
         return Event(event_id, "nerv:sync", kind, self._clock.now(), orjson.dumps(data))
-
-
-def _order(source: str, started: Document) -> Order:
-    return Order(source, started["run"], started["dry_run"], started["confirm_deletes"])
 
 
 def _check_same(order: Order, before: Order) -> None:
@@ -249,6 +245,6 @@ def _released(event: Event[bytes], attempt: int) -> bool:
 
 def _under_way(order: Order, run: str) -> RunUnderWay:
     return RunUnderWay(
-        f"run {run} of {order.source} is under way; wait for it (nerv sync show {order.source} {run})",
-        errors=[{"source": order.source, "run": run}],
+        f"run {run} of {order.sync} is under way; wait for it (nerv sync history {order.sync} {run})",
+        errors=[{"sync": order.sync, "run": run}],
     )

@@ -11,15 +11,9 @@ from nerv.errors import IdConflict, NervError, Overloaded, Refused, Unavailable,
 from nerv.sync.tally import Tally
 from nerv.telemetry import names as n
 from nerv.telemetry import span
-from nerv_sync.journal import Claim, Document, Journal
-from nerv_sync.model import (
-    Order,
-    applied_document,
-    planned_document,
-    refused_document,
-    running_document,
-)
-from nerv_sync.runner import Runner
+from nerv_sync.journal import Claim, Journal
+from nerv_sync.model import Document, Order, refused_document, running_document
+from nerv_sync.performing import Performers
 from nerv_sync.settings import RunSettings
 
 log = structlog.get_logger(__name__)
@@ -31,8 +25,8 @@ class Runs:
     `closing` is set when the service begins to stop: runs are then given up where they are, free for others.
     """
 
-    def __init__(self, runner: Runner, journal: Journal, settings: RunSettings, closing: asyncio.Event) -> None:
-        self._runner = runner
+    def __init__(self, performers: Performers, journal: Journal, settings: RunSettings, closing: asyncio.Event) -> None:
+        self._performers = performers
         self._journal = journal
         self._settings = settings
         self._active: dict[tuple[str, str], tuple[Order, asyncio.Task[Document]]] = {}
@@ -70,7 +64,7 @@ class Runs:
         return task.result()
 
     def _task(self, order: Order) -> asyncio.Task[Document]:
-        place = (order.source, order.run)
+        place = (order.sync, order.run)
         if place in self._active:
             known, task = self._active[place]
             if known != order:
@@ -86,47 +80,38 @@ class Runs:
         return task
 
     def _over(self, order: Order, task: asyncio.Task[Document]) -> None:
-        self._active.pop((order.source, order.run), None)
+        self._active.pop((order.sync, order.run), None)
         if task.cancelled():
-            log.info("run.stopped", source=order.source, run=order.run)
+            log.info("run.stopped", sync=order.sync, run=order.run)
         elif (error := task.exception()) is not None:
             known = isinstance(error, NervError)
             log.warning(
-                "run.failed", source=order.source, run=order.run, exc_info=None if known else error, error=str(error)
+                "run.failed", sync=order.sync, run=order.run, exc_info=None if known else error, error=str(error)
             )
 
     async def _perform(self, order: Order) -> Document:
-        with span("sync run", attributes={n.SYNC: order.source, n.RUN: order.run}):
-            document = await self._journal.document(order.source, order.run)
+        with span("sync run", attributes={n.SYNC: order.sync, n.RUN: order.run}):
+            document = await self._journal.document(order.sync, order.run)
             if document is None:
-                claimed = await self._journal.claim(order, lambda run: (order.source, run) in self._active)
+                claimed = await self._journal.claim(order, lambda run: (order.sync, run) in self._active)
                 document = await self._claimed(claimed) if isinstance(claimed, Claim) else claimed
             return _answer(order, document)
 
     async def _claimed(self, claim: Claim) -> Document:
         tally = Tally()
-        async with self._journal.alive(claim, tally.counts):
+        async with self._journal.alive(claim, tally.progress):
             try:
-                document = await self._execute(claim.order, tally)
+                document = await self._performers.perform(claim, tally)
             except Refused as refusal:
                 document = refused_document(claim.order, refusal)
             recorded = await self._journal.finish(claim, document | {"attempt": claim.attempt})
-        log.info("run.finished", source=claim.order.source, run=claim.order.run, status=recorded["status"])
+        log.info("run.finished", sync=claim.order.sync, run=claim.order.run, status=recorded["status"])
         return recorded
-
-    async def _execute(self, order: Order, tally: Tally) -> Document:
-        guard = self._settings.delete_guard
-        prepared = await self._runner.plan(order)
-        category = prepared.streams.name
-        if order.dry_run:
-            return planned_document(order, category, prepared.plan, guard)
-        await self._runner.apply(prepared, tally, confirm_deletes=order.confirm_deletes)
-        return applied_document(order, category, prepared.plan, tally, guard)
 
 
 def _answer(order: Order, document: Document) -> Document:
     """The document of a run that is over, as the answer to this order: a refusal is raised again."""
-    if (document["dry_run"], document["confirm_deletes"]) != (order.dry_run, order.confirm_deletes):
+    if Order.of(document) != order:
         raise IdConflict(f"run {order.run} was ordered with other options; use another Idempotency-Key")
     if document["status"] == "refused":
         problem = document["problem"]

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from nerv.errors import Unavailable
+from nerv.sync.errors import LoadRefused
 from nerv.sync.loading import Check
 
 T = TypeVar("T")
@@ -69,6 +70,24 @@ class Threads:
     def _check(self) -> None:
         if self._stop.is_set():
             raise Unavailable("this replica is going down", retry_after=1.0)
+
+
+class SourceThreads:
+    """Reads sources in these threads, each within so many seconds."""
+
+    def __init__(self, threads: Threads, seconds: float) -> None:
+        self._threads = threads
+        self._seconds = seconds
+
+    async def __call__(self, work: Callable[[Check], T]) -> T:
+        """What `work` returns or raises. Raises LoadRefused when it takes too long."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._threads.run(work)
+        except TimeoutError:
+            raise LoadRefused(
+                f"the source was not read within {self._seconds:.0f} s (NERV_SYNC__LOAD_SECONDS)"
+            ) from None
 
 
 def _partial(function: Callable[[T], None], value: T) -> Callable[[], None]:

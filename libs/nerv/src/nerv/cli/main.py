@@ -38,7 +38,7 @@ COMMANDS = {
     "projections": Entry(
         "nerv.cli.projections:projections", "Read models: lag, versions; rebuild, compare, switch, go back, pause."
     ),
-    "sync": Entry("nerv.cli.work:sync", "Make streams equal to a source, or show what would change."),
+    "sync": Entry("nerv.cli.sync:sync", "Two systems kept equal: plan, approve, apply, run; conflicts, history."),
     "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),
     "topics": Entry("nerv.cli.setup:topics", "Create, list and describe topics."),
     "bridges": Entry("nerv.cli.bridges:bridges", "The bridges between signals, topics and streams, and their lag."),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`nerv sync` and `nerv workflow`."""
+"""`nerv workflow`."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from nerv.cli.calling import REFUSED, UNKNOWN, AsJson, call, console, say_bytes, say_json, usage
+from nerv.cli.calling import AsJson, call, console, say_bytes, say_json, usage
 from nerv.cli.gantt import gantt
 from nerv.cli.show import cell, table, tree
 from nerv.client import Client
@@ -22,64 +22,9 @@ from nerv.cloudevents.json_format import to_json_line
 from nerv.errors import Invalid
 from nerv.types import Event, EventType, format_instant, utc_now
 
-# How a run of a source can end other than well, and the command's exit code for it.
-SYNC_CODES = {"conflicts": REFUSED, "refused": REFUSED, "interrupted": UNKNOWN, "unknown": UNKNOWN}
 BESIDE_CELLS = 52  # of a line of a Gantt chart: names, figures and frames
 END_TYPES = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 MARKS = {"done": "[green]done[/green]", "failed": "[red]failed[/red]", "running": "[yellow]running[/yellow]"}
-
-
-def sync(
-    source: Annotated[str | None, typer.Argument(help="The source; without it, the sources are listed.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
-    confirm_deletes: Annotated[
-        bool, typer.Option("--confirm-deletes", help="Go on when more than 20 % would be deleted.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make the streams of a source's category equal to the source."""
-    if source is None:
-        found = call(lambda client: client.syncs.list())
-        say_json(found) if as_json else console().print(table("sources", found))
-        return
-    run = call(lambda client: client.syncs.run(source, dry_run=dry_run, confirm_deletes=confirm_deletes))
-    if as_json:
-        say_json(run)
-    else:
-        _show_sync(source, run)
-    if run["status"] in SYNC_CODES:
-        raise typer.Exit(SYNC_CODES[run["status"]])
-
-
-def _show_sync(source: str, run: Mapping[str, Any]) -> None:
-    summary = ", ".join(f"{count:,} {name}" for name, count in run["summary"].items())
-    console().print(f"{source}: {run['status']}; {summary}", markup=False)
-    if run["changes"]:
-        console().print(changes_table(run))
-    for problem in run.get("problems") or ():
-        console().print(cell(problem), style="red")
-    if run["dry_run"] and run.get("needs_confirmation"):
-        console().print("More than 20 % would be deleted: the run itself wants --confirm-deletes.", style="yellow")
-
-
-def changes_table(run: Mapping[str, Any], most: int = 20) -> Table:
-    """The first changes of a run: what is created or removed whole, and of an update only the fields that differ."""
-    changes = run["changes"]
-    title = f"{'would change' if run['dry_run'] else 'changed'}: {min(len(changes), most)} of {len(changes):,} shown"
-    made = Table(title=title, title_justify="left")
-    for column in ("action", "stream", "what"):
-        made.add_column(column, overflow="fold")
-    for change in changes[:most]:
-        made.add_row(change["action"], escape(change["stream"]), _difference(change))
-    return made
-
-
-def _difference(change: Mapping[str, Any]) -> str:
-    before, after = change.get("before") or {}, change.get("after") or {}
-    if before and after:
-        names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
-        return "\n".join(f"{escape(name)}: {cell(before.get(name))} → {cell(after.get(name))}" for name in names)
-    return cell(after or before)
 
 
 workflow = typer.Typer(no_args_is_help=True, add_completion=False, help="Start workflows and look at their runs.")

@@ -46,16 +46,15 @@ class Pair(ABC):
         """The key of the object that has to be there before this one, such as the site of a rack; None where there is none."""
         return None
 
-    @classmethod
-    def schema(cls) -> Schema:
+    def schema(self) -> Schema:
         """How rows are compared. Raises Misconfigured."""
-        if cls.perspective is not None:
-            return cls.perspective.diff_schema()
-        if not cls.identifiers:
-            raise Misconfigured(f"{cls.__name__} needs a perspective, or identifiers that tell its rows apart")
-        return WholeRow(cls.__name__.lower(), cls.identifiers)
+        if self.perspective is not None:
+            return self.perspective.diff_schema()
+        name = type(self).__name__
+        if not self.identifiers:
+            raise Misconfigured(f"{name} needs a perspective, or identifiers that tell its rows apart")
+        return WholeRow(name.lower(), self.identifiers)
 
-    @classmethod
-    def has_parents(cls) -> bool:
+    def has_parents(self) -> bool:
         """Whether its objects have an order."""
-        return cls.parent is not Pair.parent
+        return type(self).parent is not Pair.parent

@@ -12,10 +12,11 @@ PROBLEMS_SHOWN = 50
 
 class Tally:
     """Counts while a plan is applied; `untried` are the steps that an unknown outcome left over, `moved` the keys of those
-    refused because their object had changed since it was compared.
+    refused because their object had changed since it was compared, `steps` how many there are, where somebody says so.
     """
 
     def __init__(self) -> None:
+        self.steps = 0
         self.done = 0
         self.refused = 0
         self.unknown = 0
@@ -66,6 +67,10 @@ class Tally:
     def counts(self) -> dict[str, int]:
         """The counts by outcome."""
         return {"done": self.done, "refused": self.refused, "unknown": self.unknown, "untried": self.untried}
+
+    def progress(self) -> dict[str, int]:
+        """The counts, and of how many steps they are."""
+        return {"steps": self.steps, **self.counts()}
 
     def to_dict(self) -> dict[str, Any]:
         """The counts, and the first of the steps that were not done; JSON-able."""

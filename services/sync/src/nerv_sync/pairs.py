@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The syncs that the app declares, checked once at the start: sources, each with the streams of its category, and pairs."""
+
+import re
+from typing import Any
+
+from nerv.app import App
+from nerv.client import Client
+from nerv.errors import Misconfigured, NotFound
+from nerv.protocols.side import Side
+from nerv.protocols.source import Source
+from nerv.sync.pair import Pair
+from nerv.sync.schema import Schema, WholeRow
+from nerv.sync.sides import HistorySide, SourceSide
+from nerv.sync.sides.source import Run
+
+# A name becomes part of stream names and paths; a slash in it would make two runs' streams the same.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_CATEGORY = re.compile(r"[a-z0-9][a-z0-9._]{0,63}")
+
+
+class SourcePair(Pair):
+    """A source of an app and the streams of its category, which follow it."""
+
+    def __init__(self, name: str, source: Source, limit: int, run: Run) -> None:
+        self._name = name
+        self.source = source
+        self._limit = limit
+        self._run = run
+
+    def left(self, mesh: Client) -> Side:
+        """The source."""
+        return SourceSide(self.source, limit=self._limit, run=self._run)
+
+    def right(self, mesh: Client) -> Side:
+        """The streams of its category."""
+        return HistorySide(mesh.streams, self.source.category, writer=f"nerv:sync:{self._name}", limit=self._limit)
+
+    def schema(self) -> Schema:
+        """Whole rows, told apart by the key of the source."""
+        return WholeRow(self.source.category, (self.source.key,))
+
+
+class Pairs:
+    """Pairs by name. `run` is how sources, which block, are read."""
+
+    def __init__(self, app: App, limit: int, run: Run) -> None:
+        """Raises Misconfigured for one that cannot work, or two that would undo each other's changes."""
+        self._app = app
+        self._limit = limit
+        self._run = run
+        owners: dict[str, str] = {}
+        for name in app.sources:
+            if not _NAME.fullmatch(name):
+                raise Misconfigured(f"source {name!r}: a name has small letters, digits, dots, dashes, underscores")
+            _check_category(name, self._source(name).category, owners)
+        for name in app.syncs:
+            # It names the categories of its conflicts and of what was agreed on.
+            if not _CATEGORY.fullmatch(name):
+                raise Misconfigured(f"sync {name!r}: a name has small letters, digits, dots and underscores")
+            try:
+                self._pair(name).schema()
+            except Misconfigured as error:
+                raise Misconfigured(f"sync {name}: {error.detail}") from None
+
+    def names(self) -> list[str]:
+        """The names, sorted."""
+        return sorted({*self._app.sources, *self._app.syncs})
+
+    def check(self, name: str) -> None:
+        """Raises NotFound."""
+        if name not in self._app.sources and name not in self._app.syncs:
+            raise NotFound(f"there is no sync {name[:64]!r}; there are {', '.join(self.names()) or 'none'}")
+
+    def make(self, name: str) -> Pair:
+        """A new one. Raises NotFound."""
+        self.check(name)
+        if name in self._app.syncs:
+            return self._pair(name)
+        return SourcePair(name, self._source(name), self._limit, self._run)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """What people should know of a sync."""
+        pair = self.make(name)
+        schema = pair.schema()
+        row = {
+            "sync": name,
+            "kind": schema.name,
+            "direction": pair.direction.value,
+            "identifiers": list(schema.identifiers),
+            "approval": pair.approval,
+            "schedule": pair.schedule,
+        }
+        if isinstance(pair, SourcePair):
+            told = pair.source.describe()
+            return row | {"source": told.kind, "reads": list(told.inputs), "category": pair.source.category}
+        return row | {"strategy": pair.strategy.name, "scope": {name: list(of) for name, of in pair.scope.items()}}
+
+    def _source(self, name: str) -> Source:
+        try:
+            source: Source = self._app.sources[name].factory()
+            lacks = [part for part in ("category", "key") if not isinstance(getattr(source, part, None), str)]
+        except TypeError as error:
+            raise Misconfigured(f"source {name}: {error}") from error
+        if lacks or not callable(getattr(source, "load", None)):
+            raise Misconfigured(f"source {name} lacks {', '.join(lacks) or 'load'}; derive it from nerv.sync.CsvSource")
+        return source
+
+    def _pair(self, name: str) -> Pair:
+        kind = self._app.syncs[name].pair
+        if not (isinstance(kind, type) and issubclass(kind, Pair)):
+            raise Misconfigured("derive it from nerv.sync.Pair")
+        try:
+            return kind()
+        except TypeError as error:
+            raise Misconfigured(str(error)) from error
+
+
+def _check_category(name: str, category: str, owners: dict[str, str]) -> None:
+    if not _CATEGORY.fullmatch(category) or category == "sync":
+        raise Misconfigured(
+            f"source {name}: category {category!r} must have small letters, digits, dots and underscores "
+            "only, and not be sync"
+        )
+    if category in owners:
+        raise Misconfigured(f"sources {owners[category]} and {name} have category {category} both")
+    owners[category] = name
