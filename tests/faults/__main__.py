@@ -14,6 +14,7 @@ from tests.faults.broker import suite as broker
 from tests.faults.core import suite as core
 from tests.faults.projector import suite as projector
 from tests.faults.scheduler import suite as scheduler
+from tests.faults.sync import suite as sync
 from tests.faults.temporal import suite as temporal
 from tests.faults.verdict import Invariant
 
@@ -23,6 +24,7 @@ SUITES = {
     "core": core.run,
     "projector": projector.run,
     "scheduler": scheduler.run,
+    "sync": sync.run,
 }
 
 

@@ -48,8 +48,11 @@ class Stage:
 
     def synchronizers(self, history: History | None = None, settings: RunSettings = SETTINGS) -> Synchronizers:
         """Those of a replica of its own; the records are shared."""
-        pairs = Pairs(self.app, 100_000, SourceThreads(self.threads, settings.load_seconds))
-        return Synchronizers(pairs, MemoryMesh(history or self.history), self.shared, "mesh", 0.2)
+        return Synchronizers(self.pairs(settings), MemoryMesh(history or self.history), self.shared, "mesh", 0.2)
+
+    def pairs(self, settings: RunSettings = SETTINGS) -> Pairs:
+        """What the app declares."""
+        return Pairs(self.app, 100_000, SourceThreads(self.threads, settings.load_seconds))
 
     def shared(self, key: str) -> Records:
         """The records of a key."""

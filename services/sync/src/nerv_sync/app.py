@@ -23,6 +23,7 @@ from nerv_sync.runs import Runs
 from nerv_sync.settings import SyncSettings
 from nerv_sync.shelf import Shelf
 from nerv_sync.threads import SourceThreads, Threads
+from nerv_sync.triggers import Triggers
 
 
 @asynccontextmanager
@@ -58,6 +59,7 @@ class Wiring(containers.DeclarativeContainer):
     shelf = providers.Singleton(Shelf, history, clock)
     performers = providers.Singleton(Performers, app, synchronizers, history, shelf, threads, clock)
     runs = providers.Singleton(Runs, performers, journal, bounds, health.provided.closing.call())
+    triggers = providers.Singleton(Triggers, pairs, runs, history, clock)
     deps = providers.Singleton(
         handlers.Deps,
         settings=settings,
@@ -88,5 +90,6 @@ def build(settings: SyncSettings) -> Service:
             wiring.threads(),
             wiring.synchronizers(),
             wiring.runs(),
+            wiring.triggers(),
         ),
     )

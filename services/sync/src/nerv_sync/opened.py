@@ -44,7 +44,7 @@ class Opened:
 
 
 class Synchronizers:
-    """Pairs by name, opened once. Sources are made anew for each run: they keep what they have read."""
+    """Pairs by name, opened once. Sources that keep what they have read are made anew for each run."""
 
     def __init__(self, pairs: Pairs, client: Client, shared: Callable[[str], Records], mesh: str, guard: float) -> None:
         """`shared` gives the records of a name, which all replicas share."""
@@ -68,7 +68,7 @@ class Synchronizers:
     async def open(self, name: str) -> Opened:
         """The pair of this name. Raises NotFound, and what its sides do when they are opened."""
         pair = self._pairs.make(name)
-        if isinstance(pair, SourcePair):
+        if isinstance(pair, SourcePair) and pair.keeps_rows:
             left, right = pair.left(self._client), pair.right(self._client)
             synchronizer = DiffSynchronizer(name, left, right, pair.schema(), delete_guard=self._guard)
             return Opened(name, pair, {"left": left, "right": right}, synchronizer, None, self._guard)
@@ -81,17 +81,16 @@ class Synchronizers:
         left = await self._entered(pair.left(self._client))
         right = await self._entered(pair.right(self._client))
         digests = await self._records(name, "left", left), await self._records(name, "right", right)
-        # The base is a category of history. Its feed tells what this process writes; another's makes the digests anew.
-        base = HistorySide(self._client.streams, f"agreed.{name}", writer=f"nerv:sync:{name}", feed=ChangeLog())
-        journal = ConflictJournal(self._client.streams, name)
         guard = self._guard if pair.delete_guard is None else pair.delete_guard
+        # A source only leads: nothing that it overrules was anybody else's.
+        journal = None if isinstance(pair, SourcePair) else ConflictJournal(self._client.streams, name)
         synchronizer = DiffSynchronizer(
             name,
             left,
             right,
             pair.schema(),
             digests=digests,
-            agreed=InHistory(base, self._shared(self._key(name, "base"))),
+            agreed=None if journal is None else self._base(name),
             journal=journal,
             strategy=pair.strategy,
             delete_guard=guard,
@@ -99,6 +98,11 @@ class Synchronizers:
             scope=Scope(pair.scope),
         )
         return Opened(name, pair, {"left": left, "right": right}, synchronizer, journal, guard)
+
+    def _base(self, name: str) -> InHistory:
+        """A category of history. Its feed tells what this process writes; what another does makes the digests anew."""
+        side = HistorySide(self._client.streams, f"agreed.{name}", writer=f"nerv:sync:{name}", feed=ChangeLog())
+        return InHistory(side, self._shared(self._key(name, "base")))
 
     async def _entered(self, side: Side) -> Side:
         if isinstance(side, AbstractAsyncContextManager):

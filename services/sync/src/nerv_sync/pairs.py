@@ -8,28 +8,40 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import Misconfigured, NotFound
 from nerv.protocols.side import Side
-from nerv.protocols.source import Source
 from nerv.sync.pair import Pair
 from nerv.sync.schema import Schema, WholeRow
 from nerv.sync.sides import HistorySide, SourceSide
 from nerv.sync.sides.source import Run
+from nerv_sync.schedule import check_cron
 
 # A name becomes part of stream names and paths; a slash in it would make two runs' streams the same.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CATEGORY = re.compile(r"[a-z0-9][a-z0-9._]{0,63}")
 
 
+AnySource = Any
+"""A `Source`, which is read whole, or one that is a side itself, such as a table or pages over HTTP, and has a `schema`."""
+
+
 class SourcePair(Pair):
     """A source of an app and the streams of its category, which follow it."""
 
-    def __init__(self, name: str, source: Source, limit: int, run: Run) -> None:
+    def __init__(self, name: str, source: AnySource, limit: int, run: Run) -> None:
         self._name = name
         self.source = source
         self._limit = limit
         self._run = run
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether its source is read whole each time, and holds what it has read: better not longer than a run."""
+        return not _is_side(self.source)
+
     def left(self, mesh: Client) -> Side:
         """The source."""
+        if _is_side(self.source):
+            side: Side = self.source
+            return side
         return SourceSide(self.source, limit=self._limit, run=self._run)
 
     def right(self, mesh: Client) -> Side:
@@ -37,7 +49,10 @@ class SourcePair(Pair):
         return HistorySide(mesh.streams, self.source.category, writer=f"nerv:sync:{self._name}", limit=self._limit)
 
     def schema(self) -> Schema:
-        """Whole rows, told apart by the key of the source."""
+        """What the source says, or whole rows, told apart by its key."""
+        if _is_side(self.source):
+            found: Schema = self.source.schema
+            return found
         return WholeRow(self.source.category, (self.source.key,))
 
 
@@ -59,7 +74,10 @@ class Pairs:
             if not _CATEGORY.fullmatch(name):
                 raise Misconfigured(f"sync {name!r}: a name has small letters, digits, dots and underscores")
             try:
-                self._pair(name).schema()
+                pair = self._pair(name)
+                pair.schema()
+                for cron in filter(None, (pair.schedule, pair.verification)):
+                    check_cron(cron)
             except Misconfigured as error:
                 raise Misconfigured(f"sync {name}: {error.detail}") from None
 
@@ -96,10 +114,10 @@ class Pairs:
             return row | {"source": told.kind, "reads": list(told.inputs), "category": pair.source.category}
         return row | {"strategy": pair.strategy.name, "scope": {name: list(of) for name, of in pair.scope.items()}}
 
-    def _source(self, name: str) -> Source:
+    def _source(self, name: str) -> AnySource:
         try:
-            source: Source = self._app.sources[name].factory()
-            lacks = [part for part in ("category", "key") if not isinstance(getattr(source, part, None), str)]
+            source = self._app.sources[name].factory()
+            lacks = [part for part in ("category", "key") if not isinstance(getattr(source, part, None), str | tuple)]
         except TypeError as error:
             raise Misconfigured(f"source {name}: {error}") from error
         if lacks or not callable(getattr(source, "load", None)):
@@ -114,6 +132,10 @@ class Pairs:
             return kind()
         except TypeError as error:
             raise Misconfigured(str(error)) from error
+
+
+def _is_side(source: AnySource) -> bool:
+    return callable(getattr(source, "fetch", None))
 
 
 def _check_category(name: str, category: str, owners: dict[str, str]) -> None:

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The app of the suite: two registries that are kept equal in both directions, parents before children."""
+
+import os
+
+import nerv
+import nerv.sync
+from nerv.client import Client
+from nerv.protocols.side import Row, Side
+from nerv.sync.strategies import FieldMerge, LastWriter
+from tests.faults.sync.registry import RegistrySide
+
+app = nerv.App("fleet")
+
+
+@app.sync("fleet")
+class Fleet(nerv.sync.Pair):
+    """Field by field, the last writer wins."""
+
+    identifiers = ("key",)
+    direction = nerv.sync.Direction.BOTH
+    strategy = FieldMerge(otherwise=LastWriter())
+
+    def left(self, mesh: Client) -> Side:
+        """One registry."""
+        return RegistrySide("hangar", os.environ["HANGAR_URL"])
+
+    def right(self, mesh: Client) -> Side:
+        """The other one."""
+        return RegistrySide("office", os.environ["OFFICE_URL"])
+
+    def parent(self, row: Row) -> str | None:
+        """What it hangs under."""
+        found: str | None = row["above"]
+        return found

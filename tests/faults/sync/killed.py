@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replicas killed while they apply: at a write, before or after it is done, with both sides edited before and meanwhile."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from nerv.client import Client
+from nerv.dev.mesh import LocalMesh
+from nerv.errors import NervError
+from tests.faults.sync.people import People
+from tests.faults.sync.registry import Registry
+from tests.faults.verdict import Invariant
+
+REPLICAS = ("sync", "sync-2")
+ROUNDS = 2  # runs after the kill, by which both sides must be equal
+WRITES = 6  # of a run: two sides, three generations
+EDITS, MEANWHILE = 120, 10  # of a round: before the run, and in it before its first write
+AHEAD = 600.0  # seconds by which one clock is wrong
+RUN_SECONDS = 60.0
+
+
+@dataclass
+class Killing:
+    """One part: rounds of edits, a run that is killed, and at most two more."""
+
+    mesh: LocalMesh
+    left: Registry
+    right: Registry
+    client: Client
+    console: Console
+    chance: random.Random
+    people: People = field(init=False)
+    kills: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.people = People(self.left, self.right, 200, self.chance)
+
+    async def part(self, name: str, times: int) -> Invariant:
+        """So many kills, with the clocks apart in every other round."""
+        self.people.settle_in()
+        await self._order(REPLICAS[0])
+        self.complaints += [f"{key} differs from the beginning" for key in (await self.people.apart())[:5]]
+        self.people.complaints([])  # from now on both know of all of it
+        for number in range(times):
+            self.right.clock.seconds = AHEAD if number % 2 else 0.0
+            await self._round(number)
+            if self.complaints:
+                break
+        self.complaints += [f"{key} was written before its parent" for key in {*self.left.orphans, *self.right.orphans}]
+        vacuous = "" if self.kills * 2 >= times else f"only {self.kills} of {times} runs were killed at a write"
+        self.console.print(f"{name}: {self.people.edits:,} edits, {self.kills} kills", highlight=False)
+        return Invariant(f"sync.{name}", self.people.edits, self.kills, self.complaints, vacuous)
+
+    async def _round(self, number: int) -> None:
+        self.people.edit(EDITS)
+        victim, other = self.chance.sample(REPLICAS, 2)
+        bomb = Bomb(self, victim, self.chance.randrange(1, WRITES + 1), self.chance.choice(("before", "after")))
+        self.left.hook = self.right.hook = bomb
+        ordered = asyncio.create_task(self._order(victim, f"round-{number}"))
+        await asyncio.wait({ordered, asyncio.create_task(bomb.went_off.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        bomb.armed = False
+        killed = bomb.went_off.is_set()
+        self.kills += killed
+        # Either the same order at the same replica, once it is back, or another one elsewhere at once.
+        again = killed and self.chance.random() < 0.5
+        if again:
+            await self.mesh.restart(victim)
+        elif killed:
+            ordered.cancel()
+        await asyncio.wait({ordered})
+        runs = 0
+        while (apart := await self.people.apart()) and runs < ROUNDS:
+            await self._order(other)
+            runs += 1
+        if killed and not again:
+            await self.mesh.restart(victim)
+        self.complaints += [f"round {number}: {key} differs still" for key in apart[:5]]
+        self.complaints += self.people.complaints(await self.client.syncs.losses("fleet"))[:5]
+
+    async def _order(self, replica: str, run: str | None = None) -> None:
+        async with Client({"sync": self.mesh.url(replica)}) as client:
+            try:
+                await client.syncs.run("fleet", run=run, confirm_deletes=True, seconds=RUN_SECONDS)
+            except NervError as error:
+                self.console.print(f"  {replica}: {error}", highlight=False, markup=False, soft_wrap=True)
+
+
+class Bomb:
+    """Kills a replica at the n-th moment of a kind; people edit before the first write of all."""
+
+    def __init__(self, killing: Killing, victim: str, number: int, moment: str) -> None:
+        self._killing = killing
+        self._victim = victim
+        self._left = number
+        self._moment = moment
+        self._edited = False
+        self.armed = True
+        self.went_off = asyncio.Event()
+
+    async def __call__(self, moment: str) -> None:
+        """A batch is about to be written, or was."""
+        if not self._edited:
+            self._edited = True
+            self._killing.people.edit(MEANWHILE)
+        if not self.armed or moment != self._moment:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.armed = False
+            await self._killing.mesh.kill(self._victim)
+            self.went_off.set()
