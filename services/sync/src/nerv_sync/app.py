@@ -13,7 +13,8 @@ from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv.sync.records.redis import RedisRecords
-from nerv_sync import deciding, handlers
+from nerv_sync.deps import Deps
+from nerv_sync.handlers import ROUTES
 from nerv_sync.journal import Journal
 from nerv_sync.opened import Synchronizers
 from nerv_sync.pairs import Pairs
@@ -61,7 +62,7 @@ class Wiring(containers.DeclarativeContainer):
     runs = providers.Singleton(Runs, performers, journal, bounds, health.provided.closing.call())
     triggers = providers.Singleton(Triggers, pairs, runs, history, clock)
     deps = providers.Singleton(
-        handlers.Deps,
+        Deps,
         settings=settings,
         app=app,
         pairs=pairs,
@@ -80,7 +81,7 @@ def build(settings: SyncSettings) -> Service:
     wiring.health().register("temporal", wiring.reach().fault)
     return Service(
         name="sync",
-        routes=(*handlers.ROUTES, *deciding.ROUTES),
+        routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
         parts=(

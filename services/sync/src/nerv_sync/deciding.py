@@ -12,7 +12,7 @@ from nerv.service.params import Body, number
 from nerv.state import MISSING
 from nerv.sync.conflicts import ConflictJournal, Lost, Waiting
 from nerv_sync.bodies import read_body
-from nerv_sync.handlers import Deps
+from nerv_sync.deps import Deps
 from nerv_sync.model import changes
 from nerv_sync.opened import Opened
 

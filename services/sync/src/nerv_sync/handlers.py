@@ -2,49 +2,27 @@
 """The HTTP API of sync: syncs and their runs; the table of routes is at the foot."""
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.responses import Response
 
-from nerv.app import App
-from nerv.client import Client
 from nerv.errors import Invalid
-from nerv.protocols import Clock
 from nerv.service import JSON, Request, Route, respond
 from nerv.service.describe import describe
 from nerv.service.params import IDEMPOTENCY_KEY, Body, number
 from nerv.types import new_event_id
+from nerv_sync import deciding
 from nerv_sync.bodies import read_body
-from nerv_sync.journal import Journal, run_stream, sync_stream
+from nerv_sync.deps import Deps
+from nerv_sync.journal import run_stream, sync_stream
 from nerv_sync.model import Order
-from nerv_sync.opened import Synchronizers
-from nerv_sync.pairs import Pairs
 from nerv_sync.record import RunRecord
-from nerv_sync.runs import Runs
-from nerv_sync.settings import SyncSettings
-from nerv_sync.shelf import Shelf
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 MOST_OBJECTS = 100_000
 
 LIMIT = number("limit", 1000, "How many are shown.", low=1, high=MOST_OBJECTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Deps:
-    """What the handlers work with."""
-
-    settings: SyncSettings
-    app: App
-    pairs: Pairs
-    synchronizers: Synchronizers
-    runs: Runs
-    journal: Journal
-    shelf: Shelf
-    client: Client
-    clock: Clock
 
 
 class Options(BaseModel):
@@ -132,6 +110,7 @@ def _run(text: str) -> str:
 
 
 ROUTES = (
+    *deciding.ROUTES,
     Route("GET", "/v1/syncs", list_syncs, "syncs:read"),
     Route(
         "POST",
