@@ -55,6 +55,20 @@ class Killing:
         self.console.print(f"{name}: {self.people.edits:,} edits, {self.kills} kills", highlight=False)
         return Invariant(f"sync.{name}", self.people.edits, self.kills, self.complaints, vacuous)
 
+    async def seeded(self, times: int) -> Invariant:
+        """The registries write whatever the versions are, and people edit between plan and write: the checker must see it."""
+        self.left.careless = self.right.careless = True
+        self.complaints = []
+        for number in range(times):
+            self.people.edit(EDITS)
+            self.left.hook = self.right.hook = Bomb(self, "", 0, "")
+            await self._order(REPLICAS[1], f"careless-{number}")
+            await self._order(REPLICAS[1])
+            self.complaints += self.people.complaints(await self.client.syncs.losses("fleet"))
+        self.left.careless = self.right.careless = False
+        missed = [] if self.complaints else ["registries that overwrite unseen, and nobody has noticed"]
+        return Invariant("sync.seeded", times * (EDITS + MEANWHILE), times, missed)
+
     async def _round(self, number: int) -> None:
         self.people.edit(EDITS)
         victim, other = self.chance.sample(REPLICAS, 2)

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite *sync*: replicas killed while they apply, both sides edited meanwhile, clocks apart, sources that misbehave.
+"""Suite *sync*: replicas killed while they apply, both sides edited meanwhile, clocks apart, parents in cycles.
 
-The outside systems live in this process, so that they outlive every replica and see each write. Each checker is shown a
-registry that has a bug, and must find it.
+The outside systems live in this process, so that they outlive every replica and see each write. The checker of lost updates is
+shown registries that have a bug, and must find it.
 """
 
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
+from tests.faults.sync import cycles
 from tests.faults.sync.killed import REPLICAS, Killing
 from tests.faults.sync.registry import Registry
 from tests.faults.verdict import Invariant
@@ -21,23 +23,39 @@ from tests.faults.verdict import Invariant
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(".nerv") / "faults"
 KILLS = 100
+CYCLES = 10
+SEEDED = 6  # rounds in which the checker has to find a bug
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the parts share."""
+
+    mesh: LocalMesh
+    left: Registry
+    right: Registry
+    client: Client
 
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:
-    """The whole suite; `scale` shrinks the number of kills and loads."""
+    """The whole suite; `scale` shrinks the number of kills."""
 
     def times(full: int) -> int:
         return max(4, round(full * scale))
 
-    found: list[Invariant] = []
-    async with staged(console, "sync", seed=1) as stage:
-        found.append(await stage.part("killed", times(KILLS)))
-    return found
+    chance = random.Random(1)  # noqa: S311 - no secret
+    async with staged("sync") as stage:
+        killing = Killing(stage.mesh, stage.left, stage.right, stage.client, console, chance)
+        return [
+            await killing.part("killed", times(KILLS)),
+            await cycles.part(stage.left, stage.right, stage.client, times(CYCLES)),
+            await killing.seeded(SEEDED),
+        ]
 
 
 @asynccontextmanager
-async def staged(console: Console, name: str, seed: int) -> AsyncIterator[Killing]:
-    """A mesh with its own Kafka and Redis, and two registries."""
+async def staged(name: str) -> AsyncIterator[Stage]:
+    """A mesh with its own Kafka and Redis and two registries."""
     async with Registry("hangar").serving() as left, Registry("office").serving() as right:
         mesh = LocalMesh(
             app="tests.faults.sync.fleet:app",
@@ -56,4 +74,4 @@ async def staged(console: Console, name: str, seed: int) -> AsyncIterator[Killin
             },
         )
         async with mesh, Client({"sync": mesh.url(REPLICAS[1]), "temporal": mesh.url("temporal")}) as client:
-            yield Killing(mesh, left, right, client, console, random.Random(seed))  # noqa: S311 - no secret
+            yield Stage(mesh, left, right, client)
