@@ -90,7 +90,7 @@ async def paint(client: Client, tail: str, version: int, **values: Any) -> None:
 async def view(client: Client) -> dict[str, Any]:
     """What everybody sees, once the view has come as far as history."""
     async with asyncio.timeout(SECONDS):
-        while any(row["lag"] != 0 for row in await client.views.projections()):
+        while any(row["lag"] != 0 for row in await client.views.projections()):  # noqa: ASYNC110 - others work
             await asyncio.sleep(0.05)
     return {row["key"]: row["state"] async for row in client.views.list("plane", perspective="public")}
 

@@ -257,8 +257,9 @@ async def test_a_cycle_of_parents_is_refused_by_name() -> None:
     hangar.put(hangar.left, "a", above="b")
     hangar.put(hangar.left, "b", above="a")
     async with hangar.replica() as runs:
-        with pytest.raises(ParentsInCycle, match="a → b → a"):
-            await runs.order(Order("planes", "r"))
+        for dry_run in (True, False):
+            with pytest.raises(ParentsInCycle, match="a → b → a"):
+                await runs.order(Order("planes", f"r{dry_run}", dry_run))
     assert len(hangar.right) == 0
 
 

@@ -18,6 +18,7 @@ from nerv.sync.records import MemoryRecords
 from nerv.sync.scope import Scope
 from nerv.sync.sides import ChangeLog, HistorySide
 from nerv.sync.synchronizer import DiffSynchronizer
+from nerv.types import Description
 from nerv_sync.pairs import Pairs, SourcePair
 
 
@@ -76,6 +77,11 @@ class Synchronizers:
             if name not in self._opened:
                 self._opened[name] = await self._open(name, pair)
         return self._opened[name]
+
+    def describe(self) -> Description:
+        """What is open, as data."""
+        parts = tuple(opened.synchronizer.describe() for opened in self._opened.values())
+        return Description("Synchronizers", self._mesh, tuple(self._pairs.names()), parts=parts)
 
     async def _open(self, name: str, pair: Pair) -> Opened:
         left = await self._entered(pair.left(self._client))

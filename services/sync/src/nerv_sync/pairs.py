@@ -31,6 +31,7 @@ class SourcePair(Pair):
         self.source = source
         self._limit = limit
         self._run = run
+        self.schedule = getattr(source, "schedule", None)
 
     @property
     def keeps_rows(self) -> bool:
@@ -68,7 +69,9 @@ class Pairs:
         for name in app.sources:
             if not _NAME.fullmatch(name):
                 raise Misconfigured(f"source {name!r}: a name has small letters, digits, dots, dashes, underscores")
-            _check_category(name, self._source(name).category, owners)
+            source = self._source(name)
+            _check_category(name, source.category, owners)
+            _check_crons(f"source {name}", getattr(source, "schedule", None))
         for name in app.syncs:
             # It names the categories of its conflicts and of what was agreed on.
             if not _CATEGORY.fullmatch(name):
@@ -76,10 +79,9 @@ class Pairs:
             try:
                 pair = self._pair(name)
                 pair.schema()
-                for cron in filter(None, (pair.schedule, pair.verification)):
-                    check_cron(cron)
             except Misconfigured as error:
                 raise Misconfigured(f"sync {name}: {error.detail}") from None
+            _check_crons(f"sync {name}", pair.schedule, pair.verification)
 
     def names(self) -> list[str]:
         """The names, sorted."""
@@ -136,6 +138,14 @@ class Pairs:
 
 def _is_side(source: AnySource) -> bool:
     return callable(getattr(source, "fetch", None))
+
+
+def _check_crons(what: str, *crons: str | None) -> None:
+    for cron in filter(None, crons):
+        try:
+            check_cron(cron)
+        except Misconfigured as error:
+            raise Misconfigured(f"{what}: {error.detail}") from None
 
 
 def _check_category(name: str, category: str, owners: dict[str, str]) -> None:

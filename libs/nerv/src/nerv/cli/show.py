@@ -12,7 +12,11 @@ NUMBERS = (int, float)
 
 
 def cell(value: Any) -> str:
-    """A value as the text of a table's cell."""
+    """A value as the text of a table's cell; what looks like markup stays as it is."""
+    return escape(_text(value))
+
+
+def _text(value: Any) -> str:
     if value is None or (isinstance(value, Mapping | list | tuple) and not value):
         return "-"
     if isinstance(value, bool):
@@ -22,10 +26,10 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return escape(", ".join(f"{k}={cell(v)}" for k, v in value.items()))
+        return ", ".join(f"{k}={_text(v)}" for k, v in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return escape(", ".join(cell(v) for v in value))
-    return escape(str(value))
+        return ", ".join(map(_text, value))
+    return str(value)
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> Table:

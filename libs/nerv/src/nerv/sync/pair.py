@@ -30,7 +30,7 @@ class Pair(ABC):
     scope: ClassVar[Mapping[str, Sequence[Any]]] = {}
     delete_guard: ClassVar[float | None] = None  # None: that of the service
     approval: ClassVar[bool] = False  # only a plan that a person has approved is applied
-    schedule: ClassVar[str | None] = None  # cron, UTC: when to run
+    schedule: str | None = None  # cron, UTC: when to run
     events: ClassVar[tuple[str, ...]] = ()  # event types of history after which to run
     verification: ClassVar[str | None] = None  # cron, UTC: when to read both sides whole, whatever the feeds have told
 

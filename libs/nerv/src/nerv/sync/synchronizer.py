@@ -16,7 +16,7 @@ from nerv.sync.applying import Attempt, Means, Report, silent
 from nerv.sync.conflicts import ConflictJournal, Waiting
 from nerv.sync.digests import Digests, Head, retried
 from nerv.sync.errors import LoadRefused
-from nerv.sync.ordering import Parent
+from nerv.sync.ordering import Parent, waves
 from nerv.sync.plan import Direction, Plan, check_deletes
 from nerv.sync.planning import Draft, Planner, Trio
 from nerv.sync.records import MemoryRecords
@@ -91,7 +91,7 @@ class DiffSynchronizer:
         Changes nothing.
 
         Raises LoadRefused for a side that could not be read whole, Unavailable, Misconfigured for a direction that these
-        sides do not allow, VersionConflict when other processes work with the same digests all the time.
+        sides do not allow, ParentsInCycle, VersionConflict when other processes work with the same digests all the time.
         """
         self._check(direction)
         async with self._turn:
@@ -212,6 +212,7 @@ class DiffSynchronizer:
             draft.unwritable,
         )
         self._check_empty(plan)
+        waves(plan.steps, self._means.parent)  # a plan that has no order must not be shown as one that could be applied
         return plan
 
     async def _nominated(self, heads: dict[str, Head]) -> AsyncIterator[Sequence[tree.Differing]]:
