@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The app of the suite: two registries that are kept equal in both directions, parents before children."""
+"""The app of the suite: two registries that are kept equal in both directions, parents before children, and a collection of
+pages that leads.
+"""
 
 import os
 
@@ -7,6 +9,8 @@ import nerv
 import nerv.sync
 from nerv.client import Client
 from nerv.protocols.side import Row, Side
+from nerv.sync.sides.http import HttpSource
+from nerv.sync.sides.http.asking import Bounds
 from nerv.sync.strategies import FieldMerge, LastWriter
 from tests.faults.sync.registry import RegistrySide
 
@@ -33,3 +37,14 @@ class Fleet(nerv.sync.Pair):
         """What it hangs under."""
         found: str | None = row["above"]
         return found
+
+
+@app.source("racks")
+class Racks(HttpSource):
+    """Pages; the identifiers of two racks would be one if they were joined by `__`."""
+
+    category = "rack"
+    key = ("site", "rack")
+    url = os.environ.get("RACKS_URL", "http://127.0.0.1:9/racks")
+    total = "total"
+    bounds = Bounds(seconds=3.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite *sync*: replicas killed while they apply, both sides edited meanwhile, clocks apart, parents in cycles.
+"""Suite *sync*: replicas killed while they apply, both sides edited meanwhile, clocks apart, sources that misbehave.
 
 The outside systems live in this process, so that they outlive every replica and see each write. The checker of lost updates is
 shown registries that have a bug, and must find it.
@@ -15,14 +15,16 @@ from rich.console import Console
 
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
-from tests.faults.sync import cycles
+from tests.faults.sync import cycles, loads
 from tests.faults.sync.killed import REPLICAS, Killing
+from tests.faults.sync.loads import Collection
 from tests.faults.sync.registry import Registry
 from tests.faults.verdict import Invariant
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(".nerv") / "faults"
 KILLS = 100
+LOADS = 36
 CYCLES = 10
 SEEDED = 6  # rounds in which the checker has to find a bug
 
@@ -34,11 +36,12 @@ class Stage:
     mesh: LocalMesh
     left: Registry
     right: Registry
+    collection: Collection
     client: Client
 
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:
-    """The whole suite; `scale` shrinks the number of kills."""
+    """The whole suite; `scale` shrinks the number of kills and loads."""
 
     def times(full: int) -> int:
         return max(4, round(full * scale))
@@ -49,14 +52,19 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
         return [
             await killing.part("killed", times(KILLS)),
             await cycles.part(stage.left, stage.right, stage.client, times(CYCLES)),
+            await loads.part(stage.mesh, stage.collection, stage.client, console, times(LOADS), chance),
             await killing.seeded(SEEDED),
         ]
 
 
 @asynccontextmanager
 async def staged(name: str) -> AsyncIterator[Stage]:
-    """A mesh with its own Kafka and Redis and two registries."""
-    async with Registry("hangar").serving() as left, Registry("office").serving() as right:
+    """A mesh with its own Kafka and Redis, two registries and a collection."""
+    async with (
+        Registry("hangar").serving() as left,
+        Registry("office").serving() as right,
+        Collection().serving() as collection,
+    ):
         mesh = LocalMesh(
             app="tests.faults.sync.fleet:app",
             services=["temporal", "sync"],
@@ -69,9 +77,10 @@ async def staged(name: str) -> AsyncIterator[Stage]:
                 "PYTHONPATH": str(ROOT),
                 "HANGAR_URL": left.url,
                 "OFFICE_URL": right.url,
+                "RACKS_URL": collection.url,
                 "NERV_SYNC__SILENCE_SECONDS": "2",
                 "NERV_SYNC__HEARTBEAT_SECONDS": "0.5",
             },
         )
         async with mesh, Client({"sync": mesh.url(REPLICAS[1]), "temporal": mesh.url("temporal")}) as client:
-            yield Stage(mesh, left, right, client)
+            yield Stage(mesh, left, right, collection, client)

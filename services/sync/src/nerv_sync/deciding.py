@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP API of what persons decide: plans and conflicts; the table of routes is at the foot."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,7 +84,8 @@ async def decide_conflict(request: Request[Deps]) -> Response:
         raise Invalid("`row` goes with the choice row, and only with it")
     opened, _ = await _opened(request)
     one = await _waiting(request)
-    choice = {"row": body.row, "delete": None}.get(body.choice, body.choice)
+    row = None if body.row is None else _identified(body.row, one, opened.pair.schema().identifiers)
+    choice = {"row": row, "delete": None}.get(body.choice, body.choice)
     by = request.principal.subject
     await opened.synchronizer.decide(one.key, one.id, choice, by=by)
     return respond({**_conflict(one), "decided": {"choice": choice, "by": by}})
@@ -109,6 +111,15 @@ async def _waiting(request: Request[Deps]) -> Waiting:
         if one.id == wanted:
             return one
     raise NotFound(f"no conflict {wanted[:64]!r} waits; list them anew, for a side may have changed since")
+
+
+def _identified(row: dict[str, Any], one: Waiting, identifiers: Sequence[str]) -> dict[str, Any]:
+    """A row that somebody wrote, with what tells its object apart. Raises Invalid for a row of another object."""
+    held = one.left or one.right or {}
+    own = {name: held[name] for name in identifiers if name in held}
+    if any(row.get(name, value) != value for name, value in own.items()):
+        raise Invalid(f"the row is of another object than {one.key!r}; leave out {', '.join(own)}")
+    return {**own, **row}
 
 
 def _conflict(one: Waiting) -> dict[str, Any]:
