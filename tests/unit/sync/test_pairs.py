@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 import nerv.sync
+from nerv.app.picture import picture
 from nerv.client import Client
 from nerv.clock import SystemClock
 from nerv.errors import Misconfigured, NotFound, Unavailable
@@ -292,3 +293,11 @@ def test_a_source_and_a_pair_have_names_of_one_kind() -> None:
     stage.app.sync("planes")(Nothing)
     with pytest.raises(Misconfigured, match="planes"):
         stage.app.source("planes")(Nothing)
+
+
+def test_a_pair_is_shown_with_what_decides_it(hangar: Hangar) -> None:
+    """By `nerv describe`, and by the list of the service."""
+    [row] = picture(hangar.app)["syncs"]
+    assert (row["name"], row["direction"], row["strategy"]) == ("planes", "both", "field-merge")
+    listed = hangar.pairs().row("planes")
+    assert (listed["kind"], listed["identifiers"], listed["strategy"]) == ("planes", ["key"], "field-merge")
