@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from nerv.app import App
+from nerv.app.ticks import Ticks
 from nerv.client import Client
 from nerv.errors import Misconfigured, NotFound
 from nerv.protocols.side import Side
@@ -12,7 +13,6 @@ from nerv.sync.pair import Pair
 from nerv.sync.schema import Schema, WholeRow
 from nerv.sync.sides import HistorySide, SourceSide
 from nerv.sync.sides.source import Run
-from nerv_sync.schedule import check_cron
 
 # A name becomes part of stream names and paths; a slash in it would make two runs' streams the same.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -143,7 +143,7 @@ def _is_side(source: AnySource) -> bool:
 def _check_crons(what: str, *crons: str | None) -> None:
     for cron in filter(None, crons):
         try:
-            check_cron(cron)
+            Ticks.of(cron, None, "UTC")
         except Misconfigured as error:
             raise Misconfigured(f"{what}: {error.detail}") from None
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import structlog
 
+from nerv.app.ticks import Ticks
 from nerv.errors import NervError, Retry
 from nerv.protocols import Clock, ReadQuery, Subscribable
 from nerv.sync.errors import RunUnderWay
@@ -19,7 +20,6 @@ from nerv.types import new_event_id
 from nerv_sync.model import Order
 from nerv_sync.pairs import Pairs
 from nerv_sync.runs import Runs
-from nerv_sync.schedule import following
 
 log = structlog.get_logger(__name__)
 
@@ -67,12 +67,13 @@ class Triggers:
 
     async def _by_clock(self, name: str, pair: Pair, cron: str, *, verify: bool) -> None:
         word = "verification" if verify else "schedule"
-        due = following(cron, self._clock.now())
+        ticks = Ticks.of(cron, None, "UTC")
+        due = next(ticks.after(self._clock.now()))
         while True:
             await self._until(due)
             run = f"{word}-{due:%Y%m%dT%H%M%SZ}"
             await self._order(Order(name, run, pair.approval, verify=verify, by="nerv:sync", cause=word))
-            due = following(cron, max(due, self._clock.now()))
+            due = next(ticks.after(max(due, self._clock.now())))
 
     async def _until(self, due: datetime) -> None:
         while (left := (due - self._clock.now()).total_seconds()) > 0:  # noqa: ASYNC110 - it is a clock
