@@ -9,7 +9,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from itertools import count
 
 from nerv.client import Client
@@ -126,7 +126,7 @@ class Followers:
         self._tasks += [asyncio.create_task(self._streams()) for _ in range(STREAM_READERS)]
 
     async def finish(self, log: Log) -> None:
-        """When nothing more is written: wait until the readers of everything have seen as much as the log has; then end.
+        """When nothing more is written: wait until the readers of everything have seen as much as the log has.
 
         One that is not done in time is judged as if it were.
         """
@@ -138,11 +138,12 @@ class Followers:
                 broken[0].result()
         for reader in self._all:
             reader.course.complete = True
+
+    async def stop(self) -> None:
+        """End, however far they are."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _streams(self) -> None:
         """One stream after the other, each from its beginning into what comes."""

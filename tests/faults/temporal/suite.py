@@ -85,7 +85,11 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
         console.print(f"logs are in {FOLDER / 'logs'}", highlight=False)
         shown = await _seeded(made.meshes[0].kafka, console)
         everything, broken_off = await _disturbed(made, scale, console)
-        verdicts = [await _verdict(one, console) for one in everything]
+        try:
+            verdicts = [await _verdict(one, console) for one in everything]
+        finally:
+            for one in everything:
+                await one.followers.stop()
     alive = Invariant("temporal.alive", sum(one.seen.count for one in everything), 0, [*made.deaths, *broken_off])
     return [*_seeded_verdict(shown), alive, *_verdicts(everything, verdicts, scale), *_times(everything, console)]
 
