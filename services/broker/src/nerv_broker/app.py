@@ -13,11 +13,11 @@ from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Health, Service
 from nerv.service.peers import client_of, token_of
+from nerv.telemetry.lags import tell_lags
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters.office import Office
 from nerv_broker.groups import Groups
-from nerv_broker.groups.telling import tell_lags
 from nerv_broker.handlers import ROUTES, Deps
 from nerv_broker.middleware import Chains
 from nerv_broker.publishing import PublicationOwner, Publisher, Receipts

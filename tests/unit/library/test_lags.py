@@ -4,7 +4,7 @@
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
-from nerv_broker.groups.telling import tell_lags
+from nerv.telemetry.lags import tell_lags
 
 
 def test_the_lag_of_each_partition_is_told_when_metrics_are_collected() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lag of groups for OpenTelemetry: each replica tells of what it dispatches, so that no sum counts a partition twice."""
+"""The lag of groups for OpenTelemetry: each replica tells of what it owns, so that no sum counts a partition twice."""
 
 from collections.abc import Callable, Iterable, Mapping
 
