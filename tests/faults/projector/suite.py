@@ -6,7 +6,7 @@ A projector keeps nothing on a disk of its own; that its folder is deleted with 
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from rich.console import Console
 
@@ -30,21 +30,29 @@ REST = (0.2, 1.5)  # s between two faults
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:
     """The whole suite; `scale` shrinks the number of events and faults."""
+    async with staged(console, "faults", seed=1) as stage:
+        return [await part() for part in parts(stage, scale).values()]
+
+
+def parts(stage: Stage, scale: float) -> Mapping[str, Callable[[], Awaitable[Invariant]]]:
+    """What is done to one mesh, in this order."""
     trips = max(4000, round(TRIPS * scale))
 
     def times(full: int) -> int:
         return max(2, round(full * scale))
 
-    async with staged(console, "faults", seed=1) as stage:
-        return [
-            await stage.part("killed", trips, kills(stage, times(KILLS), with_folder=False)),
-            await stage.part("killed_without_folder", trips, kills(stage, times(KILLS), with_folder=True)),
-            await stage.part("redis_flushed", trips, flushes(stage, times(FLUSHES))),
-            await stage.part("joined_and_left", trips, joins(stage, times(JOINS))),
-            await switched(stage, times(SWITCHES)),
-            await poisoned(stage, max(1000, round(POISONED * scale))),
-            await show(stage.mesh.context["redis"]),
-        ]
+    def disturbed(name: str, disturb: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[Invariant]]:
+        return lambda: stage.part(name, trips, disturb)
+
+    return {
+        "killed": disturbed("killed", kills(stage, times(KILLS), with_folder=False)),
+        "killed_without_folder": disturbed("killed_without_folder", kills(stage, times(KILLS), with_folder=True)),
+        "redis_flushed": disturbed("redis_flushed", flushes(stage, times(FLUSHES))),
+        "joined_and_left": disturbed("joined_and_left", joins(stage, times(JOINS))),
+        "switch_killed": lambda: switched(stage, times(SWITCHES)),
+        "poison": lambda: poisoned(stage, max(1000, round(POISONED * scale))),
+        "seeded_bugs": lambda: show(stage.mesh.context["redis"]),
+    }
 
 
 def kills(stage: Stage, times: int, *, with_folder: bool) -> Callable[[], Awaitable[None]]:
