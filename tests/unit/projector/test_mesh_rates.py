@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from nerv_projector.faust_app import FaustHost
-from nerv_projector.mesh.counting import HOT, KEPT_SECONDS, SHOWN_SECONDS, CountSession, Tables
+from nerv_projector.mesh.board import Row
+from nerv_projector.mesh.counting import HOT, KEPT_SECONDS, NAME, SHOWN_SECONDS, CountSession, Tables
+from nerv_projector.observing import types_of
 from tests.unit.projector.records_in_memory import Record, event, record
 
 NOW = 1_000_000.5  # in the middle of a second
@@ -56,6 +58,26 @@ async def test_partitions_beyond_those_of_history_are_shared_out_in_turn(tables:
     """A topic of six partitions beside a history of four: its fifth counts with the first."""
     await CountSession(tables, 4).take([at(LAST, "a", "s-1", partition=4)])
     assert list(tables.counts(NOW).types) == [0]
+
+
+async def test_a_record_without_a_type_counts_for_its_topic(tables: Tables) -> None:
+    """Whatever a client has written for a type or a key."""
+    bare = at(LAST, "a", "s-1")
+    bare.headers_ = [("ce_type", None)]  # type: ignore[list-item]  # as Kafka takes it from anybody
+    bare.key_ = b"\xff" * 300
+    await CountSession(tables, 4).take([bare])
+    found = tables.counts(NOW)
+    assert list(found.types[0]) == ["(m.history.v1)"]
+    assert list(found.keys[0]) == ["\ufffd" * NAME]
+
+
+def test_rows_of_different_seconds_are_told_as_one() -> None:
+    """An owner that has not told of the latest second yet counts in the ones before."""
+    early = Row("one", 0.0, first=100, types={"a": [1, 2, *[0] * (SHOWN_SECONDS - 2)]})
+    late = Row("two", 0.0, first=101, types={"a": [5, *[0] * (SHOWN_SECONDS - 2), 7]})
+    [told] = types_of([early, late])
+    assert told["counts"] == [7, *[0] * (SHOWN_SECONDS - 2), 7]
+    assert told["events"] == 14
 
 
 async def test_what_is_counted_again_is_not_counted_twice(tables: Tables) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the mesh does now, over HTTP: events by type and second, hot keys, and who owns which partitions."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,19 +28,23 @@ async def rates(request: Request[Deps]) -> Response:
     return respond(
         {
             "seconds": SHOWN_SECONDS,
-            "types": _types(rows.values()),
+            "types": types_of(rows.values()),
             "keys": [_rated("key", key, count) for key, count in keys.most_common(request.get(TOP))],
             "partitions": {"known": sorted(rows), "of": request.deps.settings.partitions},
         }
     )
 
 
-def _types(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def types_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """The types, those that come most first; of each its counts, from the earliest of the seconds on."""
-    found: dict[str, list[int]] = {}
-    for row in rows:
+    told = list(rows)
+    first = max((row.first for row in told), default=0)  # some owners have told of a second that others have not yet
+    found: dict[str, list[int]] = defaultdict(lambda: [0] * SHOWN_SECONDS)
+    for row in told:
         for name, counts in row.types.items():
-            found[name] = [a + b for a, b in zip(found.get(name, [0] * SHOWN_SECONDS), counts, strict=True)]
+            for second, count in enumerate(counts, row.first - first):
+                if second >= 0:
+                    found[name][second] += count
     ordered = sorted(found.items(), key=lambda one: (-sum(one[1]), one[0]))
     return [{**_rated("type", name, sum(counts)), "counts": counts} for name, counts in ordered]
 

@@ -21,6 +21,7 @@ SHOWN_SECONDS = 10  # over which rates are told, but for the present second
 KEPT_SECONDS = 30.0  # by the tables
 HOT = 20  # keys of a batch and second that are counted: those that come most
 TYPES = 200  # the same of types
+NAME = 256  # bytes of a type or a key that are told
 BREATH = 500  # records counted before the loop may answer a request
 
 Named = tuple[int, str]
@@ -111,7 +112,7 @@ class CountSession:
             second, place = record.timestamp()[1] // 1000, record.partition() % self._partitions
             types[second][place, type_of(record)] += 1
             if (key := record.key()) is not None:
-                keys[second][place, key.decode("utf-8", "replace")] += 1
+                keys[second][place, _text(key)] += 1
         for second, counted in types.items():
             self._tables.add(second, dict(counted.most_common(TYPES)), dict(keys[second].most_common(HOT)))
 
@@ -128,7 +129,12 @@ class CountSession:
 
 def type_of(record: Received) -> str:
     """The event's type; of a record that is no event in binary mode, its topic."""
+    value: bytes | None  # which a client may write, whatever the types say
     for name, value in record.headers() or ():
-        if name == "ce_type":
-            return value.decode("utf-8", "replace")
+        if name == "ce_type" and value is not None:
+            return _text(value)
     return f"({record.topic()})"
+
+
+def _text(value: bytes) -> str:
+    return value[:NAME].decode("utf-8", "replace")
