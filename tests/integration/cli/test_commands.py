@@ -243,6 +243,16 @@ async def test_status_topics_and_describe(mesh: LocalMesh, prefix: str, kafka: s
     assert "Producer, ok" in tree.out
 
 
+async def test_what_comes_and_who_works_on_it(mesh: LocalMesh) -> None:
+    """What came in the last seconds, and the owner of each partition. As JSON and as tables."""
+    async with asyncio.timeout(60):
+        while not all(row["owner"] for row in (await nerv(mesh, "projections", "owners", "--json")).json["partitions"]):
+            pass  # a command takes its time
+    assert (await nerv(mesh, "projections", "rates", "--json")).json["seconds"] == 10
+    assert "hot keys" in (await nerv(mesh, "projections", "rates", "--top", "3")).out
+    assert "since" in (await nerv(mesh, "projections", "owners")).out
+
+
 async def test_schemas_are_listed_shown_and_checked(mesh: LocalMesh, tmp_path: Path) -> None:
     """The app's events are registered; a change that their history does not bear is named before a deploy, with code 1."""
     listed = await nerv(mesh, "schemas", "list", "--json")

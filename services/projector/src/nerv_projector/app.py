@@ -12,9 +12,7 @@ from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
-from nerv.telemetry.lags import tell_lags
-from nerv.telemetry.setup import METRICS, wanted
-from nerv_projector import observing, operations
+from nerv_projector import lag, observing, operations
 from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.deps import Deps
@@ -22,7 +20,6 @@ from nerv_projector.faust_app import FaustHost
 from nerv_projector.handlers import ROUTES
 from nerv_projector.hosting import Hosting
 from nerv_projector.hub import CHECK_SECONDS, Hub
-from nerv_projector.lag import LOOK_SECONDS, Lags
 from nerv_projector.live import Live
 from nerv_projector.mesh import Board
 from nerv_projector.mesh.rates import SAY_SECONDS, rates_of
@@ -99,10 +96,7 @@ def build(settings: ProjectorSettings) -> Service:
     wiring = Wiring(settings=settings)
     hub, host, rates = wiring.hub(), wiring.host(), wiring.rates()
     host.every(CHECK_SECONDS, hub.check)
-    if wanted(METRICS):
-        lags = Lags(settings.group, hub, wiring.watermarks())
-        tell_lags(lags.found)
-        host.every(LOOK_SECONDS, lags.look)
+    lag.tell(settings.group, hub, wiring.watermarks(), host)
     if settings.projector.rates:
         host.every(SAY_SECONDS, rates.check)
     return Service(

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from nerv.errors import NervError, Unavailable
 from nerv.protocols.views import Cursor, Epoch, Progress
+from nerv.telemetry.lags import tell_lags
+from nerv.telemetry.setup import METRICS, wanted
+from nerv_projector.faust_app import FaustHost
 from nerv_projector.hub import Hub
 from nerv_projector.rekeying import RekeyHop
 from nerv_projector.runner import Runner
@@ -50,6 +53,14 @@ class Lags:
             place = (f"{self._group}.fold.{name}", runner.hosted.folded_topic)
             found |= {(*place, p): lag for p, lag in at.partitions.items() if p in self._hub.owned}
         self._found = found
+
+
+def tell(group: str, hub: Hub, watermarks: Watermarks, host: FaustHost) -> None:
+    """Have OpenTelemetry told of it, where that is asked for."""
+    if wanted(METRICS):
+        lags = Lags(group, hub, watermarks)
+        tell_lags(lags.found)
+        host.every(LOOK_SECONDS, lags.look)
 
 
 async def standing(runner: Runner, watermarks: Watermarks) -> Standing:

@@ -60,25 +60,26 @@ class Board:
         """Partitions are `owner`'s now; answers those of which somebody else was the owner before."""
         now = await self.now()
         known = await self._rows()
-        moves = [Move(now, p, known[p].owner, owner) for p in partitions if p in known and known[p].owner != owner]
-        await self.say({p: Row(owner, now, now) for p in partitions if p not in known or known[p].owner != owner})
-        if moves:
-            with mapped("LPUSH"):
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.lpush(self._moves, *(orjson.dumps(asdict(move)) for move in moves))
-                    pipe.ltrim(self._moves, 0, MOVES - 1)
-                    pipe.expire(self._moves, EXPIRE_SECONDS)
-                    await pipe.execute()
+        fresh = {p: Row(owner, now, now) for p in partitions if p not in known or known[p].owner != owner}
+        moves = [Move(now, p, known[p].owner, owner) for p in fresh if p in known]
+        await self._write(fresh, moves)
         return moves
 
     async def say(self, rows: Mapping[int, Row]) -> None:
         """What is so of these partitions."""
+        await self._write(rows, ())
+
+    async def _write(self, rows: Mapping[int, Row], moves: Sequence[Move]) -> None:
         if not rows:
             return
         with mapped("HSET"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hset(self._partitions, mapping={str(p): orjson.dumps(asdict(row)) for p, row in rows.items()})
                 pipe.expire(self._partitions, EXPIRE_SECONDS)
+                if moves:
+                    pipe.lpush(self._moves, *(orjson.dumps(asdict(move)) for move in moves))
+                    pipe.ltrim(self._moves, 0, MOVES - 1)
+                    pipe.expire(self._moves, EXPIRE_SECONDS)
                 await pipe.execute()
 
     async def alive(self) -> dict[int, Row]:
