@@ -4,7 +4,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -54,10 +54,22 @@ def fail(error: NervError) -> typer.Exit:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"{error.title}: {error.detail}", style="bold red", markup=False)
     for fault in error.errors[:10]:
-        console.print("  " + ", ".join(f"{k}: {v}" for k, v in fault.items()), markup=False)
+        for line in _lines(fault):
+            console.print(line, markup=False)
     if len(error.errors) > 10:
         console.print(f"  and {len(error.errors) - 10} more")
     return typer.Exit(exit_code(error))
+
+
+def _lines(fault: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with one thing; where there is more to say of it than `detail` does, a line for each of that."""
+    inner = fault.get("errors") or ()
+    said = {name: value for name, value in fault.items() if value is not None and name != "errors"}
+    if inner:
+        said.pop("detail", None)
+    yield "  " + ", ".join(f"{name}: {value}" for name, value in said.items())
+    for one in inner:
+        yield "    " + ", ".join(f"{name}: {value}" for name, value in one.items())
 
 
 def exit_code(error: NervError) -> int:

@@ -17,7 +17,10 @@ deadletters = typer.Typer(
     no_args_is_help=True, add_completion=False, help="What could not be processed: look at it, edit it, replay it."
 )
 
+SHORT_CAUSE = 120  # characters
+DOOR = "door:"  # before the topic whose door it is
 COLUMNS = ("id", "subscription", "state", "key", "attempt", "cause", "origin", "written")
+LISTED = ("id", "subscription", "state", "key", "cause", "written")  # what a line has room for
 
 Subscription = Annotated[str, typer.Argument(help="The subscriber that failed: a group, a reaction, door:TOPIC.")]
 Letters = Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them: 0:42.")]
@@ -41,7 +44,7 @@ def list_letters(
     if as_json:
         say_json(page)
         return
-    console().print(table("dead letters", page["letters"], COLUMNS))
+    console().print(table("dead letters", [_short(letter) for letter in page["letters"]], LISTED))
     if page["next"]:
         console().print(f"older ones: --before {page['next']}", markup=False)
 
@@ -135,7 +138,9 @@ def replay(
     if as_json:
         say_json({"subscription": subscription, "replaying": count})
     else:
-        console().print(f"{count:,} on their way to {subscription}", markup=False)
+        topic = subscription.removeprefix(DOOR)
+        said = f"on their way to {subscription}" if topic == subscription else f"published to {topic}"
+        console().print(f"{count:,} {said}", markup=False)
 
 
 @deadletters.command("discard")
@@ -154,6 +159,12 @@ def discard(
         say_json({"subscription": subscription, "discarded": count})
     else:
         console().print(f"{count:,} discarded", markup=False)
+
+
+def _short(letter: dict[str, Any]) -> dict[str, Any]:
+    """A letter as it stands in a list: `show` has all of it."""
+    cause = letter["cause"] if len(letter["cause"]) <= SHORT_CAUSE else f"{letter['cause'][:SHORT_CAUSE]}…"
+    return letter | {"cause": cause, "written": letter["written"][:19]}
 
 
 def _chosen(letters: list[str] | None, key: str | None, everything: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 NUMBERS = (int, float)
+LONGEST_NAME = 40  # characters that are never broken
 
 
 def cell(value: Any) -> str:
@@ -36,9 +37,11 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] 
     """A table of mappings; without `columns`, every name that occurs, in the order of first occurrence."""
     names = list(columns) or list(dict.fromkeys(name for row in rows for name in row))
     made = Table(title=title, title_justify="left")
-    for name in names:
+    for place, name in enumerate(names):
         numeric = any(isinstance(row.get(name), NUMBERS) and not isinstance(row.get(name), bool) for row in rows)
-        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        # A heading is broken between its words, a name in the first column not at all: people copy it.
+        whole = place == 0 and all(len(cell(row.get(name))) <= LONGEST_NAME for row in rows)
+        made.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*(cell(row.get(name)) for name in names))
     return made

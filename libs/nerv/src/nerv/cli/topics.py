@@ -101,23 +101,27 @@ def _publish_file(topic: str, file: Path, once: bool, as_json: bool) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} published"), TimeElapsedColumn())
     progress = Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty())
 
-    async def work(client: Client) -> tuple[int, int]:
-        count = letters = 0
+    async def work(client: Client) -> tuple[int, int, int]:
+        count = letters = known = 0
         with progress:
             task = progress.add_task("publish")
             for batch in _batches(stream):
                 placed: list[Published] = await client.topics.publish(topic, batch, once=once)
                 letters += sum(one.deadletter is not None for one in placed)
+                known += sum(one.duplicate and one.deadletter is None for one in placed)
                 count += len(placed)
                 progress.update(task, completed=count)
-        return count - letters, letters
+        return count - letters, letters, known
 
     with stream:
-        count, letters = call(work)
+        count, letters, known = call(work)
     if as_json:
-        say_json({"topic": topic, "published": count} | ({"deadletters": letters} if letters else {}))
+        more = {"deadletters": letters, "duplicates": known}
+        say_json({"topic": topic, "published": count} | {name: many for name, many in more.items() if many})
         return
-    console().print(f"published {count:,} events to {topic}", markup=False)
+    console().print(
+        f"published {count:,} events to {topic}" + (f"; {known:,} stood there before" if known else ""), markup=False
+    )
     if letters:
         console().print(f"{letters:,} do not fit: nerv deadletters list door:{topic}", markup=False)
 

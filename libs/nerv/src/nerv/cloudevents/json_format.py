@@ -6,13 +6,14 @@ import binascii
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from nerv.cloudevents.attributes import REQUIRED, SPEC_VERSION, TEXT_FIELDS
 from nerv.errors import Invalid, TooLarge
-from nerv.types import Event, check_id, format_instant, parse_instant, utc_now
+from nerv.types import Event, check_id, check_ids, format_instant, parse_instant, utc_now
 from nerv.types.event import JSON
 
 _KNOWN = {*TEXT_FIELDS, "specversion", "time", "recordedtime", "sequence", "datacontenttype", "data", "data_base64",
@@ -23,6 +24,7 @@ _PLAIN = {*REQUIRED, "specversion", "time", "subject", "datacontenttype", "data"
 # attribute, field of Event, and what an error calls it
 _TEXTS = [(attribute, field, f".{attribute}") for attribute, field in TEXT_FIELDS.items()]
 SHOWN = 300  # characters of names that are wrong
+ALIKE = 8  # events from which on it pays to look at all of them at once
 SHAPES = 256  # sets of attributes, in their order, that are remembered
 
 
@@ -52,6 +54,10 @@ def from_mapping(document: Any, where: str = "event", *, require_time: bool = Fa
 
 def from_mappings(documents: Sequence[Any], *, require_time: bool = False) -> list[Event[bytes]]:
     """The events of a batch. Raises Invalid, naming the index and the attribute of the first fault."""
+    try:
+        return _alike(documents, require_time)
+    except (KeyError, TypeError, ValueError, Invalid, TooLarge):
+        pass  # not all of one writer, or something is wrong: each is looked at by itself
     found: list[Event[bytes]] = []
     try:
         for document in documents:
@@ -59,6 +65,36 @@ def from_mappings(documents: Sequence[Any], *, require_time: bool = False) -> li
     except (Invalid, TooLarge) as error:
         raise type(error)(f"events[{len(found)}]{error.detail}") from None
     return found
+
+
+def _alike(documents: Sequence[Any], require_time: bool) -> list[Event[bytes]]:
+    """Plain events with the same attributes, looked at attribute by attribute: that takes half of the time.
+
+    Raises one of some errors for all others, and for whatever is wrong; `_event` then says what.
+    """
+    if len(documents) < ALIKE:
+        raise Invalid("")
+    names = tuple(documents[0])
+    plain, _ = _shape(names)
+    if not plain or "data_base64" in names or (require_time and "time" not in names):
+        raise Invalid("")
+    columns = dict(zip(names, zip(*map(itemgetter(*names), documents), strict=True), strict=True))
+    if any(len(document) != len(names) for document in documents):
+        raise Invalid("")
+    if set(columns["specversion"]) != {SPEC_VERSION} or not {JSON}.issuperset(columns.get("datacontenttype", ())):
+        raise Invalid("")
+    for name in ("source", "type"):
+        for value in set(columns[name]):
+            check_id(value, name)
+    for name in ("id", "subject"):
+        check_ids(columns.get(name, ()), name)
+    count = len(documents)
+    times = columns.get("time")
+    parsed = {text: parse_instant(text) for text in set(times)} if times is not None else {None: utc_now()}
+    instants = [parsed[text] for text in times or [None] * count]
+    data = [b"" if one is None else orjson.dumps(one) for one in columns.get("data", [None] * count)]
+    subjects = columns.get("subject", [None] * count)
+    return list(map(Event, columns["id"], columns["source"], columns["type"], instants, data, subjects))
 
 
 def _event(document: Any, require_time: bool) -> Event[bytes]:
