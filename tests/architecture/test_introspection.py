@@ -27,14 +27,15 @@ NO_COMPONENTS = {
     "nerv.clock.HybridClock": "holds one stamp, which every object that it has stamped shows",
     "nerv.di.scope.Scope": "lives for one request",
     "nerv.effects.codec.EffectCodec": "translates, holds nothing",
+    "nerv.workflows.drawing.Branch": "lives for one call of a workflow's function",
     "nerv.workflows.drawing.Drawing": "lives for one call of a workflow's function",
     "nerv.sync.pair.Pair": "declares what `nerv describe` shows",
     "nerv.kafka.admin.Admin": "a hold on Kafka's admin client, without anything of its own",
 }
 # An API of Client, which describes what they share.
 APIS = """
-    deadletters.DeadLetters projections.Projections schemas.Schemas streams.Streams subscriptions.Subscriptions syncs.Syncs
-    topics.Topics views.Views workflows.Workflows
+    deadletters.DeadLetters projections.Projections schedules.Schedules schemas.Schemas streams.Streams
+    subscriptions.Subscriptions syncs.Syncs topics.Topics views.Views workflows.Workflows
 """
 # Inside a component, which describes it.
 INSIDE = """

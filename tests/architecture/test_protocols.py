@@ -14,7 +14,7 @@ import pytest
 
 import nerv.protocols
 import nerv.testing.contracts
-from nerv.protocols.queue import Queue, RunStore, SharedWork, TaskQueue
+from nerv.protocols.queue import Queue, RunStore, SharedWork, TaskQueue, WaitQueue
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = Path(nerv.protocols.__file__).parent
@@ -24,7 +24,7 @@ SUITES = {module: f"{module.title().replace('_', '')}Contract" for module in MOD
 }
 THE_SIX = {"Observable", "Versioned", "Projectable", "Effectful", "QuantumUnit", "Boundary"}
 
-SIDES = (TaskQueue, SharedWork, RunStore)  # of one queue, which has one suite
+SIDES = (TaskQueue, SharedWork, RunStore, WaitQueue)  # of one queue, which has one suite
 
 
 def protocols() -> list[type[Any]]:

@@ -3,12 +3,15 @@
 
 import asyncio
 import re
+import time
+import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nerv.protocols.queue import Queue, RunStatus
+from nerv.protocols.queue import NodeStatus, Queue, RunStatus
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
 from nerv.testing.contracts.queue import LEASE, QueueContract, fan, nothing, single, take
@@ -120,6 +123,19 @@ class TestRedisQueue(QueueContract):
         assert await queue.renew("holding", [claim]) == []
         assert (await take(queue, "other"))[0].node == claim.node
 
+    async def test_a_waiting_run_costs_less_than_a_kibibyte(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
+        """Runs that wait for an event, with a time-out and a deadline: what is kept of each, and of how many tasks it has."""
+        count, later = 300, time.time_ns() // 1_000_000 + 3_600_000
+        before = await _bytes(redis, mesh_name)
+        for _ in range(count):
+            plan = fan(count=20)
+            parts = [replace(plan.nodes[0], status=NodeStatus.SLEEPING, due_ms=later, key=uuid.uuid4().hex[:24])]
+            parts += [replace(node, status=NodeStatus.COMPLETED) for node in plan.nodes[1:20]]
+            await queue.start(replace(plan, nodes=(*parts, replace(plan.nodes[20], waits=1)), deadline_ms=later))
+        assert await queue.known([plan.run]) == [True]
+        assert not [key async for key in redis.scan_iter(f"{mesh_name}:run:*")]
+        assert 100 < (await _bytes(redis, mesh_name) - before) / count < 1024
+
     async def test_scripts_are_packaged(self) -> None:
         """Every script lies beside the code, so that it is in the wheel."""
         import nerv_scheduler.queue as room
@@ -127,6 +143,12 @@ class TestRedisQueue(QueueContract):
         folder = Path(str(room.__file__)).parent
         called = set(re.findall(r'_scripts\("(\w+)"', (folder / "redis_queue.py").read_text(encoding="utf-8")))
         assert called == {path.stem for path in folder.glob("*.lua")}
+
+
+async def _bytes(redis: Redis, mesh: str) -> int:
+    """What the keys of a mesh take in memory, every element counted."""
+    keys = [key async for key in redis.scan_iter(f"{mesh}:*")]
+    return sum([await redis.memory_usage(key, samples=0) or 0 for key in keys])
 
 
 async def _is_blocked(redis: Redis, name: str) -> bool:

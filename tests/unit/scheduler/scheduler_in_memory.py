@@ -19,6 +19,7 @@ from nerv.testing.memory_queue import MemoryQueue
 from nerv.types import Event
 from nerv.workflows import Drawing, Output
 from nerv_scheduler.attempt import Attempts
+from nerv_scheduler.controls import Controls
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.interruptions import Interruptions
@@ -26,6 +27,7 @@ from nerv_scheduler.invoke import callees
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.pools import Processes, Threads
+from nerv_scheduler.record import RunRecord, Wait
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.runs import Recovery, Starter
 from nerv_scheduler.settings import WorkSettings
@@ -61,6 +63,14 @@ class Away(MemoryHistory):
         return await super().append(requests)
 
 
+class NoTopics:
+    """Topics in which nothing was written."""
+
+    async def search(self, record: RunRecord, node: str, wait: Wait) -> bool:
+        """False."""
+        return False
+
+
 class World:
     """An app, its queue and history in memory, and replicas that work."""
 
@@ -72,7 +82,7 @@ class World:
         self.starter = Starter(
             app, callees(app), self.queue, self.recorder, SystemClock(), "t.scheduler", "door", 10_000
         )
-        self.recovery = Recovery(self.queue, self.recorder, self.history)
+        self.recovery = Recovery(self.queue, self.recorder, self.history, SystemClock(), "t.scheduler", "door")
         self.steering = Steering(self.queue, self.recorder, self.recovery, SystemClock(), "t.scheduler", "door")
         self.threads = Threads()
         self.outside: tuple[str, ...] = ()
@@ -100,6 +110,9 @@ class World:
             processes=processes,
             fusing=self.fusing,
             interruptions=Interruptions(),
+            controls=Controls(
+                self.queue, self.recorder, NoTopics(), Patience(), SystemClock(), "t.scheduler", name, task_limit=100
+            ),
             patience=Patience(),
             clock=SystemClock(),
             settings=settings,

@@ -47,12 +47,12 @@ def completed(node: str, value: Any, effects: Sequence[dict[str, Any]] = ()) -> 
 
 def statuses(*events: Event[bytes]) -> dict[str, tuple[str, int]]:
     """Status and count of waits of each planned node, after a start and these events."""
-    return {node.name: (node.status.value, node.waits) for node in plan(fold("r1", [submitted(), *events])).nodes}
+    return {node.name: (node.status.value, node.waits) for node in plan(fold("r1", [submitted(), *events]), NOON).nodes}
 
 
 def test_a_new_run_has_its_first_nodes_ready() -> None:
     """What waits for nothing is ready; the rest knows how many it waits for, and who waits for it."""
-    made = plan(fold("r1", [submitted()]))
+    made = plan(fold("r1", [submitted()]), NOON)
     assert statuses() == {"part[0]": ("ready", 0), "part[1]": ("ready", 0), "join": ("waiting", 2)}
     assert made.nodes[0].children == ("join",)
     assert (made.workflow, made.status) == ("report", RunStatus.RUNNING)
@@ -70,7 +70,7 @@ def test_effects_that_may_be_undone_are_owed() -> None:
     owing = completed("part[0]", 5, [{"id": "x"}])
     assert statuses(owing)["part[0]"] == ("ready", 0)
     assert statuses(owing)["join"] == ("waiting", 2)
-    [node, *_] = plan(fold("r1", [submitted(), owing])).nodes
+    [node, *_] = plan(fold("r1", [submitted(), owing]), NOON).nodes
     assert node.attempts == 1
     done = MADE.effects_done(NOON, claim("part[0]"), "load")
     assert statuses(owing, done)["part[0]"] == ("completed", 0)
@@ -78,7 +78,7 @@ def test_effects_that_may_be_undone_are_owed() -> None:
 
 def test_a_failed_attempt_is_counted_and_tried_again() -> None:
     """It leaves the node ready, with its failures and attempts."""
-    made = plan(fold("r1", [submitted(), MADE.attempt_failed(NOON, claim("part[1]", 3), "load", "no")]))
+    made = plan(fold("r1", [submitted(), MADE.attempt_failed(NOON, claim("part[1]", 3), "load", "no")]), NOON)
     assert (made.nodes[1].status, made.nodes[1].failures, made.nodes[1].attempts) == (NodeStatus.READY, 1, 3)
 
 
@@ -89,7 +89,7 @@ def test_after_a_final_failure_nothing_new_begins() -> None:
         completed("part[0]", 5, [{"id": "x"}]),
         MADE.failed(NOON + timedelta(seconds=1), claim("part[1]"), "load", "ValueError: no"),
     ]
-    made = plan(fold("r1", events))
+    made = plan(fold("r1", events), NOON)
     assert made.status is RunStatus.FAILING
     assert [node.status.value for node in made.nodes] == ["ready", "failed", "cancelled"]
     assert conclude(fold("r1", events)) == Conclusion(RunStatus.FAILED, error="part[1]: ValueError: no", node="part[1]")
@@ -163,7 +163,7 @@ def test_errors_are_one_bounded_line() -> None:
 def test_trace_context_goes_into_every_message() -> None:
     """The messages of all nodes and of the end carry the context of the start."""
     traced = replace(submitted(), traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
-    made = plan(fold("r1", [traced]))
+    made = plan(fold("r1", [traced]), NOON)
     assert all(b"1" * 32 in message for message in (made.end, *(node.message for node in made.nodes)))
     assert Node("a", "t", ()).after == ()
 
@@ -191,5 +191,5 @@ def test_of_a_node_in_two_quanta_the_first_verdict_stands() -> None:
 def test_what_is_ready_again_counts_as_attempted() -> None:
     """After a loss somebody may still have it in hand; a new run has nothing of the kind."""
     record = fold("r1", [submitted(), completed("part[0]", 1)])
-    assert [node.attempts for node in plan(record).nodes] == [1, 1, 0]
-    assert [node.attempts for node in plan(fold("r1", [submitted()]), new=True).nodes] == [0, 0, 0]
+    assert [node.attempts for node in plan(record, NOON).nodes] == [1, 1, 0]
+    assert [node.attempts for node in plan(fold("r1", [submitted()]), NOON, new=True).nodes] == [0, 0, 0]

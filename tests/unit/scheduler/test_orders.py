@@ -56,7 +56,7 @@ COMPLETED = [*ALL_DONE, MADE.ended(NOON, Conclusion(result=2))]
 def test_a_pause_stands_until_the_resumption() -> None:
     """The run still counts as running, and the plan says that it is paused and how many orders it knows."""
     paused = fold("r1", [START, ordered(OrderKind.PAUSE)])
-    assert (paused.status, paused.paused, plan(paused).paused, plan(paused).orders) == (
+    assert (paused.status, paused.paused, plan(paused, NOON).paused, plan(paused, NOON).orders) == (
         RunStatus.RUNNING,
         True,
         True,
@@ -71,7 +71,7 @@ def test_a_cancelled_run_ends_as_cancelled() -> None:
     events = [START, failed("part[0]"), ordered(OrderKind.CANCEL, reason="wrong month"), failed("other")]
     record = fold("r1", events)
     assert record.status is RunStatus.CANCELLING
-    assert {node.status for node in plan(record).nodes} == {NodeStatus.FAILED, NodeStatus.CANCELLED}
+    assert {node.status for node in plan(record, NOON).nodes} == {NodeStatus.FAILED, NodeStatus.CANCELLED}
     record = fold("r1", [*events, ended(record)])
     assert (record.status, record.error) == (RunStatus.CANCELLED, "cancelled: wrong month")
     assert state_of(record).nodes["join"].status is NodeStatus.CANCELLED
@@ -101,7 +101,7 @@ def test_what_makes_no_sense_is_refused(events: list[Event[bytes]], order: Order
 
 def test_a_restart_runs_a_step_and_what_needs_it_again() -> None:
     """One node of a map, and the join; the other results stay."""
-    made = plan(fold("r1", [*COMPLETED, ordered(OrderKind.RESTART, "again", "part[1]")]))
+    made = plan(fold("r1", [*COMPLETED, ordered(OrderKind.RESTART, "again", "part[1]")]), NOON)
     assert {node.name: (node.status.value, node.waits) for node in made.nodes} == {
         "part[0]": ("completed", 0),
         "part[1]": ("ready", 0),
@@ -113,7 +113,7 @@ def test_a_restart_runs_a_step_and_what_needs_it_again() -> None:
 
 def test_a_restart_of_a_map_runs_all_of_it_again() -> None:
     """By the map's name."""
-    made = plan(fold("r1", [*COMPLETED, ordered(OrderKind.RESTART, "again", "part")]))
+    made = plan(fold("r1", [*COMPLETED, ordered(OrderKind.RESTART, "again", "part")]), NOON)
     assert [node.status.value for node in made.nodes] == ["ready", "ready", "waiting", "completed"]
 
 
@@ -122,7 +122,7 @@ def test_a_restart_without_a_step_goes_on_from_the_failure() -> None:
     events = [START, done("part[0]"), failed("part[1]"), done("other")]
     events = [*events, ended(fold("r1", events)), ordered(OrderKind.RESTART)]
     record = fold("r1", events)
-    assert [node.status.value for node in plan(record).nodes] == ["completed", "ready", "waiting", "completed"]
+    assert [node.status.value for node in plan(record, NOON).nodes] == ["completed", "ready", "waiting", "completed"]
     record = fold("r1", [*events, done("part[1]", 1, 1), done("join", 2, 1)])
     assert conclude(record) == Conclusion(result=2)
     last = fold("r1", [*events, done("part[1]", 1, 1), done("join", 2, 1), ended(record)])

@@ -14,9 +14,10 @@ Who takes over after a death begins by reading history, and goes on after the la
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 import structlog
@@ -28,8 +29,9 @@ from nerv.errors import NervError, NotFound, TooLarge
 from nerv.protocols import Clock
 from nerv.protocols.queue import Claim, Done, NodeStatus, Queue, RunStatus
 from nerv.types import Event
-from nerv.workflows import PermanentError, Result, arguments_of, resolve
-from nerv.workflows.dag import needed
+from nerv.workflows import SKIPPED, Many, PermanentError, Result, arguments_of, control_of, filled, resolve
+from nerv.workflows.dag import Argument, needed
+from nerv_scheduler.controls import Controls
 from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
 from nerv_scheduler.fusing import Fusing
@@ -42,6 +44,7 @@ from nerv_scheduler.model import (
     describe_error,
     fold_node,
     is_permanent,
+    ready_since,
 )
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.pools import Processes, Threads
@@ -70,6 +73,7 @@ class Attempts:
     processes: Processes
     fusing: Fusing
     interruptions: Interruptions
+    controls: Controls
     patience: Patience
     clock: Clock
     settings: WorkSettings
@@ -78,7 +82,10 @@ class Attempts:
     counts: Counter[str]
 
     async def work(self, claim: Claim, task: workflow_pb2.Task) -> None:
-        """Bring a node to its verdict, or to its next attempt. Raises LostError."""
+        """Bring a node to its verdict, to its next attempt, or to sleep. Raises LostError."""
+        if control_of(task.task) is not None:
+            await self._write(claim, lambda: self.controls.work(claim, task))
+            return
         node: NodeRecord | None = None
         if claim.attempt > 1 or claim.over:
             node = (await self.patience(lambda: self.recorder.read(claim.run))).node(claim.node)
@@ -172,7 +179,7 @@ class Attempts:
         except Exception as error:
             text = describe_error(error)
             log.warning("task.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
-            if not is_permanent(error) and self._may_retry(claim, task.task):
+            if not is_permanent(error) and self._may_retry(claim, task.task) and not await self._too_late(claim, task):
                 failed = events.attempt_failed(self.clock.now(), claim, task.task, text)
                 await self.patience(lambda: self.recorder.record(claim.run, failed))
                 await self.put_off(claim, text)
@@ -211,11 +218,24 @@ class Attempts:
 
     async def _arguments(self, claim: Claim, task: workflow_pb2.Task) -> list[object]:
         arguments = arguments_of(orjson.loads(task.arguments or b"[]"))
-        wanted = list(dict.fromkeys(name for argument in arguments for name in needed(argument)))
-        results = await self.patience(lambda: self.queue.results(claim.run, wanted))
+        results = await self.outputs(claim.run, arguments)
+        sized = [filled(argument, results.__getitem__) for argument in arguments]
+        return [resolve(argument, results.__getitem__) for argument in sized]
+
+    async def outputs(self, run: str, arguments: Sequence[Argument], made: Container[str] = ()) -> dict[str, Any]:
+        """What the nodes returned that some arguments name, but for those that are `made` by who asks. Raises LostError."""
+        known = await self._results(run, dict.fromkeys(n for a in arguments for n in needed(a) if n not in made))
+        # How many items the maps have is known now.
+        sized = [filled(a, known.__getitem__) for a in arguments if isinstance(a, Many) and a.step in known]
+        more = dict.fromkeys(n for a in sized for n in needed(a) if n not in known and n not in made)
+        return known | await self._results(run, more)
+
+    async def _results(self, run: str, names: Iterable[str]) -> dict[str, Any]:
+        wanted = list(names)
+        results = await self.patience(lambda: self.queue.results(run, wanted))
         if len(results) < len(wanted):
-            raise LostError(f"run {claim.run} is not in the queue as it was")
-        return [resolve(argument, lambda name: orjson.loads(results[name])) for argument in arguments]
+            raise LostError(f"run {run} is not in the queue as it was")
+        return {name: orjson.loads(found) if found else SKIPPED for name, found in results.items()}
 
     async def _effects(self, claim: Claim, task: workflow_pb2.Task, node: NodeRecord) -> NodeRecord | None:
         """Perform a node's effects and record it; None when a target is away, and the node is tried again later.
@@ -262,6 +282,14 @@ class Attempts:
 
     def _may_retry(self, claim: Claim, task: str) -> bool:
         return task in self.callees and claim.failures < self.callees[task].spec.retries
+
+    async def _too_late(self, claim: Claim, task: workflow_pb2.Task) -> bool:
+        """Whether the task's deadline, counted from when it was ready, has passed before another attempt could begin."""
+        deadline = self.callees[task.task].spec.deadline
+        if deadline is None:
+            return False
+        ready = ready_since(await self.patience(lambda: self.recorder.read(claim.run)), claim.node)
+        return self.clock.now() + timedelta(seconds=self._pause(claim)) >= ready + timedelta(seconds=deadline)
 
     def _pause(self, claim: Claim) -> float:
         chance = random.random()  # noqa: S311 - jitter, no secret

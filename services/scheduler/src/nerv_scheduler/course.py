@@ -12,8 +12,7 @@ import orjson
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.partition.tuning import OVERTIME
 from nerv.protocols import Clock
-from nerv.workflows import Result, arguments_of, resolve
-from nerv.workflows.dag import needed
+from nerv.workflows import Argument, Result, arguments_of, filled, resolve
 from nerv_scheduler.fusing import Fusing, Strand
 from nerv_scheduler.invoke import Callee
 
@@ -104,17 +103,12 @@ class Course:
 
     def _arguments(self, task: workflow_pb2.Task) -> list[Any]:
         arguments = arguments_of(orjson.loads(task.arguments or b"[]"))
-        return [resolve(argument, self._outputs.__getitem__) for argument in arguments]
+        output = self._outputs.__getitem__
+        return [resolve(filled(argument, output), output) for argument in arguments]
 
 
-def wanted(strands: Sequence[Strand]) -> list[str]:
-    """The nodes whose results the strands take, and do not make themselves."""
-    made = {task.node for strand in strands for task in (strand.task, *strand.chain)}
-    names = (
-        name
-        for strand in strands
-        for task in (strand.task, *strand.chain)
-        for argument in arguments_of(orjson.loads(task.arguments or b"[]"))
-        for name in needed(argument)
-    )
-    return [name for name in dict.fromkeys(names) if name not in made]
+def wanted(strands: Sequence[Strand]) -> tuple[list[Argument], set[str]]:
+    """The arguments that the strands take, and the nodes that they make themselves."""
+    tasks = [task for strand in strands for task in (strand.task, *strand.chain)]
+    arguments = [argument for task in tasks for argument in arguments_of(orjson.loads(task.arguments or b"[]"))]
+    return arguments, {task.node for task in tasks}

@@ -8,9 +8,16 @@
 | `nerv.quantum.completed.v1` | run, the first nodes | the results of tiny tasks that were done together, in chains |
 | `nerv.task.failed.v1` | run, node (final), or run, node and token | why |
 | `nerv.task.effects-done.v1` | run, node, `effects` | that they are performed |
+| `nerv.map.expanded.v1` | run, node | how many items the list of a map has; before any of them begins |
+| `nerv.branch.taken.v1` | run, node | which branch of a condition is taken |
+| `nerv.wait.opened.v1` | run, node, `wait` | what is waited for, and until when |
+| `nerv.wait.ended.v1` | run, node | by what (`due`, `signal`, `event`), and what it returns |
+| `nerv.signal.received.v1` | run, `signal`, its id | its name, and what was sent with it |
+| `nerv.event.received.v1` | run, node, `event` | the event of a topic that a wait was for |
 | `nerv.run.completed.v1`, `nerv.run.failed.v1`, `nerv.run.cancelled.v1` | run, `end` | the result, or why |
 | `nerv.run.cancel-ordered.v1`, `nerv.run.paused.v1`, | run, `order`, its id | what a person orders, and why |
-| `nerv.run.resumed.v1`, `nerv.run.restarted.v1` | | |
+| `nerv.run.resumed.v1`, `nerv.run.restarted.v1`, | | |
+| `nerv.run.deadline-passed.v1` | | |
 
 A node's success and its final failure have one id: whichever is recorded first stands, and so it is of a node in several quanta.
 After a restart the ids are made of the restart's number, too: the same node has another verdict then, and other effects.
@@ -27,10 +34,10 @@ from nerv.effects import MeshEffect, effect_ids
 from nerv.protocols.queue import Claim, RunStatus
 from nerv.telemetry import carrier
 from nerv.types import Event, EventType, format_instant
-from nerv.workflows import Dag
+from nerv.workflows import Control, Dag
 from nerv_scheduler.model import Conclusion
 from nerv_scheduler.orders import EVENT_OF
-from nerv_scheduler.record import Order, stream_of
+from nerv_scheduler.record import Order, Signal, Wait, stream_of
 
 
 def event_id(*parts: str) -> str:
@@ -71,9 +78,20 @@ class RunEvents:
         self._run = run
         self._worker = worker
 
-    def submitted(self, now: datetime, workflow: str, run_input: Mapping[str, Any], dag: Dag) -> Event[bytes]:
-        """The run is accepted."""
-        document = {"run": self._run, "workflow": workflow, "input": run_input, "dag": dag.encode()}
+    def submitted(
+        self,
+        now: datetime,
+        workflow: str,
+        run_input: Mapping[str, Any],
+        dag: Dag,
+        *,
+        deadline: float | None = None,
+        version: int = 1,
+        code: Mapping[str, str] | None = None,
+    ) -> Event[bytes]:
+        """The run is accepted. `deadline` is seconds, `code` are digests of what drew it and what it calls."""
+        document = {"run": self._run, "workflow": workflow, "version": version, "code": code or {}, "input": run_input}
+        document |= {"dag": dag.encode()} if deadline is None else {"dag": dag.encode(), "deadline": deadline}
         return self._event(EventType.RUN_SUBMITTED, now, document, "submitted")
 
     def completed(
@@ -124,6 +142,37 @@ class RunEvents:
         """An effect can never be performed, so that the node has failed after all."""
         document = self._about(claim, task) | {"error": error, "final": True}
         return self._event(EventType.TASK_FAILED, now, document, "effects", claim.node, *_turn(claim.round))
+
+    def expanded(self, now: datetime, claim: Claim, count: int) -> Event[bytes]:
+        """A map has so many items."""
+        document = self._about(claim, Control.MAP) | {"count": count}
+        return self._event(EventType.MAP_EXPANDED, now, document, "verdict", claim.node, *_turn(claim.round))
+
+    def branched(self, now: datetime, claim: Claim, taken: bool) -> Event[bytes]:
+        """A condition is decided."""
+        document = self._about(claim, Control.WHEN) | {"taken": taken}
+        return self._event(EventType.BRANCH_TAKEN, now, document, "verdict", claim.node, *_turn(claim.round))
+
+    def wait_opened(self, now: datetime, claim: Claim, wait: Wait) -> Event[bytes]:
+        """A node begins to wait."""
+        due = None if wait.due is None else format_instant(wait.due)
+        document = self._about(claim, wait.control) | {"name": wait.name, "value": wait.value, "due": due}
+        return self._event(EventType.WAIT_OPENED, now, document, "wait", claim.node, *_turn(claim.round))
+
+    def wait_ended(self, now: datetime, claim: Claim, wait: Wait, result: Any, why: str) -> Event[bytes]:
+        """A node waits no longer."""
+        document = self._about(claim, wait.control) | {"result": result, "why": why}
+        return self._event(EventType.WAIT_ENDED, now, document, "verdict", claim.node, *_turn(claim.round))
+
+    def signalled(self, now: datetime, signal: Signal) -> Event[bytes]:
+        """Somebody sends a signal to the run."""
+        document = {"run": self._run, "id": signal.id, "signal": signal.name, "payload": signal.payload}
+        return self._event(EventType.SIGNAL_RECEIVED, now, document, "signal", signal.id)
+
+    def received(self, now: datetime, node: str, event: Mapping[str, Any], turn: int) -> Event[bytes]:
+        """An event that a node waits for; `event` is its envelope without `data`, and its data."""
+        document = {"run": self._run, "node": node, "task": Control.EVENT, "event": event, "worker": self._worker}
+        return self._event(EventType.EVENT_RECEIVED, now, document | _round(turn), "event", node, *_turn(turn))
 
     def ended(self, now: datetime, end: Conclusion, turn: int = 0) -> Event[bytes]:
         """The run is over. `turn` counts its restarts."""

@@ -15,22 +15,25 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from nerv.errors import Invalid
-from nerv.workflows import Dag, Node, Step, Value
+from nerv.workflows import Dag, Node, Step, Value, control_of
 from nerv_scheduler.invoke import Callee
 
 
 def check_calls(dag: Dag, callees: Mapping[str, Callee]) -> None:
     """Raises Invalid for a call that has too few or too many arguments, or a value of another type, and names its node."""
     for step in dag.steps:
+        if control_of(step.task) is not None:
+            continue
         callee = callees[step.task]
         names = _parameters(step, callee)
         for node in step.nodes():
-            _check_values(node, names, callee)
+            if control_of(node.task) is None:
+                _check_values(node, names, callee)
 
 
 def _parameters(step: Step, callee: Callee) -> list[str]:
     """The parameter that each argument of a step is for. Raises Invalid."""
-    count = len(step.arguments) + (step.items is not None)
+    count = len(step.arguments) + (step.items is not None or step.over is not None)
     try:
         bound = callee.offered.bind(*range(count))
     except TypeError as error:

@@ -4,9 +4,11 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 from starlette.responses import Response
@@ -20,10 +22,13 @@ from nerv.service import JSON, Request, Route, respond
 from nerv.service.describe import describe
 from nerv.service.params import IDEMPOTENCY_KEY, Body, number
 from nerv.types import check_id, format_instant, new_event_id
+from nerv_scheduler.invoke import callees
 from nerv_scheduler.model import state_of
-from nerv_scheduler.record import Order, OrderKind
+from nerv_scheduler.record import ASKED_FOR, Order, OrderKind, Signal
 from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.replay import replay
 from nerv_scheduler.runs import Starter
+from nerv_scheduler.schedules import Schedules
 from nerv_scheduler.settings import SchedulerSettings
 from nerv_scheduler.steering import Steering
 from nerv_scheduler.timing import critical_path, spans
@@ -38,18 +43,36 @@ SHOWN_RESULT = 4096  # bytes of a task's result that are shown; the run's own re
 
 WAIT = number("wait", 0, "Seconds to wait for the end of the run.", high=WAIT_LIMIT)
 LIMIT = number("limit", 20, "Runs at most.", low=1, high=RUNS_LIMIT)
+COUNT = number("count", 5, "Ticks at most.", low=1, high=100)
+SCHEDULE_ORDER = {
+    "type": "object",
+    "properties": {"order": {"enum": ["pause", "resume"]}},
+    "required": ["order"],
+    "additionalProperties": False,
+}
 SUBMISSION = {
     "type": "object",
     "properties": {
         "input": {"type": ["object", "null"]},
         "run": {"type": "string", "minLength": 1, "maxLength": RUN_ID_LIMIT},
+        "version": {"type": ["integer", "null"], "minimum": 1},
     },
+    "additionalProperties": False,
+}
+SIGNAL = {
+    "type": "object",
+    "properties": {
+        "signal": {"type": "string", "minLength": 1},
+        "id": {"type": "string", "minLength": 1, "maxLength": RUN_ID_LIMIT},
+        "payload": {},
+    },
+    "required": ["signal"],
     "additionalProperties": False,
 }
 ORDER = {
     "type": "object",
     "properties": {
-        "order": {"enum": [kind.value for kind in OrderKind]},
+        "order": {"enum": [kind.value for kind in ASKED_FOR]},
         "id": {"type": "string", "minLength": 1, "maxLength": RUN_ID_LIMIT},
         "reason": {"type": "string", "maxLength": REASON_LIMIT},
         "steps": {"type": "array", "items": {"type": "string"}, "maxItems": STEPS_LIMIT},
@@ -69,13 +92,20 @@ class Deps:
     recorder: Recorder
     starter: Starter
     steering: Steering
+    schedules: Schedules
 
 
 async def list_workflows(request: Request[Deps]) -> Response:
     """GET /v1/workflows: the workflows of the app."""
+    app = request.deps.app
     rows = [
-        {"workflow": name, "description": (spec.function.__doc__ or "").strip().partition("\n")[0]}
-        for name, spec in sorted(request.deps.app.workflows.items())
+        {
+            "workflow": name,
+            "version": spec.version,
+            "versions": sorted(number for of, number in app.workflow_versions if of == name),
+            "description": (spec.function.__doc__ or "").strip().partition("\n")[0],
+        }
+        for name, spec in sorted(app.workflows.items())
     ]
     return respond({"workflows": rows})
 
@@ -84,18 +114,21 @@ async def start_run(request: Request[Deps]) -> Response:
     """POST /v1/workflows/{workflow}/runs: start a run; the same run id and input again start nothing."""
     deps = request.deps
     workflow = request.path("workflow")
-    run, run_input = _submission(request)
-    new = await deps.starter.start(workflow, run_input, run)
+    run, run_input, version = _submission(request)
+    new = await deps.starter.start(workflow, run_input, run, version)
     status = await deps.queue.status(run) or (await deps.recorder.read(run)).status
     document = {"run": run, "workflow": workflow, "status": _status(status, paused=False), "duplicate": not new}
     return respond(document, 202, {"location": f"/v1/runs/{run}"})
 
 
-def _submission(request: Request[Deps]) -> tuple[str, dict[str, Any]]:
-    document = _document(request, '{"input": {"year": 2013}, "run": "..."}', ("input", "run"))
+def _submission(request: Request[Deps]) -> tuple[str, dict[str, Any], int | None]:
+    document = _document(request, '{"input": {"year": 2013}, "run": "..."}', ("input", "run", "version"))
+    version = document.get("version")
+    if isinstance(version, bool) or not isinstance(version, int | None):
+        raise Invalid("version must be a whole number")
     if not isinstance(document.get("input") or {}, dict):
         raise Invalid("input must be a JSON object")
-    return _id(request, document.get("run"), "run"), document.get("input") or {}
+    return _id(request, document.get("run"), "run"), document.get("input") or {}, version
 
 
 def _document(request: Request[Deps], example: str, fields: Sequence[str]) -> dict[str, Any]:
@@ -118,6 +151,8 @@ def _id(request: Request[Deps], given: Any, name: str) -> str:
     if len(set(map(str, named))) > 1:
         raise Invalid(f"{name} and Idempotency-Key differ; both are one id, so send one")
     found = check_id(named[0], name) if named else new_event_id()
+    if found.startswith(":"):
+        raise Invalid(f"{name} must not begin with a colon; such ids are the mesh's own")
     if len(found) > RUN_ID_LIMIT:
         raise Invalid(f"{name} has at most {RUN_ID_LIMIT} characters")
     return found
@@ -134,7 +169,7 @@ async def order(request: Request[Deps]) -> Response:
 
 def _order(request: Request[Deps]) -> Order:
     document = _document(request, '{"order": "cancel", "reason": "..."}', ("order", "id", "reason", "steps"))
-    kinds = [kind.value for kind in OrderKind]
+    kinds = [kind.value for kind in ASKED_FOR]
     reason, steps = document.get("reason", ""), document.get("steps", [])
     if document.get("order") not in kinds:
         raise Invalid(f"order must be one of {', '.join(kinds)}")
@@ -146,6 +181,20 @@ def _order(request: Request[Deps]) -> Order:
     if steps and kind is not OrderKind.RESTART:
         raise Invalid("only a restart has steps")
     return Order(_id(request, document.get("id"), "id"), kind, reason, tuple(steps))
+
+
+async def signal(request: Request[Deps]) -> Response:
+    """POST /v1/runs/{run}/signals: tell a run what it waits for, or will; the same id and signal again change nothing."""
+    run = check_id(request.path("run"), "run")
+    document = _document(request, '{"signal": "approved", "payload": {...}}', ("signal", "id", "payload"))
+    name, payload = document.get("signal"), document.get("payload", True)
+    if not isinstance(name, str) or not name:
+        raise Invalid("signal must be the name of a signal that the run waits for")
+    if payload is None:
+        raise Invalid("payload must not be null: that is what a wait returns that nobody signalled")
+    given = Signal(_id(request, document.get("id"), "id"), name, payload)
+    record = await request.deps.steering.signal(run, given)
+    return respond({"run": run, "signal": name, "id": given.id, "status": _status(record.status, record.paused)})
 
 
 async def show_run(request: Request[Deps]) -> Response:
@@ -175,6 +224,69 @@ async def list_runs(request: Request[Deps]) -> Response:
         del document["nodes"], document["result"], document["critical_path"]
         rows.append(document)
     return respond({"workflow": workflow, "runs": rows})
+
+
+async def replay_run(request: Request[Deps]) -> Response:
+    """GET /v1/runs/{run}/replay: decide all that a run decided once more, from its history, by today's code; runs no task."""
+    deps = request.deps
+    record = await deps.recorder.read(check_id(request.path("run"), "run"))
+    found = replay(deps.app, callees(deps.app), record, deps.settings.scheduler.tasks)
+    document = {
+        "run": record.run,
+        "workflow": record.workflow,
+        "version": record.version,
+        "same": not found.differences,
+        "decisions": found.decisions,
+        "differences": [asdict(difference) for difference in found.differences],
+        "changed_code": list(found.changed),
+    }
+    return respond(document)
+
+
+async def list_schedules(request: Request[Deps]) -> Response:
+    """GET /v1/schedules: the schedules of the app, what became of the last tick of each, and when the next is."""
+    return respond(
+        {"schedules": [await _schedule(request.deps, name) for name in sorted(request.deps.schedules.specs)]}
+    )
+
+
+async def _schedule(deps: Deps, name: str) -> dict[str, Any]:
+    spec, state = deps.schedules.spec(name), await deps.schedules.read(name)
+    upcoming = next(spec.ticks.after(datetime.now(UTC)), None)
+    paused = state is not None and state.paused
+    return {
+        "schedule": name,
+        "workflow": spec.workflow,
+        "ticks": str(spec.ticks),
+        "overlap": spec.overlap.value,
+        "catch_up": spec.catch_up,
+        "status": "paused" if paused else "active",
+        "next": None if paused or upcoming is None else format_instant(upcoming),
+        "last": None if state is None or not state.became else format_instant(state.position),
+        "became": None if state is None else state.became or None,
+        "why": None if state is None else state.why or None,
+        "run": None if state is None else state.latest or None,
+        "queued": 0 if state is None else len(state.queued),
+    }
+
+
+async def next_ticks(request: Request[Deps]) -> Response:
+    """GET /v1/schedules/{schedule}/next: when it ticks next, in UTC and in its own time zone."""
+    spec = request.deps.schedules.spec(request.path("schedule"))
+    zone = ZoneInfo(spec.ticks.zone)
+    found = islice(spec.ticks.after(datetime.now(UTC)), request.get(COUNT))
+    rows = [{"tick": format_instant(tick), "local": tick.astimezone(zone).isoformat()} for tick in found]
+    return respond({"schedule": spec.name, "next": rows})
+
+
+async def order_schedule(request: Request[Deps]) -> Response:
+    """POST /v1/schedules/{schedule}/orders: pause a schedule or have it go on; what it is already, it stays."""
+    document = _document(request, '{"order": "pause"}', ("order",))
+    if document.get("order") not in ("pause", "resume"):
+        raise Invalid("order must be one of pause, resume")
+    name = request.path("schedule")
+    await request.deps.schedules.pause(name, pause=document["order"] == "pause")
+    return respond(await _schedule(request.deps, name))
 
 
 async def well_known(request: Request[Deps]) -> Response:
@@ -255,6 +367,25 @@ ROUTES = (
         "workflows:run",
         (IDEMPOTENCY_KEY,),
         Body({JSON: ORDER}, "What is to happen with the run, and the order's id."),
+    ),
+    Route(
+        "POST",
+        "/v1/runs/{run}/signals",
+        signal,
+        "workflows:run",
+        (IDEMPOTENCY_KEY,),
+        Body({JSON: SIGNAL}, "What the run is told, and the signal's id."),
+    ),
+    Route("GET", "/v1/runs/{run}/replay", replay_run, "workflows:read"),
+    Route("GET", "/v1/schedules", list_schedules, "workflows:read"),
+    Route("GET", "/v1/schedules/{schedule}/next", next_ticks, "workflows:read", (COUNT,), of="schedule"),
+    Route(
+        "POST",
+        "/v1/schedules/{schedule}/orders",
+        order_schedule,
+        "workflows:run",
+        body=Body({JSON: SCHEDULE_ORDER}, "What is to happen with the schedule."),
+        of="schedule",
     ),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

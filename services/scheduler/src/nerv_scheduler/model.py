@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -12,12 +12,19 @@ from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import Internal, NervError, Retry
 from nerv.protocols.queue import END, NodeState, NodeStatus, Plan, PlannedNode, RunState, RunStatus
 from nerv.types import Event, EventType, parse_instant
-from nerv.workflows import Dag, PermanentError, resolve
+from nerv.workflows import SKIPPED, Dag, PermanentError, resolve
 from nerv.workflows.dag import Argument, encode_argument
 from nerv_scheduler.orders import obey, order_of
-from nerv_scheduler.record import Given, NodeRecord, OrderKind, RunRecord
+from nerv_scheduler.record import NodeRecord, OrderKind, RunRecord, Wait
+from nerv_scheduler.waiting import awaited_key, open_wait, outcome, signal_of, signalled
 
 ERROR_LIMIT = 2000  # characters of an error that are kept
+# Events by which the mesh's own nodes end, and the field that holds what they return.
+_DECIDED: Mapping[str, str] = {
+    EventType.MAP_EXPANDED: "count",
+    EventType.BRANCH_TAKEN: "taken",
+    EventType.WAIT_ENDED: "result",
+}
 
 
 def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
@@ -31,16 +38,16 @@ def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
         elif record is None:
             break
         elif (order := order_of(event.type, data)) is not None:
-            record = obey(replace(record, nodes=nodes), order)
+            record = replace(obey(replace(record, nodes=nodes), order, event.time), heard=record.heard + 1)
             nodes = dict(record.nodes)
+        elif event.type == EventType.SIGNAL_RECEIVED:
+            record = _hear(record, nodes, event, data)
         elif data.get("round", 0) != record.round:
             continue  # a replica that slept through a restart wrote it
         elif event.type == EventType.QUANTUM_COMPLETED:
             record = _fused(record, nodes, event, data)
         elif "task" in data:
-            nodes[data["node"]] = node = fold_node(nodes.get(data["node"], NodeRecord()), event)
-            if node.verdict is NodeStatus.FAILED and record.status is RunStatus.RUNNING:
-                record = replace(record, status=RunStatus.FAILING)
+            record = _tell(record, nodes, event, data)
         else:
             record = _ended(record, event, data)
     if record is None:
@@ -80,8 +87,65 @@ def fold_link(node: NodeRecord, event: Event[bytes], entry: Mapping[str, Any], w
 
 
 def _begun(run: str, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
-    dag = Dag.decode(data["dag"])
-    return RunRecord(run, data["workflow"], data["input"], dag, event.time, event.traceparent, event.tracestate)
+    seconds = data.get("deadline")
+    return RunRecord(
+        run,
+        data["workflow"],
+        data["input"],
+        Dag.decode(data["dag"]),
+        event.time,
+        event.traceparent,
+        event.tracestate,
+        deadline=None if seconds is None else event.time + timedelta(seconds=seconds),
+        deadline_seconds=seconds,
+        version=data.get("version", 1),
+        code=data.get("code", {}),
+    )
+
+
+def _hear(record: RunRecord, nodes: dict[str, NodeRecord], event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
+    signals = (*record.signals, signal_of(event, data))
+    nodes.update(signalled(nodes, signals))
+    return replace(record, signals=signals, heard=record.heard + 1)
+
+
+def _tell(record: RunRecord, nodes: dict[str, NodeRecord], event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
+    """The record after an event about a node, which is put among `nodes`."""
+    name = data["node"]
+    nodes[name] = node = fold_node(nodes.get(name, NodeRecord()), event)
+    if event.type == EventType.EVENT_RECEIVED:
+        return replace(record, heard=record.heard + 1)
+    if event.type == EventType.MAP_EXPANDED:
+        return replace(record, dag=record.dag.expanded({name: data["count"]}))
+    if event.type == EventType.BRANCH_TAKEN:
+        nodes |= _skipped(record, name, data["taken"], event.time)
+    elif event.type == EventType.WAIT_OPENED:
+        nodes.update(signalled(nodes, record.signals))
+    elif event.type == EventType.WAIT_ENDED:
+        record = _taken(record, node)
+        nodes.update(signalled(nodes, record.signals))
+    if node.verdict is NodeStatus.FAILED and record.status is RunStatus.RUNNING:
+        return replace(record, status=RunStatus.FAILING)
+    return record
+
+
+def _skipped(record: RunRecord, when: str, taken: bool, at: datetime) -> dict[str, NodeRecord]:
+    """The nodes that are not to be done because of how `when` was decided."""
+    found = NodeRecord(NodeStatus.SKIPPED, began=at, ended=at)
+    return {
+        node.name: found
+        for node in record.dag.nodes.values()
+        if any(guard.when == when and guard.taken != taken for guard in node.guards)
+    }
+
+
+def _taken(record: RunRecord, node: NodeRecord) -> RunRecord:
+    """The signal by which a wait ended is used up."""
+    given = node.wait.given if node.wait is not None else None
+    if given is None:
+        return record
+    used = tuple(replace(signal, consumed=True) if signal.id == given.id else signal for signal in record.signals)
+    return replace(record, signals=used)
 
 
 def _ended(record: RunRecord, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
@@ -117,6 +181,22 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
         )
     if event.type == EventType.EFFECTS_DONE:
         return replace(node, effects_done=True)
+    if event.type == EventType.WAIT_OPENED:
+        return replace(node, wait=open_wait(data), began=event.time, attempts=attempts, worker=data["worker"])
+    if event.type == EventType.EVENT_RECEIVED and node.wait is not None and node.wait.received is None:
+        return replace(node, wait=replace(node.wait, received=data["event"]))
+    if event.type in _DECIDED:
+        return replace(
+            node,
+            verdict=NodeStatus.COMPLETED,
+            verdict_id=event.id,
+            result=data[_DECIDED[event.type]],
+            attempts=attempts,
+            began=node.began or event.time,
+            ended=event.time,
+            worker=data["worker"],
+            wait=_left(node.wait, data),
+        )
     if event.type == EventType.TASK_FAILED:
         final = NodeStatus.FAILED if data["final"] else node.verdict
         return replace(
@@ -131,8 +211,13 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
     return node
 
 
-def plan(record: RunRecord, *, new: bool = False) -> Plan:
-    """What the queue must hold of a run: all of a new one, the rest of one that had begun.
+def _left(wait: Wait | None, data: Mapping[str, Any]) -> Wait | None:
+    """A wait that has ended; a signal that came too late for it is another's."""
+    return wait if wait is None or data["why"] == "signal" else replace(wait, given=None)
+
+
+def plan(record: RunRecord, now: datetime, *, new: bool = False) -> Plan:
+    """What the queue must hold of a run by `now`: all of a new one, the rest of one that had begun.
 
     Of the rest, what is ready may be in somebody's hands who does not know yet that the queue has lost it: it counts as
     attempted, so that whoever takes it looks into history before and after.
@@ -153,12 +238,13 @@ def plan(record: RunRecord, *, new: bool = False) -> Plan:
             task_message(record, name, node.task, node.arguments),
             waits[name],
             tuple(children.get(name, ())),
-            _status(record.node(name), waits[name], over),
-            orjson.dumps(record.node(name).result) if _settled(record.node(name)) else b"",
+            _status(record.node(name), waits[name], over, now),
+            output_of(record.node(name)) if _settled(record.node(name)) else b"",
             record.node(name).error,
             max(record.node(name).attempts, int(not new and not waits[name])),
             record.node(name).failures,
-            *(map(to_ms, (record.node(name).began, record.node(name).ended)) if _settled(record.node(name)) else ()),
+            *_instants(record.node(name)),
+            *_waking(record.node(name)),
         )
         for name, node in record.dag.nodes.items()
     )
@@ -171,22 +257,39 @@ def plan(record: RunRecord, *, new: bool = False) -> Plan:
         end,
         record.status,
         record.paused,
-        len(record.orders),
+        record.heard,
         record.round,
+        0 if record.status is RunStatus.CANCELLING else to_ms(record.deadline),
     )
 
 
+def _instants(node: NodeRecord) -> tuple[int, int]:
+    return (to_ms(node.began), to_ms(node.ended)) if _settled(node) else (0, 0)
+
+
+def _waking(node: NodeRecord) -> tuple[int, str]:
+    """When a node is woken, and by which key it is found."""
+    return (0, "") if node.wait is None else (to_ms(node.wait.due), awaited_key(node.wait))
+
+
+def output_of(node: NodeRecord) -> bytes:
+    """What the queue keeps of a settled node's result; nothing of one that was skipped."""
+    return b"" if node.verdict is NodeStatus.SKIPPED else orjson.dumps(node.result)
+
+
 def _settled(node: NodeRecord) -> bool:
-    return node.verdict is NodeStatus.COMPLETED and node.effects_done
+    return node.verdict is NodeStatus.SKIPPED or (node.verdict is NodeStatus.COMPLETED and node.effects_done)
 
 
-def _status(node: NodeRecord, waits: int, over: bool) -> NodeStatus:
+def _status(node: NodeRecord, waits: int, over: bool, now: datetime) -> NodeStatus:
     if node.verdict is NodeStatus.FAILED or _settled(node):
         return node.verdict or NodeStatus.WAITING
     if node.verdict is NodeStatus.COMPLETED:
         return NodeStatus.READY
     if over:
         return NodeStatus.CANCELLED
+    if node.wait is not None and outcome(node.wait, now) is None:
+        return NodeStatus.SLEEPING
     return NodeStatus.WAITING if waits else NodeStatus.READY
 
 
@@ -216,8 +319,7 @@ class Conclusion:
 def conclude(record: RunRecord) -> Conclusion:
     """The end of a run whose nodes have all ended. Raises Internal when one has not, though no node failed."""
     if record.status is RunStatus.CANCELLING:
-        reasons = [given.order.reason for given in record.orders.values() if _cancels(given)]
-        return Conclusion(RunStatus.CANCELLED, error=": ".join(filter(None, ("cancelled", reasons[-1]))))
+        return _stopped(record)
     failed = [(node.ended or record.started, name) for name, node in record.nodes.items() if _failed(node)]
     if failed:
         _, name = min(failed)
@@ -225,11 +327,27 @@ def conclude(record: RunRecord) -> Conclusion:
     missing = [name for name in record.dag.nodes if not _settled(record.node(name))]
     if missing:
         raise Internal(f"run {record.run} is to end, but history has no result of {missing[0]}")
-    return Conclusion(result=resolve(record.dag.result, lambda name: record.node(name).result))
+    return Conclusion(result=resolve(record.dag.result, lambda name: returned(record.node(name))))
 
 
-def _cancels(given: Given) -> bool:
-    return given.order.kind is OrderKind.CANCEL and not given.refusal
+def _stopped(record: RunRecord) -> Conclusion:
+    """The end of a run that was cancelled, or that its deadline has ended; whichever came last says so."""
+    kinds = (OrderKind.CANCEL, OrderKind.EXPIRE)
+    given = [g.order for g in record.orders.values() if g.order.kind in kinds and not g.refusal][-1]
+    if given.kind is OrderKind.EXPIRE:
+        return Conclusion(RunStatus.FAILED, error=given.reason)
+    return Conclusion(RunStatus.CANCELLED, error=": ".join(filter(None, ("cancelled", given.reason))))
+
+
+def ready_since(record: RunRecord, node: str) -> datetime:
+    """When all that a node waits for had ended."""
+    ends = [ended for name in record.dag.nodes[node].after if (ended := record.node(name).ended) is not None]
+    return max([record.started, *ends])
+
+
+def returned(node: NodeRecord) -> Any:
+    """What a settled node returned."""
+    return SKIPPED if node.verdict is NodeStatus.SKIPPED else node.result
 
 
 def _failed(node: NodeRecord) -> bool:
@@ -263,7 +381,7 @@ def state_of(record: RunRecord) -> RunState:
             to_ms(record.node(name).began),
             to_ms(record.node(name).ended),
             record.node(name).error,
-            orjson.dumps(record.node(name).result) if _settled(record.node(name)) else b"",
+            output_of(record.node(name)) if _settled(record.node(name)) else b"",
             record.node(name).worker,
             node.after,
         )
@@ -284,6 +402,8 @@ def state_of(record: RunRecord) -> RunState:
 
 
 def _shown(node: NodeRecord, over: bool) -> NodeStatus:
+    if node.verdict is None and not over and node.wait is not None:
+        return NodeStatus.SLEEPING
     return node.verdict or (NodeStatus.CANCELLED if over else NodeStatus.WAITING)
 
 

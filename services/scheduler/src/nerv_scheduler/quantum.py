@@ -23,7 +23,7 @@ from nerv.protocols.queue import Done, Link, NodeStatus
 from nerv.telemetry import Carrier, enabled, span
 from nerv.telemetry import names as n
 from nerv.workflows import Result
-from nerv_scheduler.attempt import Attempts, LostError
+from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.course import Course, Outcome, Ran, wanted
 from nerv_scheduler.effects import write_down
 from nerv_scheduler.events import RunEvents, effect_identities
@@ -79,11 +79,8 @@ class Quanta:
         return left
 
     async def _course(self, run: str, strands: Sequence[Strand]) -> Course:
-        a, names = self._attempts, wanted(strands)
-        results = await a.patience(lambda: a.queue.results(run, names))
-        if len(results) < len(names):
-            raise LostError(f"run {run} is not in the queue as it was")
-        outputs = {name: orjson.loads(result) for name, result in results.items()}
+        a = self._attempts
+        outputs = await a.outputs(run, *wanted(strands))
         return Course(strands, outputs, a.callees, a.clock, a.fusing)
 
     async def _on_loop(self, course: Course) -> None:

@@ -2,13 +2,13 @@
 """What history says of a run, as plain data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from nerv.protocols.queue import NodeStatus, RunStatus
-from nerv.workflows import Dag
+from nerv.workflows import Control, Dag
 
 RUN_CATEGORY = "run"
 
@@ -25,6 +25,10 @@ class OrderKind(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RESTART = "restart"
+    EXPIRE = "expire"  # given by the mesh itself, when the run's deadline has passed
+
+
+ASKED_FOR = tuple(kind for kind in OrderKind if kind is not OrderKind.EXPIRE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,32 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal that was sent to a run, under an id of its sender's. `consumed`: a wait has ended by it."""
+
+    id: str
+    name: str
+    payload: Any = True
+    time: datetime | None = None
+    consumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait that a node has begun. `name` is the signal's, or the event's type and field; `value` is what that field holds.
+
+    `given` is the signal that it takes, `received` the event that was matched.
+    """
+
+    control: Control
+    name: str
+    value: str
+    due: datetime | None
+    given: Signal | None = None
+    received: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRecord:
     """What history says of one node. The first verdict that is recorded stands, whoever tried after."""
 
@@ -60,11 +90,15 @@ class NodeRecord:
     began: datetime | None = None
     ended: datetime | None = None
     worker: str = ""
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What history says of a run. `round` counts its restarts; `orders` are by their ids."""
+    """What history says of a run. `round` counts its restarts; `orders` are by their ids.
+
+    `heard` counts what came from outside: orders, signals and events. `deadline` is of this round.
+    """
 
     run: str
     workflow: str
@@ -81,6 +115,18 @@ class RunRecord:
     paused: bool = False
     round: int = 0
     orders: Mapping[str, Given] = field(default_factory=dict)
+    signals: tuple[Signal, ...] = ()
+    heard: int = 0
+    deadline: datetime | None = None
+    deadline_seconds: float | None = None
+    cut_short: bool = False  # by a cancellation or its deadline
+    version: int = 1
+    code: Mapping[str, str] = field(default_factory=dict)
+
+    def before_end(self) -> "RunRecord":
+        """As it was when nothing but its end was left."""
+        ending = RunStatus.CANCELLING if self.cut_short else RunStatus.RUNNING
+        return replace(self, status=ending)
 
     def node(self, name: str) -> NodeRecord:
         """The record of a node; an empty one before its first event."""

@@ -2,27 +2,28 @@
 """Start runs, and put back what the queue has lost."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 import structlog
 from opentelemetry.trace import SpanKind
 
-from nerv.app import App
+from nerv.app import App, WorkflowSpec
 from nerv.errors import IdConflict, NotFound, UnknownOutcome
 from nerv.protocols import Clock, History, ReadQuery
-from nerv.protocols.queue import Queue
+from nerv.protocols.queue import DEADLINE, Queue, RunStatus
 from nerv.telemetry import names as n
 from nerv.telemetry import span
-from nerv.types import EventType, check_id, entity_of
-from nerv.workflows import draw
+from nerv.types import EventType, check_id, entity_of, format_instant
+from nerv.workflows import Dag, draw
 from nerv.workflows.drawing import plain
 from nerv_scheduler.events import RunEvents
+from nerv_scheduler.fingerprints import code_of
 from nerv_scheduler.fitting import check_calls
 from nerv_scheduler.invoke import Callee
-from nerv_scheduler.model import plan, to_ms
-from nerv_scheduler.record import RUN_CATEGORY, RunRecord, stream_of
+from nerv_scheduler.model import fold, plan, to_ms
+from nerv_scheduler.record import RUN_CATEGORY, Order, OrderKind, RunRecord, stream_of
 from nerv_scheduler.recorder import Recorder
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,10 @@ log = structlog.get_logger(__name__)
 SUBMIT_SECONDS = 10.0
 # Longer than a submission can take to be recorded or aborted, Kafka's transaction time-out included.
 INTENT_SECONDS = 40.0
+# What was recorded so long before the latest that was seen is not looked at again: replicas' clocks differ by less.
+OVERLAP = timedelta(seconds=60)
 ENDS = (EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED)
+MARKS = frozenset({EventType.RUN_SUBMITTED, EventType.RUN_RESTARTED, *ENDS})
 
 
 class Starter:
@@ -56,37 +60,56 @@ class Starter:
         self._worker = worker
         self._task_limit = task_limit
 
-    async def start(self, workflow: str, run_input: Mapping[str, Any], run: str) -> bool:
+    async def start(self, workflow: str, run_input: Mapping[str, Any], run: str, version: int | None = None) -> bool:
         """Draw, record, put into the queue. False: this run was started before, with the same input.
+
+        Without a version it is the workflow's highest.
 
         Raises NotFound for the workflow, Invalid, TooLarge, IdConflict when the run was started otherwise, Unavailable,
         UnknownOutcome. Repeating it with the same run is safe; a start that is given up half-way is finished by others.
         """
-        spec = self._app.workflows.get(workflow)
-        if spec is None:
-            known = ", ".join(sorted(self._app.workflows)) or "none"
-            raise NotFound(f"there is no workflow {workflow!r}; there are {known}")
         check_id(stream_of(run), "stream of the run")
-        dag = draw(spec, self._app.tasks, run_input, self._task_limit)
-        check_calls(dag, self._callees)
+        spec, dag = self.draw(workflow, run_input, version)
         with span(
             f"send {workflow}", SpanKind.PRODUCER, attributes={n.WORKFLOW: workflow, n.RUN: run, n.SYSTEM: n.REDIS}
         ):
-            event = RunEvents(self._source, run, self._worker).submitted(self._clock.now(), workflow, run_input, dag)
+            code = code_of(self._app, spec, dag)
+            event = RunEvents(self._source, run, self._worker).submitted(
+                self._clock.now(), workflow, run_input, dag, deadline=spec.deadline, version=spec.version, code=code
+            )
             await self._queue.intend(run, INTENT_SECONDS)
             try:
                 new = await self._recorder.submit(run, event, SUBMIT_SECONDS)
             except TimeoutError:
                 raise UnknownOutcome(f"history did not answer; repeat it with the run id {run}") from None
             if new:
-                record = RunRecord(run, workflow, run_input, dag, event.time, event.traceparent, event.tracestate)
+                record = fold(run, [event])
             else:
                 record = await self._recorder.read(run)
                 _check_same(record, workflow, run_input)
             # The reply of an earlier try may be lost and the run long under way: the queue knows it then.
             if new or not record.status.ended:
-                await self._queue.start(plan(record, new=new))
+                await self._queue.start(plan(record, self._clock.now(), new=new))
             return new
+
+    def draw(self, workflow: str, run_input: Mapping[str, Any], version: int | None = None) -> tuple[WorkflowSpec, Dag]:
+        """What a run would be. Raises NotFound for the workflow or its version, Invalid, TooLarge."""
+        spec = self._app.workflows.get(workflow)
+        if spec is None:
+            known = ", ".join(sorted(self._app.workflows)) or "none"
+            raise NotFound(f"there is no workflow {workflow!r}; there are {known}")
+        if version is not None and version != spec.version:
+            spec = self._version(workflow, version)
+        dag = draw(spec, self._app.tasks, run_input, self._task_limit)
+        check_calls(dag, self._callees)
+        return spec, dag
+
+    def _version(self, workflow: str, version: int) -> WorkflowSpec:
+        versions = {number: spec for (name, number), spec in self._app.workflow_versions.items() if name == workflow}
+        if version not in versions:
+            known = ", ".join(map(str, sorted(versions)))
+            raise NotFound(f"workflow {workflow!r} has no version {version}; it has {known}")
+        return versions[version]
 
 
 def _check_same(record: RunRecord, workflow: str, run_input: Mapping[str, Any]) -> None:
@@ -95,32 +118,65 @@ def _check_same(record: RunRecord, workflow: str, run_input: Mapping[str, Any]) 
 
 
 class Recovery:
-    """Puts unfinished runs back into a queue that has lost them: history says which, and how far they came."""
+    """Puts unfinished runs back into a queue that has lost or parked them: history says which, and how far they came."""
 
-    def __init__(self, queue: Queue, recorder: Recorder, history: History) -> None:
+    def __init__(
+        self, queue: Queue, recorder: Recorder, history: History, clock: Clock, source: str, worker: str
+    ) -> None:
         self._queue = queue
         self._recorder = recorder
         self._history = history
+        self._clock = clock
+        self._source = source
+        self._worker = worker
+        self._unfinished: dict[str, None] = {}
+        self._seen: datetime | None = None
+
+    async def unfinished(self) -> list[str]:
+        """The runs that history says have not ended. It reads what was recorded since it was last called. Raises Unavailable."""
+        since = None if self._seen is None else self._seen - OVERLAP
+        async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=MARKS, recorded_from=since)):
+            if event.type in ENDS:
+                self._unfinished.pop(entity_of(event.stream), None)
+            else:
+                self._unfinished[entity_of(event.stream)] = None
+            if event.recorded_time is not None:
+                self._seen = max(self._seen or event.recorded_time, event.recorded_time)
+        return list(self._unfinished)
 
     async def restore(self, run: str) -> bool:
-        """Put one run back if history says that it is unfinished, and have it follow its orders. False: it was all there."""
+        """Put one run back if history says that it is unfinished, and have it follow its orders. False: it was all there.
+
+        One whose deadline has passed is ended by that.
+        """
         try:
             record = await self._recorder.read(run)
         except NotFound:
             return False
         if record.status.ended:
             return False
-        restored = await self._queue.start(plan(record), restore=True)
+        record = await self._expire(record)
+        restored = await self._queue.start(plan(record, self._clock.now()), restore=True)
         if restored:
             log.info("run.restored", run=run, workflow=record.workflow, known=len(record.nodes))
         return restored
+
+    async def _expire(self, record: RunRecord) -> RunRecord:
+        """End a run whose deadline has passed; the order of the stream decides whether that came before its end."""
+        now = self._clock.now()
+        if record.deadline is None or record.deadline > now or record.status is RunStatus.CANCELLING:
+            return record
+        reason = f"its deadline of {record.deadline_seconds:g} s passed at {format_instant(record.deadline)}"
+        order = Order(f"{DEADLINE}:{record.round}", OrderKind.EXPIRE, reason)
+        await self._recorder.record(record.run, RunEvents(self._source, record.run, self._worker).ordered(now, order))
+        log.info("run.expired", run=record.run, workflow=record.workflow, deadline=str(record.deadline))
+        return await self._recorder.read(record.run)
 
     async def restore_all(self) -> int:
         """Put every unfinished run back; answers how many were. Harmless when nothing was lost, and from many replicas."""
         ended: set[str] = set()
         started: dict[str, tuple[str, datetime]] = {}
-        marks = frozenset({EventType.RUN_SUBMITTED, EventType.RUN_RESTARTED, *ENDS})
-        async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=marks)):
+        async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=MARKS)):
             run = entity_of(event.stream)
             if event.type == EventType.RUN_SUBMITTED:
                 started[run] = (orjson.loads(event.data)["workflow"], event.time)

@@ -26,6 +26,7 @@ class WorkSettings(BaseModel):
     tasks: PositiveInt = TASK_LIMIT  # of one workflow; beyond: 413
     keep_seconds: PositiveInt = 3600  # an ended run stays in Redis; afterwards it is read from history
     losses: NonNegativeInt = 5  # a task whose replica has died more often than this fails for good
+    sweep_seconds: float = Field(default=600.0, ge=1.0)  # about how often history is compared with the queue
     retry_first_seconds: PositiveFloat = 0.5  # pause before the first retry; it doubles
     retry_longest_seconds: PositiveFloat = 30.0
 

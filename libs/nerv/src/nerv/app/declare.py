@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -19,10 +20,12 @@ from nerv.app.specs import (
     MessageClass,
     MiddlewareSpec,
     OnInvalid,
+    Overlap,
     PerspectiveSpec,
     ProjectionSpec,
     Reaction,
     ReactionSpec,
+    ScheduleSpec,
     SnapshotPolicy,
     SourceSpec,
     SyncSpec,
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
     from nerv.di import Container
     from nerv.effects import Handlers
 
+CATCH_UP_LIMIT = 1000  # missed ticks that are followed late
+
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=type[EventModel])
 C = TypeVar("C", bound=type[Any])
@@ -72,6 +77,8 @@ class App:
         self.deciders: dict[str, DeciderSpec] = {}
         self.tasks: dict[str, TaskSpec] = {}
         self.workflows: dict[str, WorkflowSpec] = {}
+        self.workflow_versions: dict[tuple[str, int], WorkflowSpec] = {}
+        self.schedules: dict[str, ScheduleSpec] = {}
         self.sources: dict[str, SourceSpec] = {}
         self.syncs: dict[str, SyncSpec] = {}
         self._types: dict[type[EventModel], str] = {}
@@ -316,28 +323,83 @@ class App:
         retries: int = 0,
         timeout: float = 300.0,
         pool: Literal["auto", "processes"] = "auto",
+        deadline: float | None = None,
     ) -> Callable[[F], F]:
-        """Declare a task; `retries` after the first attempt, `timeout` seconds an attempt.
+        """Declare a task; `retries` after the first attempt, `timeout` seconds an attempt, `deadline` seconds for all of them.
 
         One that is async runs on the event loop, another in a thread; with `pool="processes"` in a process of its own, for what
         keeps a processor busy. Such a function stands at the top of a module; it is given plain data and no components.
         """
+        if deadline is not None and deadline <= 0:
+            raise Misconfigured(f"a task's deadline is more than 0 seconds, not {deadline}")
 
         def register(function: F) -> F:
             label = name or function.__name__
-            self._add(self.tasks, label, TaskSpec(label, function, retries, timeout, pool), "task")
+            if label.startswith(":"):
+                raise Misconfigured(f"task {label}: names that begin with a colon are the mesh's own")
+            self._add(self.tasks, label, TaskSpec(label, function, retries, timeout, pool, deadline), "task")
             return function
 
         return register
 
-    def workflow(self, name: str) -> Callable[[F], F]:
-        """Declare a workflow: a function that draws a DAG of tasks."""
+    def workflow(
+        self,
+        name: str,
+        *,
+        version: int = 1,
+        deadline: float | None = None,
+        awaits: Mapping[str, str] | None = None,
+    ) -> Callable[[F], F]:
+        """Declare a workflow: a function that draws a DAG of tasks. A run that goes on `deadline` seconds after its start fails.
+
+        Several versions of a workflow stand side by side: runs are started of the highest, unless another one is asked for, and
+        stay with the version that they were started of.
+        `awaits` maps event types that `w.event` waits for to the field by which an event is found:
+        `awaits={"payment.made.v1": "order"}`.
+        """
+        if version < 1:
+            raise Misconfigured(f"workflow {name}: versions count from 1, not {version}")
+        if deadline is not None and deadline <= 0:
+            raise Misconfigured(f"workflow {name}: a deadline is more than 0 seconds, not {deadline}")
 
         def register(function: F) -> F:
-            self._add(self.workflows, name, WorkflowSpec(name, function), "workflow")
+            spec = WorkflowSpec(name, function, deadline, dict(awaits or {}), version)
+            if (name, version) in self.workflow_versions:
+                raise Misconfigured(f"app {self.name} declares workflow {name!r} twice in version {version}")
+            self.workflow_versions[name, version] = spec
+            known = self.workflows.get(name)
+            if known is None or known.version < version:
+                self.workflows[name] = spec
             return function
 
         return register
+
+    def schedule(
+        self,
+        name: str,
+        workflow: str,
+        *,
+        cron: str | None = None,
+        every: float | timedelta | None = None,
+        zone: str = "UTC",
+        input: Mapping[str, Any] | Callable[[datetime], Mapping[str, Any]] | None = None,  # noqa: A002 - the workflow's word
+        overlap: Overlap | Literal["skip", "queue", "cancel", "allow"] = Overlap.SKIP,
+        catch_up: int = 1,
+    ) -> None:
+        """Declare that runs of a workflow are started at the ticks of a clock: by `cron` in a time zone (`zone="Europe/Berlin"`),
+        or `every` so many whole seconds (counted from 1970).
+
+        `input` is that of the runs, or a pure function of the tick's instant (UTC). `overlap` says what becomes of a tick while
+        the run before it goes on; of ticks that were missed because no scheduler ran, the latest `catch_up` are followed late.
+        Raises Misconfigured for what is no schedule.
+        """
+        from nerv.app.ticks import Ticks  # few apps have schedules, and cron is read by a library
+
+        if not 0 <= catch_up <= CATCH_UP_LIMIT:
+            raise Misconfigured(f"schedule {name}: catch_up is 0 to {CATCH_UP_LIMIT}, not {catch_up}")
+        ticks = Ticks.of(cron, every, zone)
+        spec = ScheduleSpec(check_id(name, "schedule"), workflow, ticks, input or {}, Overlap(overlap), catch_up)
+        self._add(self.schedules, name, spec, "schedule")
 
     def source(self, name: str) -> Callable[[C], C]:
         """Declare a source of `sync`."""
@@ -467,6 +529,22 @@ class App:
                     f"decider {decider.name} needs projection {decider.projection}, which is not declared; "
                     "declare it, or name another: @app.decider(..., projection=...)"
                 )
+        for schedule in self.schedules.values():
+            if schedule.workflow not in self.workflows:
+                raise Misconfigured(
+                    f"schedule {schedule.name} names workflow {schedule.workflow}, which is not declared"
+                )
+        for workflow in self.workflow_versions.values():
+            for event_type, found_by in workflow.awaits.items():
+                event = self.events.get(event_type)
+                if event is None or event.topic is None:
+                    raise Misconfigured(
+                        f"workflow {workflow.name} awaits {event_type}; declare that event with a topic"
+                    )
+                if found_by not in event.model.model_fields:
+                    raise Misconfigured(
+                        f"workflow {workflow.name} finds {event_type} by {found_by!r}, which is not a field of it"
+                    )
         for owner, name in self.perspectives:
             if owner not in self.projections:
                 raise Misconfigured(f"perspective {name} names projection {owner}, which is not declared")

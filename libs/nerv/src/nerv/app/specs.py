@@ -17,6 +17,8 @@ from nerv.types import check_id
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from nerv.app.ticks import Ticks
+
 MessageClass: TypeAlias = "type[Message]"
 """A class that protoc has made of a message."""
 
@@ -207,7 +209,7 @@ class DeciderSpec:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task by its registered name. `timeout` is seconds for one attempt.
+    """A task by its registered name. `timeout` is seconds for one attempt, `deadline` for all of them with their pauses.
 
     `pool` says where it runs: on the event loop when it is async and else in a thread (`auto`), or in a process of its own.
     """
@@ -217,14 +219,54 @@ class TaskSpec:
     retries: int
     timeout: float
     pool: Literal["auto", "processes"] = "auto"
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSpec:
-    """A function that draws a DAG of tasks."""
+    """A function that draws a DAG of tasks, in one of its versions. A run ends by `deadline` seconds after its start.
+
+    `awaits` names the event types that runs wait for, and of each the field by which an event is found.
+    """
 
     name: str
     function: Callable[..., Any]
+    deadline: float | None = None
+    awaits: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+
+class Overlap(StrEnum):
+    """What becomes of a tick while the run of the one before it goes on."""
+
+    SKIP = "skip"  # it is passed over
+    QUEUE = "queue"  # its run is started when the one before has ended
+    CANCEL = "cancel"  # the run before is cancelled, and this one started
+    ALLOW = "allow"  # both go on
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """Runs of a workflow at the ticks of a clock. `input` may be a pure function of the tick's instant (UTC).
+
+    Of the ticks that were missed because no scheduler ran, the latest `catch_up` are followed late.
+    """
+
+    name: str
+    workflow: str
+    ticks: "Ticks"
+    input: Mapping[str, Any] | Callable[[datetime], Mapping[str, Any]]
+    overlap: Overlap
+    catch_up: int
+
+    def input_at(self, tick: datetime) -> Mapping[str, Any]:
+        """The input of a tick's run. Raises Invalid when the function fails."""
+        if not callable(self.input):
+            return self.input
+        try:
+            return self.input(tick)
+        except Exception as error:  # the team's code; what it raises is the team's to choose
+            raise Invalid(f"the input of schedule {self.name}: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

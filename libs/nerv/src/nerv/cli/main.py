@@ -40,6 +40,7 @@ COMMANDS = {
     ),
     "sync": Entry("nerv.cli.sync:sync", "Two systems kept equal: plan, approve, apply, run; conflicts, history."),
     "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),
+    "schedule": Entry("nerv.cli.schedules:schedule", "Schedules: what they did, when they tick next; pause, resume."),
     "topics": Entry("nerv.cli.setup:topics", "Create, list and describe topics."),
     "bridges": Entry("nerv.cli.bridges:bridges", "The bridges between signals, topics and streams, and their lag."),
     "middleware": Entry("nerv.cli.bridges:middleware", "What a topic's middleware is, and what it did."),

@@ -50,6 +50,9 @@ def start(
     name: Annotated[str, typer.Argument(help="The workflow.")],
     text: Annotated[str | None, typer.Argument(metavar="INPUT", help="Its input as a JSON object.")] = None,
     run: Annotated[str | None, typer.Option(help="The run's id; the same id starts nothing a second time.")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="A version of the workflow; without it the highest.", min=1)
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and show it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -62,7 +65,7 @@ def start(
         raise usage(Invalid("INPUT must be a JSON object"))
 
     async def work(client: Client) -> dict[str, Any]:
-        started = await client.workflows.start(name, given, run=run)
+        started = await client.workflows.start(name, given, run=run, version=version)
         return await client.workflows.wait(started["run"]) if wait else started
 
     found = call(work)
@@ -146,6 +149,29 @@ def event_line(event: Event[bytes]) -> str:
     return "  ".join([format_instant(event.time), kind, *says])
 
 
+@workflow.command("replay")
+def replay(run: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False) -> None:
+    """Decide all that a run decided once more, by today's code: what would be otherwise? Exit code 1 where something would."""
+    found = call(lambda client: client.workflows.replay(run))
+    if as_json:
+        say_json(found)
+    else:
+        _show_replay(found)
+    if not found["same"]:
+        raise typer.Exit(REFUSED)
+
+
+def _show_replay(found: Mapping[str, Any]) -> None:
+    out, count = console(), len(found["differences"])
+    title = f"{found['workflow']} v{found['version']} {found['run']}"
+    said = "decided as recorded" if found["same"] else f"{count} would be otherwise"
+    out.print(f"{title}: {found['decisions']} decisions, {said}", markup=False)
+    if count:
+        out.print(table("differences", found["differences"]))
+    if found["changed_code"]:
+        out.print(f"code that has changed since the start: {', '.join(found['changed_code'])}", markup=False)
+
+
 Run = Annotated[str, typer.Argument(help="The run's id.")]
 Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
 OrderId = Annotated[
@@ -183,6 +209,28 @@ def restart(
 ) -> None:
     """Go on with a run that has ended: from the steps named, or from those that failed or were not reached."""
     _say(call(lambda client: client.workflows.restart(run, steps or (), reason=reason, order=order)), as_json)
+
+
+@workflow.command("signal")
+def signal(
+    run: Run,
+    name: Annotated[str, typer.Argument(help="The signal that the run waits for, or will.")],
+    text: Annotated[str, typer.Argument(metavar="PAYLOAD", help="What is sent with it, as JSON.")] = "true",
+    signal_id: Annotated[
+        str | None, typer.Option("--id", help="The signal's id; the same id is one signal, however often it is sent.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a run what it waits for; also before it comes to the wait."""
+    try:
+        payload = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise usage(Invalid(f"PAYLOAD is not JSON: {error}; a text is written '\"text\"'")) from None
+    found = call(lambda client: client.workflows.signal(run, name, payload, signal=signal_id))
+    if as_json:
+        say_json(found)
+    else:
+        console().print(f"{run}: signal {name} is recorded; now {found['status']}", markup=False)
 
 
 def _say(ordered: Mapping[str, Any], as_json: bool) -> None:

@@ -12,6 +12,7 @@ import orjson
 from nerv.client.commands import Commands
 from nerv.client.deadletters import DeadLetters
 from nerv.client.projections import Projections
+from nerv.client.schedules import Schedules
 from nerv.client.schemas import Schemas
 from nerv.client.states import States
 from nerv.client.streams import Streams
@@ -47,6 +48,7 @@ class Client:
         self.projections = Projections(self.transport)
         self.syncs = Syncs(self.transport)
         self.workflows = Workflows(self.transport)
+        self.schedules = Schedules(self.transport)
 
     async def __aenter__(self) -> Self:
         await self.transport.open()

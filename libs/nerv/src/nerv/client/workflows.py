@@ -29,18 +29,18 @@ class Workflows:
         input: Mapping[str, Any] | None = None,  # noqa: A002 - the API's word
         *,
         run: str | None = None,
+        version: int | None = None,
     ) -> dict[str, Any]:
         """Start a run: `{run, workflow, status, duplicate}`. `run` is its id; the same id and input start nothing new.
+
+        Without a version it is started of the workflow's highest.
 
         Raises NotFound, Invalid, TooLarge, IdConflict when the id was used for another run, Unavailable, UnknownOutcome.
         """
         # The id is chosen here, so that a repeated request does not start a second run.
-        body = orjson.dumps({"input": dict(input or {}), "run": run or new_event_id()})
-        path = f"/v1/workflows/{quote(workflow, safe='')}/runs"
-        headers = {"content-type": "application/json"}
-        answer = await self._transport.request("scheduler", "POST", path, body=body, headers=headers)
-        document: dict[str, Any] = answer.json()
-        return document
+        document: dict[str, Any] = {"input": dict(input or {}), "run": run or new_event_id()}
+        body = orjson.dumps(document if version is None else document | {"version": version})
+        return await self._post(f"/v1/workflows/{quote(workflow, safe='')}/runs", body)
 
     async def show(self, run: str) -> dict[str, Any]:
         """A run: `{run, workflow, status, started, ended, elapsed_seconds, error, result, critical_path, nodes}`.
@@ -49,7 +49,8 @@ class Workflows:
 
         `status` is running, paused, cancelling, completed, failed or cancelled. `nodes` are in order of drawing: `{node,
         task, status, after, attempt, worker, queued_seconds, ran_seconds, started,
-        ended, error, result?}`, with a status of waiting, ready, held, running, retrying, completed, failed or cancelled.
+        ended, error, result?}`, with a status of waiting, ready, held, running, retrying, sleeping,
+        completed, skipped, failed or cancelled.
         """
         return await self._show(run, 0, DEADLINE_SECONDS)
 
@@ -80,6 +81,17 @@ class Workflows:
         """
         return await self._order(run, "restart", order, reason=reason, steps=list(steps))
 
+    async def signal(self, run: str, name: str, payload: Any = True, *, signal: str | None = None) -> dict[str, Any]:
+        """Tell a run what it waits for, or will: `{run, signal, id, status}`. `payload` is JSON and not None; `signal` is its id.
+
+        It is recorded when this returns. Raises NotFound for the run, or when nothing of it waits for such a signal; Conflict
+        when it has ended; IdConflict when the id was used for another signal; Unavailable, UnknownOutcome (repeat it under
+        the same id).
+        """
+        # The id is chosen here, so that a repeated request is the same signal.
+        body = orjson.dumps({"signal": name, "payload": payload, "id": signal or new_event_id()})
+        return await self._post(f"/v1/runs/{quote(run, safe='')}/signals", body)
+
     async def wait(self, run: str, seconds: float = 300.0) -> dict[str, Any]:
         """A run as `show` gives it, once it has ended, well or not. Raises Unavailable when it still runs after `seconds`."""
         deadline = time.monotonic() + seconds
@@ -93,8 +105,19 @@ class Workflows:
             if time.monotonic() >= deadline:
                 raise Unavailable(f"run {run} still runs after {seconds:g} s; wait again, or see what its nodes do")
 
+    async def replay(self, run: str) -> dict[str, Any]:
+        """All that a run decided, decided once more from its history by today's code; no task is run. Raises NotFound.
+
+        `{run, workflow, version, same, decisions, differences, changed_code}`: a difference is `{where, what, recorded, today}`;
+        `changed_code` names functions that are not what they were when the run was started (`:workflow` draws it).
+        """
+        path = f"/v1/runs/{quote(run, safe='')}/replay"
+        answer = await self._transport.request("scheduler", "GET", path)
+        document: dict[str, Any] = answer.json()
+        return document
+
     async def list(self) -> Sequence[dict[str, Any]]:
-        """The workflows of the app: `{workflow, description}`."""
+        """The workflows of the app: `{workflow, version, versions, description}`."""
         answer = await self._transport.request("scheduler", "GET", "/v1/workflows")
         rows: Sequence[dict[str, Any]] = answer.json()["workflows"]
         return rows
@@ -109,7 +132,10 @@ class Workflows:
     async def _order(self, run: str, kind: str, order: str | None, **says: Any) -> dict[str, Any]:
         # The id is chosen here, so that a repeated request is the same order.
         body = orjson.dumps({"order": kind, "id": order or new_event_id(), **says})
-        path, headers = f"/v1/runs/{quote(run, safe='')}/orders", {"content-type": "application/json"}
+        return await self._post(f"/v1/runs/{quote(run, safe='')}/orders", body)
+
+    async def _post(self, path: str, body: bytes) -> dict[str, Any]:
+        headers = {"content-type": "application/json"}
         answer = await self._transport.request("scheduler", "POST", path, body=body, headers=headers)
         document: dict[str, Any] = answer.json()
         return document

@@ -2,6 +2,8 @@
 """The queue port: runs of workflows, their ready tasks, and who works on them.
 
 A node of a run goes `waiting -> ready -> running -> completed | failed | cancelled`, and `running -> retrying -> ready`.
+One that waits for a time, a signal or an event goes `running -> sleeping -> ready`; one of a branch that is not taken goes
+`waiting -> skipped`. A run of which nothing is left but sleeping nodes is parked: all that is kept is what wakes it.
 Of a paused run it goes `ready -> held`, and `held -> ready` when the run is resumed, fails or is cancelled.
 When no node is ready, running or retrying any more, the node `:end` becomes ready; whoever takes it closes the run.
 """
@@ -14,6 +16,7 @@ from typing import NamedTuple, Protocol
 END = ":end"
 START = ":start"
 ORDER = ":order"
+DEADLINE = ":deadline"
 
 
 class NodeStatus(StrEnum):
@@ -24,6 +27,8 @@ class NodeStatus(StrEnum):
     RUNNING = "running"
     RETRYING = "retrying"
     HELD = "held"
+    SLEEPING = "sleeping"
+    SKIPPED = "skipped"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -50,7 +55,8 @@ class PlannedNode:
     """A node as it is put into the queue. Of a run that is restored it says how far the node had come.
 
     `message` is a nerv.api.workflow.v1.Task. `waits` counts the nodes it still waits for; `children` wait for it.
-    `attempts` above 0 says that it may have been worked on: who takes it looks into history first.
+    `attempts` above 0 says that it may have been worked on: who takes it looks into history first. A sleeping one is woken
+    at `due_ms` (wall time; 0: not by itself), or by whoever finds it by its `key`.
     """
 
     name: str
@@ -64,14 +70,16 @@ class PlannedNode:
     failures: int = 0
     began_ms: int = 0
     ended_ms: int = 0
+    due_ms: int = 0
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A run as it is put into the queue. `started_ms` is wall time, for display. `end` is the message of `:end`.
 
-    `orders` counts what people have ordered of the run so far: of two plans the one with more of them knows more. `round`
-    counts its restarts.
+    `orders` counts what the run has been told from outside so far (orders, signals, events): of two plans the one with more
+    of them knows more. `round` counts its restarts. At `deadline_ms` (wall time; 0: never) it comes up as an orphan.
     """
 
     run: str
@@ -83,6 +91,7 @@ class Plan:
     paused: bool = False
     orders: int = 0
     round: int = 0
+    deadline_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """An entry of a run that the queue does not have: it was lost, or its start was never finished."""
+    """An entry of a run that the queue does not have: it was lost or is parked, or its start was never finished."""
 
     run: str
     entry: str
@@ -307,5 +316,41 @@ class RunStore(Protocol):
         ...
 
 
-class Queue(TaskQueue, SharedWork, RunStore, Protocol):
+class WaitQueue(Protocol):
+    """Nodes of the mesh's own, and who waits for what. Errors as above."""
+
+    async def unfold(
+        self, claim: Claim, result: bytes, *, skipped: Sequence[str] = (), grown: Sequence[PlannedNode] = ()
+    ) -> bool:
+        """As `finish`, of a node that decides what is done: nodes that are `skipped`, and nodes that are added.
+
+        Whoever waits for the node waits for those that are added, too. False: the token is old, nothing happened.
+        """
+        ...
+
+    async def wait(self, claim: Claim, due_ms: int, key: str, orders: int) -> bool:
+        """The node sleeps until `due_ms` (0: for ever), or until `start` is told of a plan in which it is ready.
+
+        One of a run that has been told more than `orders` is ready again at once. False: as above.
+        """
+        ...
+
+    async def listen(self, run: str, node: str, key: str) -> None:
+        """Have `awaiting` find a node by its key from now on, before it sleeps."""
+        ...
+
+    async def deafen(self, run: str, node: str, key: str) -> None:
+        """Have it found no longer."""
+        ...
+
+    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
+        """Run and node of all that are to be found by these keys; None while the queue may have lost some."""
+        ...
+
+    async def known(self, runs: Sequence[str]) -> list[bool]:
+        """Whether each run is here, parked or not."""
+        ...
+
+
+class Queue(TaskQueue, SharedWork, RunStore, WaitQueue, Protocol):
     """All sides."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.protocols.queue import (
+    DEADLINE,
     END,
     ORDER,
     START,
@@ -27,6 +28,7 @@ from nerv.protocols.queue import (
 )
 
 TICK_SECONDS = 0.005
+_SETTLED = (NodeStatus.COMPLETED, NodeStatus.SKIPPED)
 
 
 @dataclass
@@ -77,11 +79,14 @@ class MemoryQueue:
         self._due: dict[tuple[str, str], float] = {}
         self._started: dict[str, dict[str, int]] = {}
         self._backlogs: dict[str, tuple[deque[Claim], float]] = {}
+        self._parked: set[str] = set()
+        self._awaited: set[tuple[str, str, str]] = set()
         self._intact = False
 
     def wipe(self) -> None:
         """Lose everything, as a server does that has lost its disk."""
-        for part in (self._runs, self._entries, self._ready, self._due, self._started, self._backlogs):
+        parts = (self._runs, self._entries, self._ready, self._due, self._started, self._backlogs)
+        for part in (*parts, self._parked, self._awaited):
             part.clear()
         self._intact = False
 
@@ -164,6 +169,42 @@ class MemoryQueue:
         self._go_on(done.claim.run, last, suspect=done.suspect)
         return True
 
+    async def unfold(
+        self, claim: Claim, result: bytes, *, skipped: Sequence[str] = (), grown: Sequence[PlannedNode] = ()
+    ) -> bool:
+        """Complete a node that decides what is done (see `WaitQueue.unfold`)."""
+        node = self._tokened(claim)
+        if node is None or node.status is not NodeStatus.RUNNING:
+            return node is not None and node.status is NodeStatus.COMPLETED
+        run = self._runs[claim.run]
+        for child in node.plan.children:
+            run.nodes[child].waits += len(grown)
+        self._grow(run, claim.node, grown)
+        for name in skipped:
+            run.nodes[name].status, run.nodes[name].ended = NodeStatus.SKIPPED, _now_ms()
+        if run.status is RunStatus.RUNNING:
+            for one in grown:
+                self._enqueue(claim.run, one.name)
+                run.active += 1
+            for name in skipped:
+                self._release(claim.run, run.nodes[name].plan.children)
+        return self._settle(claim, NodeStatus.COMPLETED, result, "")
+
+    async def wait(self, claim: Claim, due_ms: int, key: str, orders: int) -> bool:
+        """Put a node to sleep (see `WaitQueue.wait`)."""
+        node = self._tokened(claim)
+        if node is None or node.status is not NodeStatus.RUNNING:
+            return node is not None and node.status in (NodeStatus.SLEEPING, NodeStatus.READY)
+        run = self._runs[claim.run]
+        self._entries.pop(claim.entry, None)
+        if run.orders > orders or run.status is not RunStatus.RUNNING:
+            self._enqueue(claim.run, claim.node)
+            return True
+        node.status = NodeStatus.SLEEPING
+        self._put_to_sleep(claim.run, claim.node, due_ms, key)
+        self._park(claim.run)
+        return True
+
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
         """Fail an attempt or a node (see `TaskQueue.fail`)."""
         if retry_in is None:
@@ -197,6 +238,7 @@ class MemoryQueue:
             return False
         run = self._runs[claim.run]
         run.status, run.result, run.error, run.ended = status, result, error, _now_ms()
+        self._due.pop((claim.run, DEADLINE), None)
         node.status = NodeStatus.COMPLETED
         self._entries.pop(claim.entry, None)
         return True
@@ -209,9 +251,14 @@ class MemoryQueue:
         """Put a run in (see `RunStore.start`)."""
         self._due.pop((plan.run, START), None)
         known = self._runs.get(plan.run)
+        if plan.deadline_ms and (known is None or not known.status.ended or known.plan.round < plan.round):
+            self._due[plan.run, DEADLINE] = _monotonic(plan.deadline_ms)
         if known is not None and not (restore and self._outdated(known, plan)):
             self._obey(known, plan)
             return False
+        self._awaited -= {(node.key, plan.run, node.name) for node in plan.nodes}
+        parked = plan.run in self._parked
+        self._parked.discard(plan.run)
         run = _Run(plan, uuid.uuid4().hex, plan.status, {}, plan.orders, plan.paused)
         if known is not None and known.orders > plan.orders:
             run.status, run.orders, run.paused = known.status, known.orders, known.paused
@@ -222,13 +269,16 @@ class MemoryQueue:
             run.nodes[one.name] = node
         run.nodes[END] = _Node(PlannedNode(END, plan.end), NodeStatus.WAITING, 0, 0, 0)
         for name, node in run.nodes.items():
+            run.active += node.status in (NodeStatus.READY, NodeStatus.SLEEPING)
             if node.status is NodeStatus.READY:
-                run.active += 1
                 self._enqueue(plan.run, name)
+            elif node.status is NodeStatus.SLEEPING:
+                self._put_to_sleep(plan.run, name, node.plan.due_ms, node.plan.key)
         if run.active == 0:
             self._enqueue(plan.run, END)
         self._started.setdefault(plan.workflow, {})[plan.run] = plan.started_ms
-        return True
+        self._park(plan.run)
+        return not (parked and plan.run in self._parked)
 
     async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
         """Remember a start or an order (see `RunStore.intend`)."""
@@ -240,7 +290,9 @@ class MemoryQueue:
     async def status(self, run: str) -> RunStatus | None:
         """Where a run stands (see `RunStore.status`)."""
         found = self._runs.get(run)
-        return None if found is None else found.status
+        if found is None:
+            return RunStatus.RUNNING if run in self._parked else None
+        return found.status
 
     async def show(self, run: str) -> RunState | None:
         """A run (see `RunStore.show`)."""
@@ -265,12 +317,34 @@ class MemoryQueue:
     async def results(self, run: str, nodes: Sequence[str]) -> dict[str, bytes]:
         """Results of nodes (see `RunStore.results`)."""
         known = self._runs[run].nodes if run in self._runs else {}
-        return {n: known[n].result for n in nodes if n in known and known[n].status is NodeStatus.COMPLETED}
+        return {n: known[n].result for n in nodes if n in known and known[n].status in _SETTLED}
 
     async def runs(self, workflow: str, limit: int) -> list[tuple[str, int]]:
         """The latest runs (see `RunStore.runs`)."""
         found = self._started.get(workflow, {})
         return sorted(found.items(), key=lambda item: (item[1], item[0]), reverse=True)[:limit]
+
+    async def listen(self, run: str, node: str, key: str) -> None:
+        """Have a node found (see `WaitQueue.listen`)."""
+        self._awaited.add((key, run, node))
+
+    async def deafen(self, run: str, node: str, key: str) -> None:
+        """Have it found no longer (see `WaitQueue.deafen`)."""
+        self._awaited.discard((key, run, node))
+
+    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
+        """Who waits for these keys (see `WaitQueue.awaiting`)."""
+        if not self._intact:
+            return None
+        found: dict[str, list[tuple[str, str]]] = {}
+        for key, run, node in sorted(self._awaited):
+            if key in keys:
+                found.setdefault(key, []).append((run, node))
+        return found
+
+    async def known(self, runs: Sequence[str]) -> list[bool]:
+        """Which runs are here (see `WaitQueue.known`)."""
+        return [run in self._runs or run in self._parked for run in runs]
 
     async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
         """Nothing is missing (see `RunStore.mark_intact`)."""
@@ -283,10 +357,10 @@ class MemoryQueue:
         for run, node in [key for key, due in self._due.items() if due <= now]:
             del self._due[run, node]
             known = self._runs.get(run)
-            if node in (START, ORDER):
+            if node in (START, ORDER, DEADLINE) or (known is None and run in self._parked):
                 self._add_entry(run, node)
-            elif known is not None and known.nodes[node].status is NodeStatus.RETRYING:
-                self._enqueue(run, node)
+            elif known is not None and known.nodes[node].status in (NodeStatus.RETRYING, NodeStatus.SLEEPING):
+                self._wake(run, node)
 
     def _expired(self, limit: int) -> list[str]:
         now = time.monotonic()
@@ -298,7 +372,7 @@ class MemoryQueue:
             return None
         found.leased_until = time.monotonic() + self._lease
         run = self._runs.get(found.run)
-        if run is None or found.node == ORDER:
+        if run is None or found.node in (ORDER, DEADLINE):
             return Orphan(found.run, entry)
         node = run.nodes.get(found.node)
         if node is None or node.entry != entry or node.status not in (NodeStatus.READY, NodeStatus.RUNNING):
@@ -350,21 +424,58 @@ class MemoryQueue:
             run.status = RunStatus.FAILING
             self._let_go(claim.run)
         self._entries.pop(claim.entry, None)
-        if verdict is NodeStatus.COMPLETED:
-            self._go_on(claim.run, node)
-        else:
-            self._less_active(claim.run, 1)
+        self._go_on(claim.run, node if verdict is NodeStatus.COMPLETED else None)
         return True
 
-    def _go_on(self, name: str, node: _Node, *, suspect: bool = False) -> None:
-        run, ready = self._runs[name], 0
-        for child in node.plan.children if run.status is RunStatus.RUNNING else ():
-            run.nodes[child].waits -= 1
-            if run.nodes[child].waits == 0:
-                run.nodes[child].attempt = max(run.nodes[child].attempt, int(suspect))
-                self._enqueue(name, child)
-                ready += 1
-        self._less_active(name, 1 - ready)
+    def _go_on(self, run: str, node: _Node | None, *, suspect: bool = False) -> None:
+        """One node less is under way; those that waited for it, where it is given, are ready."""
+        known = self._runs[run]
+        if node is not None and known.status is RunStatus.RUNNING:
+            self._release(run, node.plan.children, suspect=suspect)
+        awake = {
+            name for name, one in known.nodes.items() if one.status not in (NodeStatus.RUNNING, NodeStatus.SLEEPING)
+        }
+        self._awaited = {found for found in self._awaited if found[1] != run or found[2] not in awake}
+        self._less_active(run, 1)
+        self._park(run)
+
+    def _release(self, run: str, children: Sequence[str], *, suspect: bool = False) -> None:
+        """Nodes wait for one less; those that wait for nothing more are ready."""
+        for child in children:
+            node = self._runs[run].nodes[child]
+            node.waits -= 1
+            if node.waits == 0 and node.status is NodeStatus.WAITING:
+                node.attempt = max(node.attempt, int(suspect))
+                self._enqueue(run, child)
+                self._runs[run].active += 1
+
+    def _grow(self, run: _Run, parent: str, grown: Sequence[PlannedNode]) -> None:
+        """Put nodes behind the one that adds them."""
+        nodes: dict[str, _Node] = {}
+        for name, node in run.nodes.items():
+            nodes[name] = node
+            if name == parent:
+                nodes |= {one.name: _Node(one, NodeStatus.WAITING, 0, 0, 0) for one in grown}
+        run.nodes = nodes
+
+    def _put_to_sleep(self, run: str, node: str, due_ms: int, key: str) -> None:
+        if due_ms:
+            self._due[run, node] = _monotonic(due_ms)
+        if key:
+            self._awaited.add((key, run, node))
+
+    def _wake(self, run: str, node: str) -> None:
+        self._due.pop((run, node), None)
+        self._awaited = {found for found in self._awaited if found[1:] != (run, node)}
+        self._enqueue(run, node)
+
+    def _park(self, run: str) -> None:
+        """Forget a run of which nothing is left but sleeping nodes."""
+        known = self._runs[run]
+        asleep = sum(node.status is NodeStatus.SLEEPING for node in known.nodes.values())
+        if asleep and asleep == known.active and known.status is RunStatus.RUNNING and not known.paused:
+            del self._runs[run]
+            self._parked.add(run)
 
     def _less_active(self, run: str, count: int) -> None:
         self._runs[run].active -= count
@@ -391,22 +502,28 @@ class MemoryQueue:
         known.orders, known.paused = plan.orders, plan.paused
         if plan.status is RunStatus.CANCELLING:
             known.status = plan.status
-            for run, node in [key for key in self._due if key[0] == plan.run and key[1] in known.nodes]:
-                del self._due[run, node]
-                self._enqueue(run, node)
+        planned = {one.name: one.status for one in plan.nodes}
+        cancelled = plan.status is RunStatus.CANCELLING
+        for name, node in known.nodes.items():
+            woken = planned.get(name, NodeStatus.SLEEPING) is not NodeStatus.SLEEPING
+            retries, sleeps = node.status is NodeStatus.RETRYING, node.status is NodeStatus.SLEEPING
+            if (retries and cancelled) or (sleeps and (cancelled or woken)):
+                self._wake(plan.run, name)
         if not known.paused or known.status is not RunStatus.RUNNING:
             self._let_go(plan.run)
 
     def _let_go(self, run: str) -> None:
         for name, node in self._runs[run].nodes.items():
-            if node.status is NodeStatus.HELD:
-                self._enqueue(run, name)
+            failing = self._runs[run].status is RunStatus.FAILING
+            if node.status is NodeStatus.HELD or (node.status is NodeStatus.SLEEPING and failing):
+                self._wake(run, name)
 
     def _sound(self, run: str) -> bool:
         for name, node in self._runs[run].nodes.items():
             if node.status in (NodeStatus.READY, NodeStatus.RUNNING) and node.entry not in self._entries:
                 return False
-            if node.status is NodeStatus.RETRYING and (run, name) not in self._due:
+            due = node.status is NodeStatus.RETRYING or (node.status is NodeStatus.SLEEPING and node.plan.due_ms)
+            if due and (run, name) not in self._due:
                 return False
         return True
 
@@ -416,6 +533,11 @@ def _state(node: _Node, after: tuple[str, ...]) -> NodeState:
     return NodeState(
         node.status, task, node.attempt, node.began, node.ended, node.error, node.result, node.worker, after
     )
+
+
+def _monotonic(wall_ms: int) -> float:
+    """The monotonic clock's time at an instant of the wall clock."""
+    return time.monotonic() + wall_ms / 1000 - time.time()
 
 
 def _now_ms() -> int:

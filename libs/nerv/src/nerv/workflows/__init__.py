@@ -1,16 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workflows as data: a function draws a DAG of tasks, pure; *scheduler* runs it."""
 
-from nerv.workflows.dag import Argument, Dag, Fan, Node, Output, Outputs, Step, Value, arguments_of, resolve
-from nerv.workflows.drawing import TASK_LIMIT, Drawing, draw
+from nerv.workflows.dag import (
+    SKIPPED,
+    Argument,
+    Control,
+    Dag,
+    Fan,
+    First,
+    Guard,
+    Item,
+    Many,
+    Node,
+    Output,
+    Outputs,
+    Step,
+    Value,
+    arguments_of,
+    control_of,
+    filled,
+    resolve,
+)
+from nerv.workflows.drawing import TASK_LIMIT, Branch, Drawing, draw
 from nerv.workflows.result import PermanentError, Result
 
 __all__ = [
+    "SKIPPED",
     "TASK_LIMIT",
     "Argument",
+    "Branch",
+    "Control",
     "Dag",
     "Drawing",
     "Fan",
+    "First",
+    "Guard",
+    "Item",
+    "Many",
     "Node",
     "Output",
     "Outputs",
@@ -19,6 +45,8 @@ __all__ = [
     "Step",
     "Value",
     "arguments_of",
+    "control_of",
     "draw",
+    "filled",
     "resolve",
 ]

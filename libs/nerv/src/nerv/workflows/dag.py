@@ -1,12 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DAG of tasks as plain data, and as JSON. A step may only name steps before it, so that there can be no cycle."""
+"""A DAG of tasks as plain data, and as JSON. A step may only name steps before it, so that there can be no cycle.
+
+What a node does is a task of the app, by its name, or one of the mesh's own (`CONTROLS`): their names begin with a colon.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from nerv.errors import Invalid
+
+
+class Control(StrEnum):
+    """What the mesh itself does at a node."""
+
+    MAP = ":map"  # expand a map over a list that another node returns
+    WHEN = ":when"  # decide which branch is taken
+    SLEEP = ":sleep"
+    SIGNAL = ":signal"
+    EVENT = ":event"
+
+    @property
+    def waits(self) -> bool:
+        """Whether its node waits for something that comes from outside the run."""
+        return self in (Control.SLEEP, Control.SIGNAL, Control.EVENT)
+
+
+class Skipped(Enum):
+    """What a node of a branch that was not taken returns. A task that is given it gets None."""
+
+    SKIPPED = "skipped"
+
+
+SKIPPED: Final = Skipped.SKIPPED
+
+
+def control_of(task: str) -> Control | None:
+    """The control that a node's task is; None for a task of the app."""
+    return Control(task) if task.startswith(":") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +86,38 @@ class Fan(Sequence[Output]):
         return [Output(node_name(self.step, i)) for i in found]
 
 
-Argument = Value | Output | Outputs | Fan
+@dataclass(frozen=True, slots=True)
+class Many:
+    """An argument that is a list of what all nodes of a map over a run-time list return; how many, is known when it has run."""
+
+    step: str
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An argument that is one item of a list that other nodes return."""
+
+    of: "Output | Outputs | Fan | Many"
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """An argument that is what the first of some nodes returns that was not skipped; None when all were."""
+
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A step's condition: the node `when` must have decided for `taken`."""
+
+    when: str
+    taken: bool
+
+
+Argument = Value | Output | Outputs | Fan | Many | Item | First
 
 
 def node_name(step: str, index: int) -> str:
@@ -65,42 +129,63 @@ def needed(argument: Argument) -> Iterator[str]:
     """The nodes that an argument waits for."""
     if isinstance(argument, Output):
         yield argument.node
-    elif isinstance(argument, Outputs):
+    elif isinstance(argument, Outputs | First):
         yield from argument.nodes
     elif isinstance(argument, Fan):
         yield from (node_name(argument.step, i) for i in range(argument.size))
+    elif isinstance(argument, Many):
+        yield argument.step
+        yield from (node_name(argument.step, i) for i in range(argument.count or 0))
+    elif isinstance(argument, Item):
+        yield from needed(argument.of)
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One task of a run, by its registered name."""
+    """One task of a run, by its registered name. `then` are nodes it waits for without being given what they return."""
 
     name: str
     task: str
     arguments: tuple[Argument, ...]
+    then: tuple[str, ...] = ()
+    guards: tuple[Guard, ...] = ()
 
     @property
     def after(self) -> tuple[str, ...]:
         """The nodes it waits for, each once."""
-        return tuple(dict.fromkeys(name for argument in self.arguments for name in needed(argument)))
+        given = [name for argument in self.arguments for name in needed(argument)]
+        return tuple(dict.fromkeys([*given, *self.then, *(guard.when for guard in self.guards)]))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a drawing. With `items` it is a map: one node an item, which comes before `arguments`."""
+    """One call of a drawing. With `items` it is a map: one node an item, which comes before `arguments`.
+
+    With `over` it is a map over a list that is known when the run comes to it: a node of the step's own name expands it,
+    and `count` is how many items it found; None before.
+    """
 
     name: str
     task: str
     arguments: tuple[Argument, ...] = ()
     items: tuple[Argument, ...] | None = None
+    over: Output | Outputs | Fan | Many | None = None
+    count: int | None = None
+    then: tuple[str, ...] = ()
+    guards: tuple[Guard, ...] = ()
 
     def nodes(self) -> Iterator[Node]:
         """The nodes that the step stands for."""
-        if self.items is None:
-            yield Node(self.name, self.task, self.arguments)
-            return
-        for index, item in enumerate(self.items):
-            yield Node(node_name(self.name, index), self.task, (item, *self.arguments))
+        if self.over is not None:
+            yield Node(self.name, Control.MAP, (self.over,), self.then, self.guards)
+            for index in range(self.count or 0):
+                arguments = (Item(self.over, index), *self.arguments)
+                yield Node(node_name(self.name, index), self.task, arguments, (self.name,))
+        elif self.items is None:
+            yield Node(self.name, self.task, self.arguments, self.then, self.guards)
+        else:
+            for index, item in enumerate(self.items):
+                yield Node(node_name(self.name, index), self.task, (item, *self.arguments), self.then, self.guards)
 
 
 @dataclass(frozen=True)
@@ -115,9 +200,19 @@ class Dag:
         """Every node by its name, in order of drawing."""
         return {node.name: node for step in self.steps for node in step.nodes()}
 
+    def expanded(self, counts: Mapping[str, int | None]) -> "Dag":
+        """With maps of so many items; None takes a map's items away again."""
+        steps = [replace(s, count=counts[s.name]) if s.name in counts else s for s in self.steps]
+        found = {step.name: step.count for step in steps if step.over is not None}
+        return Dag(tuple(_counted_step(step, found) for step in steps), _counted(self.result, found))
+
+    def step_of(self, node: str) -> Step:
+        """The step of a control node, which bears its name."""
+        return next(step for step in self.steps if step.name == node)
+
     def encode(self) -> dict[str, Any]:
         """As JSON; `decode` takes it."""
-        return {"steps": [_encode_step(step) for step in self.steps], "result": encode_argument(self.result)}
+        return {"steps": [encode_step(step) for step in self.steps], "result": encode_argument(self.result)}
 
     @classmethod
     def decode(cls, document: Any) -> "Dag":
@@ -154,6 +249,12 @@ def encode_argument(argument: Argument) -> dict[str, Any]:
         return {"node": argument.node}
     if isinstance(argument, Outputs):
         return {"nodes": list(argument.nodes)}
+    if isinstance(argument, First):
+        return {"first": list(argument.nodes)}
+    if isinstance(argument, Item):
+        return {"item": argument.index, "of": encode_argument(argument.of)}
+    if isinstance(argument, Many):
+        return {"many": argument.step, "count": argument.count}
     return {"each": argument.step, "count": argument.size}
 
 
@@ -167,7 +268,13 @@ def decode_argument(document: Mapping[str, Any]) -> Argument:
         return Outputs(tuple(document["nodes"]))
     if "each" in document:
         return Fan(document["each"], int(document["count"]))
-    raise ValueError(f"an argument has value, node, nodes or each, not {', '.join(document)}")
+    if "many" in document:
+        return Many(document["many"], document["count"])
+    if "first" in document:
+        return First(tuple(document["first"]))
+    if "item" in document:
+        return Item(_list_of(document["of"]), int(document["item"]))
+    raise ValueError(f"an argument has value, node, nodes, each, many, first or item, not {', '.join(document)}")
 
 
 def arguments_of(documents: Sequence[Mapping[str, Any]]) -> tuple[Argument, ...]:
@@ -176,18 +283,62 @@ def arguments_of(documents: Sequence[Mapping[str, Any]]) -> tuple[Argument, ...]
 
 
 def resolve(argument: Argument, output: Callable[[str], Any]) -> Any:
-    """The value of an argument, by what the nodes it names returned."""
+    """The value of an argument, by what the nodes it names returned; of what was skipped, None."""
     if isinstance(argument, Value):
         return argument.json
     if isinstance(argument, Output):
-        return output(argument.node)
-    return [output(name) for name in needed(argument)]
+        return _or_none(output(argument.node))
+    if isinstance(argument, First):
+        return next((found for name in argument.nodes if (found := output(name)) is not SKIPPED), None)
+    if isinstance(argument, Item):
+        return resolve(argument.of, output)[argument.index]
+    if isinstance(argument, Many):
+        return [_or_none(output(node_name(argument.step, index))) for index in range(argument.count or 0)]
+    return [_or_none(output(name)) for name in needed(argument)]
 
 
-def _encode_step(step: Step) -> dict[str, Any]:
+def filled(argument: Argument, output: Callable[[str], Any]) -> Argument:
+    """The argument with the sizes of the maps it takes, which are what their own nodes returned."""
+    if isinstance(argument, Many) and argument.count is None:
+        found = output(argument.step)
+        return replace(argument, count=0 if found is SKIPPED else found)
+    return argument
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is SKIPPED else value
+
+
+def _counted(argument: Argument, counts: Mapping[str, int | None]) -> Argument:
+    if isinstance(argument, Many):
+        return replace(argument, count=counts[argument.step])
+    return argument
+
+
+def _counted_step(step: Step, counts: Mapping[str, int | None]) -> Step:
+    arguments = tuple(_counted(argument, counts) for argument in step.arguments)
+    over = replace(step.over, count=counts[step.over.step]) if isinstance(step.over, Many) else step.over
+    return step if (arguments, over) == (step.arguments, step.over) else replace(step, arguments=arguments, over=over)
+
+
+def _list_of(document: Mapping[str, Any]) -> Output | Outputs | Fan | Many:
+    found = decode_argument(document)
+    if isinstance(found, Output | Outputs | Fan | Many):
+        return found
+    raise ValueError("a map goes over what other nodes return")
+
+
+def encode_step(step: Step) -> dict[str, Any]:
+    """A step as JSON."""
     document: dict[str, Any] = {"name": step.name, "task": step.task}
     if step.arguments:
         document["arguments"] = [encode_argument(argument) for argument in step.arguments]
+    if step.over is not None:
+        document["over"] = encode_argument(step.over)
+    if step.then:
+        document["then"] = list(step.then)
+    if step.guards:
+        document["when"] = [[guard.when, guard.taken] for guard in step.guards]
     if step.items is not None:
         values = [item.json for item in step.items if isinstance(item, Value)]
         # Most maps go over plain values; written without a wrapper each, ten thousand of them fit into one event.
@@ -204,4 +355,12 @@ def _decode_step(document: Mapping[str, Any]) -> Step:
         items = tuple(Value(value) for value in document["values"])
     elif "items" in document:
         items = arguments_of(document["items"])
-    return Step(document["name"], document["task"], arguments_of(document.get("arguments", ())), items)
+    return Step(
+        document["name"],
+        document["task"],
+        arguments_of(document.get("arguments", ())),
+        items,
+        _list_of(document["over"]) if "over" in document else None,
+        then=tuple(document.get("then", ())),
+        guards=tuple(Guard(when, taken) for when, taken in document.get("when", ())),
+    )

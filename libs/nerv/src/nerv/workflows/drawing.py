@@ -3,48 +3,182 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, overload
 
 from nerv.app.specs import TaskSpec, WorkflowSpec
 from nerv.errors import Invalid, NotFound, TooLarge
-from nerv.types import check_id
-from nerv.workflows.dag import Argument, Dag, Fan, Output, Outputs, Step, Value, node_name
+from nerv.types import check_id, format_instant
+from nerv.workflows.dag import (
+    Argument,
+    Control,
+    Dag,
+    Fan,
+    First,
+    Guard,
+    Item,
+    Many,
+    Output,
+    Outputs,
+    Step,
+    Value,
+    needed,
+    node_name,
+)
 
 TASK_LIMIT = 10_000  # tasks of one workflow (rule 14)
 DEPTH_LIMIT = 32
+LONGEST_SECONDS = 10 * 366 * 86_400  # of a wait: ten years
 _INT_BITS = 64  # beyond, JSON readers differ
 
 Task = Callable[..., Any] | str
+After = Output | Fan | Many | Iterable[Output | Fan | Many] | None
+"""What a step waits for without being given what it returns."""
+
+
+class Branch:
+    """A condition that a run decides. What is drawn in `with branch:` is done when it holds, what is drawn in
+    `with branch.otherwise():` when it does not; the rest is skipped.
+    """
+
+    def __init__(self, guards: list[Guard], node: str) -> None:
+        self._guards = guards
+        self._node = node
+
+    def __enter__(self) -> "Branch":
+        self._guards.append(Guard(self._node, True))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._guards.pop()
+
+    @contextmanager
+    def otherwise(self) -> Iterator[None]:
+        """The other branch."""
+        self._guards.append(Guard(self._node, False))
+        try:
+            yield
+        finally:
+            self._guards.pop()
 
 
 class Drawing:
-    """The `w` of a workflow's function. `input` is the run's input."""
+    """The `w` of a workflow's function. `input` is the run's input.
 
-    def __init__(self, tasks: Mapping[str, TaskSpec], run_input: Mapping[str, Any], limit: int = TASK_LIMIT) -> None:
+    `after=` names what a step waits for besides its arguments.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskSpec],
+        run_input: Mapping[str, Any],
+        limit: int = TASK_LIMIT,
+        awaits: Mapping[str, str] | None = None,
+    ) -> None:
         self.input = run_input
         self._tasks = tasks
         self._limit = limit
+        self._awaits = awaits or {}
         self._steps: list[Step] = []
         self._names: set[str] = set()
         self._drawn: set[str] = set()
+        self._guards: list[Guard] = []
 
-    def call(self, task: Task, *arguments: Any) -> Output:
+    def call(self, task: Task, *arguments: Any, after: After = None) -> Output:
         """One task. Arguments are JSON values, outputs of other tasks, or lists of outputs; an output makes it wait."""
+        return self._single(self._task(task), self._task(task), arguments, after)
+
+    @overload
+    def map(self, task: Task, items: Output | Many, *arguments: Any, after: After = None) -> Many: ...
+
+    @overload
+    def map(self, task: Task, items: Iterable[Any], *arguments: Any, after: After = None) -> Fan: ...
+
+    def map(self, task: Task, items: Iterable[Any] | Output | Many, *arguments: Any, after: After = None) -> Fan | Many:
+        """One task for each item, all at once; each gets its item and then `arguments`.
+
+        Over the output of a task, which must be a list, there are as many as it has items when the run comes to it.
+        """
         name = self._task(task)
         step = self._name(name)
+        rest = tuple(self._argument(argument, f"argument {i} of {step}") for i, argument in enumerate(arguments, 2))
+        then = self._then(after, step)
+        if isinstance(items, Output | Many):
+            self._argument(items, f"the list of {step}")
+            self._add(Step(step, name, rest, over=items, then=then), [step])
+            return Many(step)
+        made = tuple(self._argument(item, f"item {i} of {step}") for i, item in enumerate(self._bounded(items)))
+        self._add(Step(step, name, rest, made, then=then), [node_name(step, index) for index in range(len(made))])
+        return Fan(step, len(made))
+
+    def when(self, value: Output, *, equals: Any = True) -> Branch:
+        """A condition: that a task's output is true (in the sense of Python), or with `equals` that it is this value.
+
+        Skipped tasks return None to who is given their output; `first` passes over them.
+        """
+        test = () if equals is True else (plain(equals, "equals of a condition"),)
+        return Branch(self._guards, self._single("when", Control.WHEN, (value, *test), None).node)
+
+    def first(self, *outputs: Output) -> First:
+        """What the first of these returned that was not skipped; None when all were. It waits for all."""
+        found = First(tuple(output.node for output in outputs))
+        self._argument(found, "first")
+        return found
+
+    def sleep(self, seconds: float | timedelta | Output, *, after: After = None) -> Output:
+        """Wait for so many seconds, from when what it comes after has ended. It costs no worker, and survives whatever dies."""
+        length = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+        if isinstance(length, int | float) and not 0 <= length <= LONGEST_SECONDS:
+            raise Invalid(f"a sleep has 0 to {LONGEST_SECONDS} seconds, not {length}")
+        return self._single("sleep", Control.SLEEP, (length,), after)
+
+    def sleep_until(self, instant: datetime | Output, *, after: After = None) -> Output:
+        """Wait until an instant, which has a time zone; as the output of a task it is a text (RFC 3339)."""
+        if isinstance(instant, datetime) and instant.tzinfo is None:
+            raise Invalid(f"sleep until {instant}: it has no time zone")
+        until = format_instant(instant) if isinstance(instant, datetime) else instant
+        return self._single("sleep", Control.SLEEP, (until,), after)
+
+    def signal(self, name: str, *, within: float | None = None, after: After = None) -> Output:
+        """Wait for a signal that somebody sends to the run. Its output is what was sent with it, `true` if nothing was.
+
+        Signals of a name are taken in the order in which they came, each by one wait, also those that came before it was
+        reached. After `within` seconds it waits no longer and its output is None.
+        """
+        check_id(name, "signal")
+        return self._single(name, Control.SIGNAL, (name, _within(within)), after)
+
+    def event(self, type: str, value: Any, *, within: float | None = None, after: After = None) -> Output:  # noqa: A002 - CloudEvents' word
+        """Wait for an event of a topic: of a type that the workflow `awaits`, whose field that is named there has this value.
+
+        Events count that were written since the run was started. Its output is the event's data; after `within` seconds None.
+        """
+        field = self._awaits.get(type)
+        if field is None:
+            known = ", ".join(sorted(self._awaits)) or "none"
+            raise Invalid(
+                f"the workflow does not await events of type {type!r}; it awaits {known}: @app.workflow(..., awaits=...)"
+            )
+        return self._single(type, Control.EVENT, (type, field, value, _within(within)), after)
+
+    def _single(self, base: str, task: str, arguments: Iterable[Any], after: After) -> Output:
+        step = self._name(base)
         made = tuple(self._argument(argument, f"argument {i} of {step}") for i, argument in enumerate(arguments, 1))
-        self._add(Step(step, name, made), [step])
+        self._add(Step(step, task, made, then=self._then(after, step)), [step])
         return Output(step)
 
-    def map(self, task: Task, items: Iterable[Any], *arguments: Any) -> Fan:
-        """One task for each item, all at once; each gets its item and then `arguments`."""
-        name = self._task(task)
-        step = self._name(name)
-        made = tuple(self._argument(item, f"item {i} of {step}") for i, item in enumerate(self._bounded(items)))
-        rest = tuple(self._argument(argument, f"argument {i} of {step}") for i, argument in enumerate(arguments, 2))
-        self._add(Step(step, name, rest, made), [node_name(step, index) for index in range(len(made))])
-        return Fan(step, len(made))
+    def _then(self, after: After, step: str) -> tuple[str, ...]:
+        if after is None:
+            return ()
+        several = [after] if isinstance(after, Output | Fan | Many) else list(after)
+        for one in several:
+            if not isinstance(one, Output | Fan | Many):
+                raise Invalid(f"{step} comes after {str(one)[:80]!r}, which is no output of a task")
+            self._argument(one, f"after of {step}")
+        return tuple(dict.fromkeys(name for one in several for name in needed(one)))
 
     def finished(self, returned: Any) -> Dag:
         """The DAG, once the function has returned."""
@@ -87,11 +221,12 @@ class Drawing:
                 raise Invalid(f"two tasks would be called {name}; rename task {step.task}")
         self._names.add(step.name)
         self._drawn.update(nodes)
-        self._steps.append(step)
+        self._steps.append(replace(step, guards=tuple(self._guards)))
 
     def _argument(self, value: Any, where: str) -> Argument:
-        if isinstance(value, Output):
-            self._known(value.node, where)
+        if isinstance(value, Output | First | Many):
+            for name in needed(value):
+                self._known(name, where)
             return value
         if isinstance(value, Fan):
             for output in (value[:1] + value[-1:]) if value.size else []:
@@ -108,6 +243,12 @@ class Drawing:
             raise Invalid(f"{where} is given the output of {node}, which this drawing does not have")
 
 
+def _within(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds <= LONGEST_SECONDS:
+        raise Invalid(f"a wait ends within 0 to {LONGEST_SECONDS} seconds, not {seconds}")
+    return seconds
+
+
 def draw(
     spec: WorkflowSpec, tasks: Mapping[str, TaskSpec], run_input: Mapping[str, Any], limit: int = TASK_LIMIT
 ) -> Dag:
@@ -117,7 +258,7 @@ def draw(
     TooLarge over the limit.
     """
     checked = plain(run_input, "the input")
-    drawing = Drawing(tasks, checked, limit)
+    drawing = Drawing(tasks, checked, limit, spec.awaits)
     arguments = _bound(spec, checked)
     try:
         returned = spec.function(drawing, **arguments)
@@ -158,6 +299,6 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
         return {key: plain(part, where, depth + 1) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part, where, depth + 1) for part in value]
-    if isinstance(value, Output | Outputs | Fan):
+    if isinstance(value, Output | Outputs | Fan | Many | First | Item):
         raise Invalid(f"{where} holds the output of a task inside other data; give it as an argument of its own")
     raise Invalid(f"{where} holds {str(value)[:80]!r} ({type(value).__name__}), which is not JSON")

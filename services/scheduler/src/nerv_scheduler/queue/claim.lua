@@ -36,7 +36,7 @@ local function follow(key, node, answer)
 end
 
 local function claim(key, entry, run, node)
-  if node == ':order' or redis.call('EXISTS', key) == 0 then
+  if node == ':order' or node == ':deadline' or redis.call('EXISTS', key) == 0 then
     return { 'orphan' }
   end
   local known = redis.call('HMGET', key, 'e:' .. node, 's:' .. node, 'a:' .. node, 'status', 'epoch', 'm:' .. node,

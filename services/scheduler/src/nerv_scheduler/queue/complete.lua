@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Many nodes are done, each with those of its chain: write what they returned, make ready what waited for them, and
 -- acknowledge. Each stands for itself: its token is looked at first, and nothing of it is written when that is old.
--- KEYS: stream, run of each...
+-- KEYS: stream, parked, run of each...
 -- ARGV: group, (epoch, attempt, entry, node, suspect (0/1), result, length of the chain,
 --       (node, result, began, ended (ms)) of the chain...)...
 local now = redis.call('TIME')
@@ -27,7 +27,8 @@ end
 local function release(key, run, node, suspect)
   local ready = 0
   for child in string.gmatch(redis.call('HGET', key, 'c:' .. node) or '', '[^\n]+') do
-    if redis.call('HINCRBY', key, 'w:' .. child, -1) == 0 then
+    local left = redis.call('HINCRBY', key, 'w:' .. child, -1)
+    if left == 0 and redis.call('HGET', key, 's:' .. child) == 'waiting' then
       if suspect then
         redis.call('HSETNX', key, 'a:' .. child, 1)
       end
@@ -54,16 +55,22 @@ local function complete(key)
   redis.call('HDEL', key, 'e:' .. node, 'x:' .. node)
   local last = follow(key, node, count, at + 7, known[6])
   local ready = known[4] == 'running' and release(key, known[5], last, ARGV[at + 4] == '1') or 0
-  if redis.call('HINCRBY', key, 'active', ready - 1) == 0 then
+  local active = redis.call('HINCRBY', key, 'active', ready - 1)
+  local rest = redis.call('HMGET', key, 'asleep', 'paused')
+  if active == 0 then
     enqueue(key, known[5], ':end')
+  elseif known[4] == 'running' and active == tonumber(rest[1] or '0') and rest[2] ~= '1' then
+    -- All that is left sleeps: what wakes it is kept, and history has the rest.
+    redis.call('DEL', key)
+    redis.call('SADD', KEYS[2], known[5])
   end
   redis.call('XACK', KEYS[1], ARGV[1], entry)
   redis.call('XDEL', KEYS[1], entry)
   return 'done'
 end
 
-for i = 2, #KEYS do
-  answers[i - 1] = complete(KEYS[i])
+for i = 3, #KEYS do
+  answers[i - 2] = complete(KEYS[i])
   at = at + 7 + 4 * tonumber(ARGV[at + 6])
 end
 return answers

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What is due by now of retries and unfinished starts, and whether the queue is known to be intact.
+-- What is due by now of retries, sleeping nodes and unfinished starts, and whether the queue is known to be intact.
 -- KEYS: delayed    ARGV: most members
 local now = redis.call('TIME')
 local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)

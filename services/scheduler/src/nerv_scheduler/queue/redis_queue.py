@@ -4,14 +4,16 @@
 | key | holds |
 | --- | --- |
 | `<mesh>:tasks:<queue>` | stream of ready nodes `{run, node}`, with the group `workers` |
-| `<mesh>:tasks:<queue>:delayed` | sorted set, by when they are due: retries, unfinished starts, orders, and `:intact`, |
-| | the proof that nothing was lost |
+| `<mesh>:tasks:<queue>:delayed` | sorted set, by when they are due: retries, sleeping nodes, deadlines, unfinished starts, |
+| | orders, and `:intact`, the proof that nothing was lost |
+| `<mesh>:tasks:<queue>:parked` | set of runs of which nothing is left but sleeping nodes; they have no hash |
+| `<mesh>:tasks:<queue>:awaited` | sorted set of `key run node` (lines), by name: who waits for an event of a topic |
 | `<mesh>:tasks:<queue>:backlogs` | hash of workers and the milliseconds that what they have taken and not begun will take; |
 | | `...:backlogs:<worker>` is the list of it |
-| `<mesh>:run:<id>` | hash, the whole of one run: `epoch status active nodes orders paused round ...`, |
+| `<mesh>:run:<id>` | hash, the whole of one run: `epoch status active asleep nodes orders paused round ...`, |
 | | and of each node `m:` message, `w:` waits, |
 | | `c:` children, `s:` status, `a:` attempt, `f:` failures, `l:` losses, `e:` entry, `o:` owner, `b:` began, |
-| | `t:` ended, `r:` result, `x:` error |
+| | `t:` ended, `r:` result (empty: skipped), `x:` error, `k:` key of a sleeping node |
 | `<mesh>:runs:<workflow>` | sorted set of runs by their start |
 
 An entry counts only if the run names it (`e:`), so that one that was written twice, or is left over, is passed over.
@@ -33,6 +35,7 @@ from nerv.protocols.queue import (
     NodeStatus,
     Orphan,
     Plan,
+    PlannedNode,
     RunState,
     RunStatus,
     Taken,
@@ -44,6 +47,7 @@ from nerv.redis.connection import Redis
 GROUP = "workers"
 INTACT = ":intact"
 DUE = 100  # members made ready at a time
+FOUND = 1000  # nodes found by one key at a time
 FORGET_SECONDS = 3600.0  # pods come and go under new names
 REMEMBERED = 10_000  # runs of a workflow
 _OVER = 2  # what renew.lua says of a claim whose run is being cancelled
@@ -61,6 +65,8 @@ class RedisQueue:
         self._stream = f"{mesh}:tasks:{queue}"
         self._delayed = f"{self._stream}:delayed"
         self._backlogs = f"{self._stream}:backlogs"
+        self._parked = f"{self._stream}:parked"
+        self._awaited = f"{self._stream}:awaited"
         self._lease_ms = round(lease * 1000)
         self._keep = keep
         self._tidied = False
@@ -142,8 +148,23 @@ class RedisQueue:
             args += [*self._token(one.claim)[1:], one.claim.node, int(one.suspect), one.result, len(one.chain)]
             for link in one.chain:
                 args += link
-        answers = await self._scripts("complete", [self._stream, *(self._run(one.claim.run) for one in done)], args)
+        keys = [self._stream, self._parked, *(self._run(one.claim.run) for one in done)]
+        answers = await self._scripts("complete", keys, args)
         return [answer == b"done" for answer in answers]
+
+    async def unfold(
+        self, claim: Claim, result: bytes, *, skipped: Sequence[str] = (), grown: Sequence[PlannedNode] = ()
+    ) -> bool:
+        """Complete a node that decides what is done (see `WaitQueue.unfold`)."""
+        args: Words = [*self._token(claim), claim.node, result, len(skipped), len(grown), *skipped]
+        for node in grown:
+            args += [node.name, node.message, "\n".join(node.children)]
+        return bool(await self._scripts("unfold", self._keys(claim.run), args) == b"done")
+
+    async def wait(self, claim: Claim, due_ms: int, key: str, orders: int) -> bool:
+        """Put a node to sleep (see `WaitQueue.wait`)."""
+        args: Words = [*self._token(claim), claim.node, due_ms, key, orders]
+        return bool(await self._scripts("wait", self._keys(claim.run), args) == b"done")
 
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
         """Fail an attempt or a node (see `TaskQueue.fail`)."""
@@ -160,7 +181,7 @@ class RedisQueue:
 
     async def close(self, claim: Claim, status: RunStatus, *, result: bytes = b"", error: str = "") -> bool:
         """End a run (see `TaskQueue.close`)."""
-        keys = [self._run(claim.run), self._stream]
+        keys = [self._run(claim.run), self._stream, self._delayed]
         answer = await self._scripts("close", keys, [*self._token(claim), status.value, result, error, self._keep])
         return bool(answer == b"done")
 
@@ -174,13 +195,15 @@ class RedisQueue:
 
     async def start(self, plan: Plan, *, restore: bool = False) -> bool:
         """Put a run in (see `RunStore.start`)."""
-        keys = [self._run(plan.run), self._stream, self._delayed, self._runs(plan.workflow)]
+        run, listed = self._run(plan.run), self._runs(plan.workflow)
+        keys = [run, self._stream, self._delayed, listed, self._parked, self._awaited]
         args: Words = [uuid.uuid4().hex, plan.run, plan.workflow, plan.status.value, plan.started_ms, plan.end]
         args += [int(restore), REMEMBERED, "\n".join(node.name for node in plan.nodes)]
-        args += [plan.orders, int(plan.paused), plan.round]
+        args += [plan.orders, int(plan.paused), plan.round, plan.deadline_ms]
         for node in plan.nodes:
             args += [node.name, node.message, node.waits, "\n".join(node.children), node.status.value]
             args += [node.result, node.error, node.attempts, node.failures, node.began_ms, node.ended_ms]
+            args += [node.due_ms, node.key]
         return bool(await self._scripts("start", keys, args) == b"started")
 
     async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
@@ -191,7 +214,9 @@ class RedisQueue:
     async def status(self, run: str) -> RunStatus | None:
         """Where a run stands (see `RunStore.status`)."""
         found = await self._command("HGET", self._run(run), "status")
-        return None if found is None else RunStatus(found.decode())
+        if found is not None:
+            return RunStatus(found.decode())
+        return RunStatus.RUNNING if await self._command("SISMEMBER", self._parked, run) else None
 
     async def show(self, run: str) -> RunState | None:
         """A run (see `RunStore.show`)."""
@@ -213,6 +238,30 @@ class RedisQueue:
         started = await self._command("ZMSCORE", self._runs(workflow), *found)
         return [(run.decode(), int(ms)) for run, ms in zip(found, started, strict=True) if ms is not None]
 
+    async def listen(self, run: str, node: str, key: str) -> None:
+        """Have a node found (see `WaitQueue.listen`)."""
+        await self._command("ZADD", self._awaited, 0, f"{key}\n{run}\n{node}")
+
+    async def deafen(self, run: str, node: str, key: str) -> None:
+        """Have it found no longer (see `WaitQueue.deafen`)."""
+        await self._command("ZREM", self._awaited, f"{key}\n{run}\n{node}")
+
+    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
+        """Who waits for these keys (see `WaitQueue.awaiting`)."""
+        answer = await self._scripts("awaiting", [self._delayed, self._awaited], [FOUND, *keys])
+        if answer is None:
+            return None
+        found = {
+            key: [member.decode().split("\n")[1:] for member in members]
+            for key, members in zip(keys, answer, strict=True)
+        }
+        return {key: [(run, node) for run, node in those] for key, those in found.items() if those}
+
+    async def known(self, runs: Sequence[str]) -> list[bool]:
+        """Which runs are here (see `WaitQueue.known`)."""
+        answer = await self._scripts("known", [self._parked, *map(self._run, runs)], list(runs))
+        return [bool(found) for found in answer]
+
     async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
         """Nothing is missing (see `RunStore.mark_intact`)."""
         for workflow, runs in started.items():
@@ -227,7 +276,7 @@ class RedisQueue:
 
     async def _promote(self, members: Sequence[str]) -> None:
         pairs = [member.partition("\n") for member in members]
-        keys = [self._delayed, self._stream, *(self._run(run) for run, _, _ in pairs)]
+        keys = [self._delayed, self._stream, self._parked, self._awaited, *(self._run(run) for run, _, _ in pairs)]
         await self._scripts("promote", keys, [word for run, _, node in pairs for word in (run, node)])
 
     async def _expired(self, worker: str, limit: int) -> list[Any] | None:
@@ -286,9 +335,12 @@ class RedisQueue:
         return Taken(tuple(claims), tuple(orphans), intact)
 
     async def _settle(self, claim: Claim, verdict: NodeStatus, text: str | bytes) -> bool:
-        keys = [self._run(claim.run), self._stream]
-        answer = await self._scripts("settle", keys, [*self._token(claim), claim.node, verdict.value, text])
+        args: Words = [*self._token(claim), claim.node, verdict.value, text]
+        answer = await self._scripts("settle", self._keys(claim.run), args)
         return bool(answer == b"done")
+
+    def _keys(self, run: str) -> list[str]:
+        return [self._run(run), self._stream, self._delayed, self._parked, self._awaited]
 
     def _token(self, claim: Claim) -> Words:
         return [GROUP, claim.epoch, claim.attempt, claim.entry]

@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A node has its verdict: write it, acknowledge the entry, and make ready what waited for it. Checks first, writes last.
--- KEYS: run, stream    ARGV: group, epoch, attempt, entry, node, verdict (completed, failed, cancelled), result or error
+-- KEYS: run, stream, delayed, parked, awaited
+-- ARGV: group, epoch, attempt, entry, node, verdict (completed, failed, cancelled), result or error
 local node = ARGV[5]
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'a:' .. node, 's:' .. node, 'status', 'run')
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'a:' .. node, 's:' .. node, 'status', 'run', 'k:' .. node)
 if known[1] ~= ARGV[2] or known[2] ~= ARGV[3] then
   return 'lost'
 end
@@ -28,7 +29,8 @@ if ARGV[6] == 'completed' then
   redis.call('HDEL', KEYS[1], 'x:' .. node)
   if known[4] == 'running' then
     for child in string.gmatch(redis.call('HGET', KEYS[1], 'c:' .. node) or '', '[^\n]+') do
-      if redis.call('HINCRBY', KEYS[1], 'w:' .. child, -1) == 0 then
+      local left = redis.call('HINCRBY', KEYS[1], 'w:' .. child, -1)
+      if left == 0 and redis.call('HGET', KEYS[1], 's:' .. child) == 'waiting' then
         enqueue(child)
         ready = ready + 1
       end
@@ -38,16 +40,28 @@ else
   redis.call('HSET', KEYS[1], 'x:' .. node, ARGV[7])
   if ARGV[6] == 'failed' and known[4] == 'running' then
     redis.call('HSET', KEYS[1], 'status', 'failing')
-    -- What a pause holds back goes on, to be given up.
+    -- What a pause holds back, or what sleeps, goes on, to be given up.
     for name in string.gmatch(redis.call('HGET', KEYS[1], 'nodes'), '[^\n]+') do
-      if redis.call('HGET', KEYS[1], 's:' .. name) == 'held' then
+      local status = redis.call('HGET', KEYS[1], 's:' .. name)
+      if status == 'held' or status == 'sleeping' then
+        redis.call('ZREM', KEYS[3], known[5] .. '\n' .. name)
         enqueue(name)
       end
     end
+    redis.call('HSET', KEYS[1], 'asleep', 0)
   end
 end
-if redis.call('HINCRBY', KEYS[1], 'active', ready - 1) == 0 then
+if known[6] and known[6] ~= '' then
+  redis.call('ZREM', KEYS[5], known[6] .. '\n' .. known[5] .. '\n' .. node)
+end
+local active = redis.call('HINCRBY', KEYS[1], 'active', ready - 1)
+local rest = redis.call('HMGET', KEYS[1], 'asleep', 'paused', 'status')
+if active == 0 then
   enqueue(':end')
+elseif rest[3] == 'running' and active == tonumber(rest[1] or '0') and rest[2] ~= '1' then
+  -- All that is left sleeps: what wakes it is kept, and history has the rest.
+  redis.call('DEL', KEYS[1])
+  redis.call('SADD', KEYS[4], known[5])
 end
 redis.call('XACK', KEYS[2], ARGV[1], ARGV[4])
 redis.call('XDEL', KEYS[2], ARGV[4])

@@ -494,3 +494,172 @@ class QueueContract:
         assert [orphan.run for orphan in orphans] == [plan.run]
         await queue.drop(orphans[0])
         assert await queue.finish(claim, b"1")
+
+    async def test_a_sleeping_node_is_woken_when_it_is_due(self, queue: Queue) -> None:
+        """The run is parked meanwhile: known, running, and put back by whoever takes the entry of its node."""
+        plan = single()
+        await queue.start(plan)
+        [claim] = await take(queue)
+        due = time.time_ns() // 1_000_000 + 300
+        assert await queue.wait(claim, due, "", 0)
+        assert await queue.known([plan.run, "nobody"]) == [True, False]
+        assert await queue.status(plan.run) is RunStatus.RUNNING
+        assert await queue.show(plan.run) is None
+        assert not await queue.finish(claim, b"old")
+        asleep = replace(plan.nodes[0], status=NodeStatus.SLEEPING, due_ms=due, attempts=1)
+        assert not await queue.start(replace(plan, nodes=(asleep,)), restore=True)
+        assert (await orphaned(queue)) == [plan.run]
+        assert await queue.start(plan, restore=True)
+        [again] = await take(queue)
+        assert again.node == "only"
+        assert await queue.finish(again, b"1")
+
+    async def test_a_sleeping_node_beside_others_stays_in_its_run(self, queue: Queue) -> None:
+        """It is woken by its time, and keeps the run from ending."""
+        plan = fan()
+        await queue.start(plan)
+        one, two = await take(queue, at_least=2)
+        assert await queue.wait(one, time.time_ns() // 1_000_000 + 200, "", 0)
+        assert await queue.wait(one, time.time_ns() // 1_000_000 + 200, "", 0)
+        assert (await shown(queue, plan.run)).nodes[one.node].status is NodeStatus.SLEEPING
+        [again] = await take(queue)
+        assert (again.node, again.attempt, again.losses) == (one.node, 2, 0)
+        for claim in (again, two):
+            assert await queue.finish(claim, b"1")
+        assert [claim.node for claim in await take(queue)] == ["join"]
+
+    async def test_a_plan_that_knows_more_wakes_what_sleeps(self, queue: Queue) -> None:
+        """A signal has come: its node is ready; told before the node slept, it does not sleep at all."""
+        plan = fan()
+        await queue.start(plan)
+        one, two = await take(queue, at_least=2)
+        assert await queue.wait(one, 0, "", 0)
+        assert not await queue.start(replace(plan, orders=1), restore=True)
+        [woken] = await take(queue)
+        assert woken.node == one.node
+        assert await queue.wait(two, 0, "", 0)
+        [again] = await take(queue)
+        assert again.node == two.node
+        assert await queue.wait(again, 0, "", 1)
+        await nothing(queue)
+
+    async def test_who_waits_for_an_event_is_found_by_its_key(self, queue: Queue) -> None:
+        """Once it listens or sleeps, parked or not; not once it is woken, and not while the queue may have lost some."""
+        plans = [single(), single()]
+        for plan in plans:
+            await queue.start(plan)
+        claims = {claim.run: claim for claim in await take(queue, at_least=2)}
+        await queue.listen(plans[0].run, "only", "k1")
+        await queue.listen(plans[1].run, "only", "k10")
+        assert await queue.awaiting(["k1"]) is None
+        await queue.mark_intact({})
+        assert await queue.awaiting(["k1", "k2"]) == {"k1": [(plans[0].run, "only")]}
+        assert await queue.wait(claims[plans[0].run], 0, "k1", 0)
+        assert await queue.awaiting(["k1"]) == {"k1": [(plans[0].run, "only")]}
+        woken = replace(plans[0].nodes[0], key="k1", attempts=1)
+        assert await queue.start(replace(plans[0], nodes=(woken,), orders=1), restore=True)
+        assert await queue.awaiting(["k1"]) == {}
+        await queue.deafen(plans[1].run, "only", "k10")
+        assert await queue.awaiting(["k10"]) == {}
+
+    async def test_what_sleeps_is_given_up_when_its_run_fails(self, queue: Queue) -> None:
+        """It is handed out once more, told that the run is over, and its key finds nobody any more."""
+        plan = fan()
+        await queue.start(plan)
+        one, two = await take(queue, at_least=2)
+        await queue.mark_intact({})
+        assert await queue.wait(one, time.time_ns() // 1_000_000 + 3_600_000, "k", 0)
+        assert await queue.fail(two, "boom")
+        [again] = await take(queue)
+        assert (again.node, again.over) == (one.node, True)
+        assert await queue.fail(again, "the run is over", cancelled=True)
+        assert await queue.awaiting(["k"]) == {}
+        assert [claim.node for claim in await take(queue)] == [END]
+
+    async def test_nodes_are_added_by_the_node_that_decides_how_many(self, queue: Queue) -> None:
+        """They are ready at once, stand behind it, and whoever waits for it waits for them, too; none may be added."""
+        for count in (0, 3):
+            run = f"r-{uuid.uuid4().hex}"
+            parts = (planned(run, "map", 0, ("join",)), planned(run, "join", 1))
+            await queue.start(Plan(run, "w", 1000, parts, message(run, END)))
+            [claim] = await take(queue)
+            grown = [planned(run, f"map[{i}]", 0, ("join",)) for i in range(count)]
+            for _ in range(2):
+                assert await queue.unfold(claim, str(count).encode(), grown=grown)
+            items = await take(queue, at_least=count) if count else []
+            assert {claim.node for claim in items} == {node.name for node in grown}
+            assert list((await shown(queue, run)).nodes) == ["map", *(node.name for node in grown), "join"]
+            for item in items:
+                assert await queue.finish(item, b"1")
+            [join] = await take(queue)
+            assert join.node == "join"
+            assert (await queue.results(run, ["map"])) == {"map": str(count).encode()}
+            assert await queue.finish(join, b"2")
+            assert [last.node for last in await take(queue)] == [END]
+
+    async def test_nodes_are_skipped_by_the_node_that_decides(self, queue: Queue) -> None:
+        """They are never handed out, have an empty result, and hold up nobody; also when they wait for each other."""
+        run = f"r-{uuid.uuid4().hex}"
+        parts = (
+            planned(run, "when", 0, ("a", "b", "c")),
+            planned(run, "a", 1, ("b",)),
+            planned(run, "b", 2, ("join",)),
+            planned(run, "c", 1, ("join",)),
+            planned(run, "join", 2),
+        )
+        await queue.start(Plan(run, "w", 1000, parts, message(run, END)))
+        [claim] = await take(queue)
+        assert await queue.unfold(claim, b"false", skipped=["a", "b"])
+        [other] = await take(queue)
+        assert other.node == "c"
+        assert await queue.finish(other, b"1")
+        [join] = await take(queue)
+        assert await queue.results(run, ["a", "b", "c"]) == {"a": b"", "b": b"", "c": b"1"}
+        assert (join.node, (await shown(queue, run)).nodes["b"].status) == ("join", NodeStatus.SKIPPED)
+
+    async def test_a_skipped_node_stays_skipped_whatever_else_it_waits_for(self, queue: Queue) -> None:
+        """What it waits for beside the condition ends later, one way or the other."""
+        for completes in (False, True):
+            run = f"r-{uuid.uuid4().hex}"
+            parts = (
+                planned(run, "when", 0, ("inner",)),
+                planned(run, "other", 0, ("inner",)),
+                planned(run, "inner", 2, ("join",)),
+                planned(run, "join", 1),
+            )
+            await queue.start(Plan(run, "w", 1000, parts, message(run, END)))
+            claims = {claim.node: claim for claim in await take(queue, at_least=2)}
+            assert await queue.unfold(claims["when"], b"false", skipped=["inner"])
+            [join] = await take(queue)
+            other = claims["other"]
+            assert await (queue.finish(other, b"1") if not completes else _complete(queue, other))
+            assert (await shown(queue, run)).nodes["inner"].status is NodeStatus.SKIPPED
+            assert await queue.finish(join, b"1")
+            assert [last.node for last in await take(queue)] == [END]
+
+    async def test_a_run_comes_up_when_its_deadline_has_passed(self, queue: Queue) -> None:
+        """As an orphan, once; one that has ended before does not."""
+        plan = replace(single(), deadline_ms=time.time_ns() // 1_000_000 + 200)
+        await queue.start(plan)
+        await queue.start(replace(single(), deadline_ms=plan.deadline_ms))
+        claims = {claim.run: claim for claim in await take(queue, at_least=2)}
+        [done] = [claim for run, claim in claims.items() if run != plan.run]
+        await queue.finish(done, b"1")
+        [end] = await take(queue)
+        await queue.close(end, RunStatus.COMPLETED)
+        assert await orphaned(queue) == [plan.run]
+
+
+async def orphaned(queue: Queue) -> list[str]:
+    """The runs that come up as orphans, waited for; their entries are dropped."""
+    deadline = time.monotonic() + PATIENCE
+    while not (orphans := (await queue.take("a", 10, 0.1)).orphans):
+        assert time.monotonic() < deadline
+    for orphan in orphans:
+        await queue.drop(orphan)
+    return [orphan.run for orphan in orphans]
+
+
+async def _complete(queue: Queue, claim: Claim) -> bool:
+    [accepted] = await queue.complete([Done(claim, b"1")])
+    return accepted

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the mesh itself does at a node: expand a map, decide a condition, wait. Each decision is recorded before it is followed.
+
+A wait goes in this order, and dying after any of these is made good by whoever takes the node next:
+1. record that it is open, and until when;
+2. for an event: have it found by its key from now on, and then look through what was written since the run was started;
+3. put the node to sleep; a queue that has been told of more than was read here wakes it at once;
+4. woken, record by what it ended, and what it returns.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from nerv.api.workflow.v1 import workflow_pb2
+from nerv.errors import Invalid, TooLarge
+from nerv.protocols import Clock
+from nerv.protocols.queue import Claim, NodeStatus, Queue
+from nerv.types import Event
+from nerv.workflows import Control, resolve
+from nerv_scheduler.events import RunEvents
+from nerv_scheduler.model import output_of, plan, returned, to_ms
+from nerv_scheduler.patience import Patience
+from nerv_scheduler.record import NodeRecord, RunRecord, Wait
+from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.waiting import awaited_key, due_of, outcome
+
+
+class Searching(Protocol):
+    """Looks through topics."""
+
+    async def search(self, record: RunRecord, node: str, wait: Wait) -> bool:
+        """Record the event that a wait is for if it was written since the run was started. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Does it."""
+
+    queue: Queue
+    recorder: Recorder
+    searching: Searching
+    patience: Patience
+    clock: Clock
+    source: str
+    worker: str
+    task_limit: int
+
+    async def work(self, claim: Claim, task: workflow_pb2.Task) -> bool:
+        """Bring a node to its verdict or to sleep. False: the token is old."""
+        record = await self._read(claim)
+        if record.round != claim.round:
+            return False
+        node = record.node(claim.node)
+        if node.verdict is None and claim.over:
+            return await self._write(lambda: self.queue.fail(claim, "the run is over", cancelled=True))
+        if node.verdict is None:
+            try:
+                event = await self._decide(claim, record, Control(task.task))
+            except Invalid as error:
+                event = self._events(claim).failed(self.clock.now(), claim, task.task, str(error))
+            if event is None:
+                return await self._sleep(claim, (await self._read(claim)))
+            record = await self._record(claim, event, task.task)
+        return await self._follow(claim, record)
+
+    async def _decide(self, claim: Claim, record: RunRecord, control: Control) -> Event[bytes] | None:
+        """The event that the node ends by; None while it waits. Raises Invalid."""
+        given = [resolve(a, lambda name: returned(record.node(name))) for a in record.dag.nodes[claim.node].arguments]
+        if control is Control.MAP:
+            count = count_of(len(record.dag.nodes), given[0], self.task_limit)
+            return self._events(claim).expanded(self.clock.now(), claim, count)
+        if control is Control.WHEN:
+            return self._events(claim).branched(self.clock.now(), claim, taken(given))
+        return await self._wait(claim, record, control, given)
+
+    async def _wait(self, claim: Claim, record: RunRecord, control: Control, given: list[Any]) -> Event[bytes] | None:
+        wait = record.node(claim.node).wait
+        if wait is None:
+            now = self.clock.now()
+            event = self._events(claim).wait_opened(now, claim, wait_of(control, given, due_of(control, given, now)))
+            await self.patience(lambda: self.recorder.record(claim.run, event))
+            record = await self._read(claim)
+            wait = record.node(claim.node).wait
+        if wait is None:
+            return None
+        if control is Control.EVENT and wait.received is None:
+            record = await self._search(claim, record, wait)
+            wait = record.node(claim.node).wait or wait
+        found = outcome(wait, self.clock.now())
+        return None if found is None else self._events(claim).wait_ended(self.clock.now(), claim, wait, *found)
+
+    async def _search(self, claim: Claim, record: RunRecord, wait: Wait) -> RunRecord:
+        await self.patience(lambda: self.queue.listen(claim.run, claim.node, awaited_key(wait)))
+        if await self.patience(lambda: self.searching.search(record, claim.node, wait)):
+            return await self._read(claim)
+        return record
+
+    async def _sleep(self, claim: Claim, record: RunRecord) -> bool:
+        """Put a node to sleep; one that has ended meanwhile is woken at once, by its due time."""
+        wait = record.node(claim.node).wait
+        if wait is None or record.node(claim.node).verdict is not None or outcome(wait, self.clock.now()) is not None:
+            return await self._write(lambda: self.queue.release(claim))
+        return await self._write(lambda: self.queue.wait(claim, to_ms(wait.due), awaited_key(wait), record.heard))
+
+    async def _record(self, claim: Claim, event: Event[bytes], task: str) -> RunRecord:
+        try:
+            self.recorder.check(event)
+        except TooLarge as error:
+            event = self._events(claim).failed(self.clock.now(), claim, task, f"what it returns is too large: {error}")
+        found = event
+        await self.patience(lambda: self.recorder.record(claim.run, found))
+        return await self._read(claim)
+
+    async def _follow(self, claim: Claim, record: RunRecord) -> bool:
+        """Have the queue do what history says of a node that has its verdict."""
+        node = record.node(claim.node)
+        if node.verdict is NodeStatus.FAILED:
+            return await self._write(lambda: self.queue.fail(claim, node.error))
+        if node.verdict is None:
+            return await self._write(lambda: self.queue.release(claim))
+        planned = {one.name: one for one in plan(record, self.clock.now()).nodes}
+        step = record.dag.step_of(claim.node)
+        grown = [planned[one.name] for one in step.nodes() if one.name != claim.node] if step.over else []
+        skipped = [name for name in skipped_by(record, claim.node, node) if name in planned]
+        result = output_of(node)
+        return await self._write(lambda: self.queue.unfold(claim, result, skipped=skipped, grown=grown))
+
+    async def _read(self, claim: Claim) -> RunRecord:
+        return await self.patience(lambda: self.recorder.read(claim.run))
+
+    async def _write(self, write: Callable[[], Awaitable[bool]]) -> bool:
+        return await self.patience(write)
+
+    def _events(self, claim: Claim) -> RunEvents:
+        return RunEvents(self.source, claim.run, self.worker)
+
+
+def skipped_by(record: RunRecord, when: str, node: NodeRecord) -> list[str]:
+    """The nodes that are not done because of how a condition was decided."""
+    return [
+        one.name
+        for one in record.dag.nodes.values()
+        if any(guard.when == when and guard.taken != node.result for guard in one.guards)
+    ]
+
+
+def count_of(nodes: int, items: Any, limit: int) -> int:
+    """How many items a map has, of a run that has so many nodes without them. Raises Invalid for no list, or too long a one."""
+    if not isinstance(items, list):
+        raise Invalid(f"it maps over what is no list: {orjson.dumps(items).decode()[:80]}")
+    if nodes + len(items) > limit:
+        raise Invalid(
+            f"it maps over {len(items)} items, and the run has {nodes} tasks; the limit is {limit}: let each do more"
+        )
+    return len(items)
+
+
+def taken(given: list[Any]) -> bool:
+    """Whether a condition holds: its value is true, or equal to the second argument where there is one."""
+    return bool(given[0] == given[1]) if len(given) > 1 else bool(given[0])
+
+
+def wait_of(control: Control, given: list[Any], due: Any) -> Wait:
+    """The wait that a node begins. Raises Invalid for a value that no field can have."""
+    if control is not Control.EVENT:
+        return Wait(control, str(given[0]) if control is Control.SIGNAL else "", "", due)
+    kind, field, value = given[:3]
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise Invalid(f"an event is found by a text or a whole number, not {orjson.dumps(value).decode()[:80]}")
+    return Wait(control, f"{kind} {field}", str(value), due)
+
+
+def field_of(event: Mapping[str, Any], field: str) -> str | None:
+    """What an event's data holds in a field by which it is found; None where that is no text and no whole number."""
+    value = event.get(field)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one run lost is found by comparing history with the queue."""
+
+from nerv_scheduler.sweeper import Sweeper
+from tests.unit.scheduler.scheduler_in_memory import made
+
+
+async def test_a_run_that_the_queue_does_not_know_is_put_back() -> None:
+    """One of three, once; those that are there, or have ended, are left alone."""
+    world = made(lambda: 1)
+    async with world.replica():
+        await world.starter.start("w", {}, "ended")
+        await world.ended("ended")
+    sweeper = Sweeper(world.queue, world.recovery, 600.0)
+    await world.starter.start("w", {}, "there")
+    await world.starter.start("w", {}, "lost")
+    del world.queue._runs["lost"]
+    del world.queue._runs["ended"]
+    assert await sweeper.sweep() == 1
+    assert await world.queue.known(["there", "lost", "ended"]) == [True, True, False]
+    assert await sweeper.sweep() == 0
+    async with world.replica():
+        assert (await world.ended("lost")).result == b"1"
+        await world.ended("there")
+    assert await world.recovery.unfinished() == []
