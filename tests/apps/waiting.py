@@ -68,3 +68,13 @@ def hurried(w: Drawing) -> Output:
 def napping(w: Drawing, seconds: float) -> Output:
     """Sleeps."""
     return w.call(parts, 1, after=w.sleep(seconds))
+
+
+@app.workflow("counting")
+def counting(w: Drawing, tick: str) -> Output:
+    """Started by a schedule."""
+    return w.call(parts, 1)
+
+
+app.schedule("often", "counting", every=1, input=lambda tick: {"tick": tick.isoformat()}, overlap="allow")
+app.schedule("nightly", "napping", cron="30 2 * * *", zone="Europe/Berlin", input={"seconds": 1})

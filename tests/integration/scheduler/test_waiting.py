@@ -186,11 +186,44 @@ async def test_signals_that_cannot_be_are_refused(mesh: LocalMesh, client: Clien
         assert (answer.status, answer.content_type) == (status, "application/problem+json"), await answer.text()
 
 
-async def typed(mesh: LocalMesh, *words: str) -> tuple[int, Any]:
+async def test_a_schedule_starts_each_run_once_and_is_paused(mesh: LocalMesh, client: Client) -> None:
+    """Two replicas follow it: every tick is recorded once and has one run; paused, it starts none; it says when it ticks next."""
+    async with asyncio.timeout(PATIENCE):
+        while len(await client.workflows.runs("counting")) < 3:  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.1)
+    code, said = await typed(mesh, "pause", "often", group="schedule")
+    assert (code, said["status"], said["next"]) == (0, "paused", None)
+    assert (await typed(mesh, "pause", "often", group="schedule"))[0] == 0
+    events = [event async for event in client.streams.read("schedule-often")]
+    assert [event.type.split(".")[2] for event in (events[0], events[-1])] == ["declared", "paused"]
+    ticks = [json.loads(event.data)["at"] for event in events if event.type == "nerv.schedule.ticked.v1"]
+    assert len(set(ticks)) == len(ticks)
+    runs = [row["run"] for row in await client.workflows.runs("counting", limit=100)]
+    assert sorted(runs) == sorted(f"often-{tick.replace('+00:00', 'Z')}" for tick in ticks)
+    rows = {row["schedule"]: row for row in (await typed(mesh, "list", group="schedule"))[1]}
+    assert (rows["often"]["became"], rows["often"]["run"]) == ("started", max(runs))
+    assert rows["nightly"]["ticks"] == "30 2 * * * Europe/Berlin"
+    code, upcoming = await typed(mesh, "next", "nightly", "--count", "2", group="schedule")
+    assert (code, [row["local"][11:16] for row in upcoming]) == (0, ["02:30", "02:30"])
+    assert (await typed(mesh, "resume", "often", group="schedule"))[1]["status"] == "active"
+    assert (await typed(mesh, "pause", "never", group="schedule"))[0] == 1
+
+
+async def test_a_run_is_replayed_from_the_command_line(mesh: LocalMesh, client: Client) -> None:
+    """By the code that it was started with nothing is decided otherwise."""
+    run = (await client.workflows.start("napping", {"seconds": 0.1}))["run"]
+    await client.workflows.wait(run, PATIENCE)
+    code, said = await typed(mesh, "replay", run)
+    assert (code, said["same"], said["differences"], said["changed_code"]) == (0, True, [], [])
+    assert said["decisions"] > 3
+    assert (await typed(mesh, "replay", "nobody"))[0] == 1
+
+
+async def typed(mesh: LocalMesh, *words: str, group: str = "workflow") -> tuple[int, Any]:
     """Exit code and JSON of `nerv workflow ...`."""
     urls = {f"NERV_SERVICES__{name.upper()}": mesh.url(name) for name in ("scheduler", "temporal")}
     process = await asyncio.create_subprocess_exec(
-        NERV, "workflow", *words, "--json", env=os.environ | urls, stdout=PIPE, stderr=PIPE
+        NERV, group, *words, "--json", env=os.environ | urls, stdout=PIPE, stderr=PIPE
     )
     output, _ = await process.communicate()
     return process.returncode or 0, json.loads(output or b"{}")
