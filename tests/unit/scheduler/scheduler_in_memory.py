@@ -19,7 +19,7 @@ from nerv.testing.memory_queue import MemoryQueue
 from nerv.types import Event
 from nerv.workflows import Drawing, Output
 from nerv_scheduler.attempt import Attempts
-from nerv_scheduler.controls import Controls
+from nerv_scheduler.controls import Controls, Searching
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.interruptions import Interruptions
@@ -85,6 +85,7 @@ class World:
         self.recovery = Recovery(self.queue, self.recorder, self.history, SystemClock(), "t.scheduler", "door")
         self.steering = Steering(self.queue, self.recorder, self.recovery, SystemClock(), "t.scheduler", "door")
         self.threads = Threads()
+        self.searching: Searching = NoTopics()
         self.outside: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
         self.fusing = Fusing(callees(app), FAST.quantum_seconds)
@@ -111,7 +112,14 @@ class World:
             fusing=self.fusing,
             interruptions=Interruptions(),
             controls=Controls(
-                self.queue, self.recorder, NoTopics(), Patience(), SystemClock(), "t.scheduler", name, task_limit=100
+                self.queue,
+                self.recorder,
+                self.searching,
+                Patience(),
+                SystemClock(),
+                "t.scheduler",
+                name,
+                task_limit=100,
             ),
             patience=Patience(),
             clock=SystemClock(),

@@ -2,8 +2,8 @@
 """What the mesh itself does at a node: expand a map, decide a condition, wait. Each decision is recorded before it is followed.
 
 A wait goes in this order, and dying after any of these is made good by whoever takes the node next:
-1. record that it is open, and until when;
-2. for an event: have it found by its key from now on, and then look through what was written since the run was started;
+1. for an event: have it found by its key from now on, and then look through what was written since the run was started;
+2. record that it is open, and until when: an event wait that is open has been looked for;
 3. put the node to sleep; a queue that has been told of more than was read here wakes it at once;
 4. woken, record by what it ended, and what it returns.
 """
@@ -81,23 +81,22 @@ class Controls:
         wait = record.node(claim.node).wait
         if wait is None:
             now = self.clock.now()
-            event = self._events(claim).wait_opened(now, claim, wait_of(control, given, due_of(control, given, now)))
+            opening = wait_of(control, given, due_of(control, given, now))
+            if control is Control.EVENT:
+                await self._search(claim, record, opening)
+            event = self._events(claim).wait_opened(now, claim, opening)
             await self.patience(lambda: self.recorder.record(claim.run, event))
             record = await self._read(claim)
             wait = record.node(claim.node).wait
         if wait is None:
             return None
-        if control is Control.EVENT and wait.received is None:
-            record = await self._search(claim, record, wait)
-            wait = record.node(claim.node).wait or wait
         found = outcome(wait, self.clock.now())
         return None if found is None else self._events(claim).wait_ended(self.clock.now(), claim, wait, *found)
 
-    async def _search(self, claim: Claim, record: RunRecord, wait: Wait) -> RunRecord:
+    async def _search(self, claim: Claim, record: RunRecord, wait: Wait) -> None:
         await self.patience(lambda: self.queue.listen(claim.run, claim.node, awaited_key(wait)))
-        if await self.patience(lambda: self.searching.search(record, claim.node, wait)):
-            return await self._read(claim)
-        return record
+        if record.node(claim.node).early is None:
+            await self.patience(lambda: self.searching.search(record, claim.node, wait))
 
     async def _sleep(self, claim: Claim, record: RunRecord) -> bool:
         """Put a node to sleep; one that has ended meanwhile is woken at once, by its due time."""

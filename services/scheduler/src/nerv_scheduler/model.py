@@ -182,9 +182,10 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
     if event.type == EventType.EFFECTS_DONE:
         return replace(node, effects_done=True)
     if event.type == EventType.WAIT_OPENED:
-        return replace(node, wait=open_wait(data), began=event.time, attempts=attempts, worker=data["worker"])
-    if event.type == EventType.EVENT_RECEIVED and node.wait is not None and node.wait.received is None:
-        return replace(node, wait=replace(node.wait, received=data["event"]))
+        wait = replace(open_wait(data), received=node.early)
+        return replace(node, wait=wait, began=event.time, attempts=attempts, worker=data["worker"])
+    if event.type == EventType.EVENT_RECEIVED:
+        return _received(node, data["event"])
     if event.type in _DECIDED:
         return replace(
             node,
@@ -209,6 +210,13 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
             ended=event.time if data["final"] else node.ended,
         )
     return node
+
+
+def _received(node: NodeRecord, event: Mapping[str, Any]) -> NodeRecord:
+    """A node after the event that it waits for, or is about to wait for; the first one counts."""
+    if node.wait is None:
+        return replace(node, early=node.early or event)
+    return replace(node, wait=replace(node.wait, received=node.wait.received or event))
 
 
 def _left(wait: Wait | None, data: Mapping[str, Any]) -> Wait | None:

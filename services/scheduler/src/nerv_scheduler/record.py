@@ -91,6 +91,7 @@ class NodeRecord:
     ended: datetime | None = None
     worker: str = ""
     wait: Wait | None = None
+    early: Mapping[str, Any] | None = None  # an event that came before its wait was opened
 
 
 @dataclass(frozen=True, slots=True)

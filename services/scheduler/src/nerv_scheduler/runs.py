@@ -173,7 +173,11 @@ class Recovery:
         return await self._recorder.read(record.run)
 
     async def restore_all(self) -> int:
-        """Put every unfinished run back; answers how many were. Harmless when nothing was lost, and from many replicas."""
+        """Put every unfinished run back; answers how many were. Harmless when nothing was lost, and from many replicas.
+
+        What is lost meanwhile is noticed: the queue stays what it is, not known to be intact, and all is done again.
+        """
+        witness = await self._queue.witness(self._worker)
         ended: set[str] = set()
         started: dict[str, tuple[str, datetime]] = {}
         async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=MARKS)):
@@ -188,6 +192,6 @@ class Recovery:
         remembered: dict[str, dict[str, int]] = {}
         for run, (workflow, time) in started.items():
             remembered.setdefault(workflow, {})[run] = to_ms(time)
-        await self._queue.mark_intact(remembered)
+        await self._queue.mark_intact(remembered, witness=witness)
         log.info("queue.intact", runs=len(started), unfinished=len(started) - len(ended), restored=len(restored))
         return len(restored)

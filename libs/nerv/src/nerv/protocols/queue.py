@@ -308,9 +308,10 @@ class RunStore(Protocol):
         """The latest runs of a workflow that are remembered, newest first, and when they started (milliseconds)."""
         ...
 
-    async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
+    async def mark_intact(self, started: Mapping[str, Mapping[str, int]], *, witness: str = "") -> None:
         """Every run that history says is unfinished is here: until the next loss `take` says that all is intact.
 
+        With a `witness` only if nothing was lost since it was called.
         `started` says of each workflow when its runs began (milliseconds), so that ended ones are listed too.
         """
         ...
@@ -345,6 +346,10 @@ class WaitQueue(Protocol):
 
     async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
         """Run and node of all that are to be found by these keys; None while the queue may have lost some."""
+        ...
+
+    async def witness(self, name: str) -> str:
+        """Something that is lost when anything is; `mark_intact` takes it. Each name has one."""
         ...
 
     async def known(self, runs: Sequence[str]) -> list[bool]:

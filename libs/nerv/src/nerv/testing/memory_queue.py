@@ -29,6 +29,7 @@ from nerv.protocols.queue import (
 
 TICK_SECONDS = 0.005
 _SETTLED = (NodeStatus.COMPLETED, NodeStatus.SKIPPED)
+_OVER = (*_SETTLED, NodeStatus.FAILED, NodeStatus.CANCELLED)
 
 
 @dataclass
@@ -81,12 +82,13 @@ class MemoryQueue:
         self._backlogs: dict[str, tuple[deque[Claim], float]] = {}
         self._parked: set[str] = set()
         self._awaited: set[tuple[str, str, str]] = set()
+        self._witnesses: set[str] = set()
         self._intact = False
 
     def wipe(self) -> None:
         """Lose everything, as a server does that has lost its disk."""
         parts = (self._runs, self._entries, self._ready, self._due, self._started, self._backlogs)
-        for part in (*parts, self._parked, self._awaited):
+        for part in (*parts, self._parked, self._awaited, self._witnesses):
             part.clear()
         self._intact = False
 
@@ -256,7 +258,7 @@ class MemoryQueue:
         if known is not None and not (restore and self._outdated(known, plan)):
             self._obey(known, plan)
             return False
-        self._awaited -= {(node.key, plan.run, node.name) for node in plan.nodes}
+        self._awaited -= {(node.key, plan.run, node.name) for node in plan.nodes if node.status in _OVER}
         parked = plan.run in self._parked
         self._parked.discard(plan.run)
         run = _Run(plan, uuid.uuid4().hex, plan.status, {}, plan.orders, plan.paused)
@@ -346,8 +348,15 @@ class MemoryQueue:
         """Which runs are here (see `WaitQueue.known`)."""
         return [run in self._runs or run in self._parked for run in runs]
 
-    async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
+    async def witness(self, name: str) -> str:
+        """Lost with everything else (see `WaitQueue.witness`)."""
+        self._witnesses.add(name)
+        return name
+
+    async def mark_intact(self, started: Mapping[str, Mapping[str, int]], *, witness: str = "") -> None:
         """Nothing is missing (see `RunStore.mark_intact`)."""
+        if witness and witness not in self._witnesses:
+            return
         for workflow, runs in started.items():
             self._started.setdefault(workflow, {}).update(runs)
         self._intact = True
@@ -432,10 +441,8 @@ class MemoryQueue:
         known = self._runs[run]
         if node is not None and known.status is RunStatus.RUNNING:
             self._release(run, node.plan.children, suspect=suspect)
-        awake = {
-            name for name, one in known.nodes.items() if one.status not in (NodeStatus.RUNNING, NodeStatus.SLEEPING)
-        }
-        self._awaited = {found for found in self._awaited if found[1] != run or found[2] not in awake}
+        over = {name for name, one in known.nodes.items() if one.status in _OVER}
+        self._awaited = {found for found in self._awaited if found[1] != run or found[2] not in over}
         self._less_active(run, 1)
         self._park(run)
 
@@ -466,7 +473,6 @@ class MemoryQueue:
 
     def _wake(self, run: str, node: str) -> None:
         self._due.pop((run, node), None)
-        self._awaited = {found for found in self._awaited if found[1:] != (run, node)}
         self._enqueue(run, node)
 
     def _park(self, run: str) -> None:

@@ -49,14 +49,14 @@ class Deliverer:
         except NotFound:
             await self._queue.deafen(run, node, key)
             return False
-        wait = record.node(node).wait
-        over = record.status.ended or record.node(node).verdict is not None
-        if over or wait is None or awaited_key(wait) != key:
+        known = record.node(node)
+        other = known.wait is not None and awaited_key(known.wait) != key
+        if record.status.ended or known.verdict is not None or other:
             await self._queue.deafen(run, node, key)
             return False
         if arrived.written_ms < written_since_ms(record):
             return False
-        if wait.received is None:
+        if known.early is None and (known.wait is None or known.wait.received is None):
             await self.record(record, node, arrived)
         await self._recovery.restore(run)
         await self._queue.deafen(run, node, key)

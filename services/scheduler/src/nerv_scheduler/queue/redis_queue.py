@@ -262,13 +262,18 @@ class RedisQueue:
         answer = await self._scripts("known", [self._parked, *map(self._run, runs)], list(runs))
         return [bool(found) for found in answer]
 
-    async def mark_intact(self, started: Mapping[str, Mapping[str, int]]) -> None:
+    async def witness(self, name: str) -> str:
+        """Lost with everything else (see `WaitQueue.witness`)."""
+        await self._command("ZADD", self._delayed, "inf", f"{INTACT}?\n{name}")
+        return name
+
+    async def mark_intact(self, started: Mapping[str, Mapping[str, int]], *, witness: str = "") -> None:
         """Nothing is missing (see `RunStore.mark_intact`)."""
         for workflow, runs in started.items():
             latest = sorted(runs.items(), key=lambda item: item[1])[-REMEMBERED:]
             await self._command("ZADD", self._runs(workflow), *(word for run, ms in latest for word in (ms, run)))
             await self._command("ZREMRANGEBYRANK", self._runs(workflow), 0, -1 - REMEMBERED)
-        await self._command("ZADD", self._delayed, "inf", INTACT)
+        await self._scripts("intact", [self._delayed], [f"{INTACT}?\n{witness}" if witness else "", INTACT])
 
     async def forget_workers(self, idle_seconds: float) -> int:
         """Drop the names of workers that hold nothing and have been silent for so long; answers how many."""
@@ -276,7 +281,7 @@ class RedisQueue:
 
     async def _promote(self, members: Sequence[str]) -> None:
         pairs = [member.partition("\n") for member in members]
-        keys = [self._delayed, self._stream, self._parked, self._awaited, *(self._run(run) for run, _, _ in pairs)]
+        keys = [self._delayed, self._stream, self._parked, *(self._run(run) for run, _, _ in pairs)]
         await self._scripts("promote", keys, [word for run, _, node in pairs for word in (run, node)])
 
     async def _expired(self, worker: str, limit: int) -> list[Any] | None:

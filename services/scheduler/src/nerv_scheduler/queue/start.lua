@@ -39,9 +39,9 @@ local round, orders = tonumber(known[1] or '-1'), tonumber(known[2] or '-1')
 local goes_on = known[3] == 'running' or known[3] == 'failing' or known[3] == 'cancelling'
 
 local function listen(i)
-  -- A node is found by its key while it sleeps, and no longer.
+  -- A node is found by its key until it has its verdict: one that was woken may be put to sleep again.
   local member = ARGV[i + 12] .. '\n' .. ARGV[2] .. '\n' .. ARGV[i]
-  if ARGV[i + 12] ~= '' and ARGV[i + 4] == 'sleeping' then
+  if ARGV[i + 12] ~= '' and (ARGV[i + 4] == 'sleeping' or ARGV[i + 4] == 'ready') then
     redis.call('ZADD', KEYS[6], 0, member)
   elseif ARGV[i + 12] ~= '' then
     redis.call('ZREM', KEYS[6], member)
@@ -131,7 +131,7 @@ for i = first, #ARGV, FIELDS do
   if ARGV[i + 8] ~= '0' then
     redis.call('HSET', KEYS[1], 'f:' .. node, ARGV[i + 8])
   end
-  if status == 'sleeping' then
+  if ARGV[i + 12] ~= '' then
     redis.call('HSET', KEYS[1], 'k:' .. node, ARGV[i + 12])
   end
   if ARGV[i + 10] ~= '0' then

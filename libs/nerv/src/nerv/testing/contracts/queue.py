@@ -304,6 +304,13 @@ class QueueContract:
         await queue.mark_intact({})
         assert (await nothing(queue)).intact
 
+    async def test_what_is_lost_while_all_is_put_back_is_noticed(self, queue: Queue) -> None:
+        """A witness counts once; without one that is there the queue is not intact."""
+        await queue.mark_intact({}, witness="nobody")
+        assert not (await nothing(queue)).intact
+        await queue.mark_intact({}, witness=await queue.witness("a"))
+        assert (await nothing(queue)).intact
+
     async def test_a_restored_run_goes_on_where_it_was(self, queue: Queue) -> None:
         """Completed nodes are not run again; what was attempted keeps its count; only the rest is ready."""
         run = f"r-{uuid.uuid4().hex}"
@@ -544,7 +551,7 @@ class QueueContract:
         await nothing(queue)
 
     async def test_who_waits_for_an_event_is_found_by_its_key(self, queue: Queue) -> None:
-        """Once it listens or sleeps, parked or not; not once it is woken, and not while the queue may have lost some."""
+        """Once it listens or sleeps, parked or woken, until it has ended; not while the queue may have lost some."""
         plans = [single(), single()]
         for plan in plans:
             await queue.start(plan)
@@ -558,6 +565,9 @@ class QueueContract:
         assert await queue.awaiting(["k1"]) == {"k1": [(plans[0].run, "only")]}
         woken = replace(plans[0].nodes[0], key="k1", attempts=1)
         assert await queue.start(replace(plans[0], nodes=(woken,), orders=1), restore=True)
+        assert await queue.awaiting(["k1"]) == {"k1": [(plans[0].run, "only")]}
+        again = next(claim for claim in await take(queue) if claim.run == plans[0].run)
+        assert await queue.unfold(again, b"1")
         assert await queue.awaiting(["k1"]) == {}
         await queue.deafen(plans[1].run, "only", "k10")
         assert await queue.awaiting(["k10"]) == {}
