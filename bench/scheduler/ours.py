@@ -2,7 +2,7 @@
 """Ours: `WHAT KAFKA REDIS COUNT [SETTING=VALUE ...]`: figures of workflows on temporal and the scheduler, journal and all.
 
 `wide`, `chain`, `fan`: tasks a second, from the request that starts the run to its recorded end.
-`spins`: tasks of 1 ms a second. `skewed`: seconds on two replicas, and the seconds of an ideal division.
+`spins`, `rests`: tasks a second that compute or wait for 1 ms. `skewed`: seconds on two replicas, and the seconds of an ideal division.
 `ready`: milliseconds from ready to started, half and 99 % of the tasks, at half load.
 """
 
@@ -43,18 +43,18 @@ async def rate(client: Client, workflow: str, count: int) -> list[float]:
     return [count / (time.perf_counter() - began)]
 
 
-async def spins(client: Client, count: int) -> list[float]:
+async def tiny(client: Client, workflow: str, count: int) -> list[float]:
     """Tasks of 1 ms a second."""
-    await finished(client, "spins", {"milliseconds": [1.0] * WARM})
+    await finished(client, workflow, {"milliseconds": [1.0] * WARM})
     began = time.perf_counter()
-    await finished(client, "spins", {"milliseconds": [1.0] * count})
+    await finished(client, workflow, {"milliseconds": [1.0] * count})
     return [count / (time.perf_counter() - began)]
 
 
 async def skewed(client: Client, count: int) -> list[float]:
-    """How many times as long as an ideal division: a tenth of the tasks, which come together, last twenty times as long."""
-    long, short = 100.0, 5.0
-    tasks = [long] * (count // 10) + [short] * (count - count // 10)
+    """Seconds, and those of an ideal division: few tasks, which come together, last eighty times as long as the others."""
+    long, short = 400.0, 5.0
+    tasks = [long] * (count // 20) + [short] * (count - count // 20)
     await finished(client, "rests", {"milliseconds": [short] * WARM})
     began = time.perf_counter()
     await finished(client, "rests", {"milliseconds": tasks})
@@ -96,8 +96,8 @@ async def measure(what: str, kafka: str, redis: str, count: int, settings: Mappi
     own: dict[str, str] = {"CONCURRENCY": str(SLOTS)} if what == "skewed" else {}
     replicas = 2 if what == "skewed" else 1
     async with hosted(kafka, redis, replicas=replicas, settings=own | dict(settings)) as (_, client):
-        if what == "spins":
-            return await spins(client, count)
+        if what in ("spins", "rests"):
+            return await tiny(client, what, count)
         if what == "skewed":
             return await skewed(client, count)
         if what == "ready":

@@ -21,7 +21,7 @@ from nerv.dev.ports import Ports
 from nerv.dev.processes import stop_together
 
 PEERS = Path(__file__).parent / "peers"
-NOOPS, CHAIN, FAN, SPINS, SKEWED, READY = 20_000, 1000, 10_000, 4000, 800, 1000
+NOOPS, CHAIN, FAN, TINY, SKEWED, READY = 20_000, 1000, 10_000, 4000, 800, 1000
 ARQ_SHARE = 4  # of the tasks, or its turns take minutes
 FEW = 3
 PLAIN = "QUANTUM_SECONDS=0"
@@ -96,17 +96,18 @@ class Suite:
         return found
 
     def tiny(self) -> Found:
-        """Tasks of a millisecond."""
-        fused, plain = interleave(
-            [
-                self.ours("spins", self.count(SPINS, 300)),
-                self.ours("spins", self.count(SPINS, 300), PLAIN, name="nerv, not fused"),
-            ],
-            "tasks of 1 ms",
-            self._console,
-            rounds=FEW,
-        )
-        return [Figure("scheduler.tasks_of_1_ms_per_second_fused", fused, plain, 3.0)]
+        """Tasks of a millisecond: that wait for it, and that compute for it in a thread."""
+        found: Found = []
+        count = self.count(TINY, 300)
+        for what in ("rests", "spins"):
+            fused, plain = interleave(
+                [self.ours(what, count), self.ours(what, count, PLAIN, name="nerv, not fused")],
+                f"tasks of 1 ms: {what}",
+                self._console,
+                rounds=FEW,
+            )
+            found.append(Figure(f"scheduler.{what}_of_1_ms_per_second_fused_beside_not_fused", fused, plain, 3.0))
+        return found
 
     def skewed(self) -> Found:
         """Tasks of which few take long, on two workers."""

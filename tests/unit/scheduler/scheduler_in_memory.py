@@ -18,7 +18,7 @@ from nerv.protocols.queue import RunState, TaskQueue
 from nerv.testing.memory_queue import MemoryQueue
 from nerv.types import Event
 from nerv.workflows import Drawing, Output
-from nerv_scheduler.attempt import Attempts
+from nerv_scheduler.attempt import Attempts, completions
 from nerv_scheduler.controls import Controls, Searching
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
@@ -127,6 +127,7 @@ class World:
             source="t.scheduler",
             worker=name,
             counts=self.counts,
+            completed=completions(self.queue),
         )
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(processes)

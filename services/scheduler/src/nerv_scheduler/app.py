@@ -7,7 +7,7 @@ from collections import Counter
 from dependency_injector import providers
 
 from nerv.service import Service
-from nerv_scheduler.attempt import Attempts
+from nerv_scheduler.attempt import Attempts, completions
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.ground import Ground
@@ -53,6 +53,7 @@ class Wiring(Ground):
         source=Ground.source,
         worker=Ground.settings.provided.instance,
         counts=providers.Singleton(Counter),
+        completed=providers.Singleton(completions, Ground.queue),
     )
     worker = providers.Singleton(Worker, attempts, Ground.queue, keeper, Ground.recovery, Ground.work)
     deps = providers.Singleton(

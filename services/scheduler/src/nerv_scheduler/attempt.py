@@ -27,10 +27,11 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import NervError, NotFound, TooLarge
 from nerv.protocols import Clock
-from nerv.protocols.queue import Claim, Done, NodeStatus, Queue, RunStatus
+from nerv.protocols.queue import Claim, Done, NodeStatus, Queue, RunStatus, TaskQueue
 from nerv.types import Event
 from nerv.workflows import SKIPPED, Many, PermanentError, Result, arguments_of, control_of, filled, resolve
 from nerv.workflows.dag import Argument, needed
+from nerv_scheduler.batched import Batched
 from nerv_scheduler.controls import Controls
 from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
@@ -42,6 +43,7 @@ from nerv_scheduler.model import (
     backoff,
     conclude,
     describe_error,
+    fold_end,
     fold_node,
     is_permanent,
     ready_since,
@@ -80,6 +82,7 @@ class Attempts:
     source: str
     worker: str
     counts: Counter[str]
+    completed: Batched[Done, bool]
 
     async def work(self, claim: Claim, task: workflow_pb2.Task) -> None:
         """Bring a node to its verdict, to its next attempt, or to sleep. Raises LostError."""
@@ -116,7 +119,7 @@ class Attempts:
         if node.verdict is NodeStatus.COMPLETED:
             result = orjson.dumps(node.result)
             done = Done(claim, result, suspect=claim.attempt > 1)
-            await self._write(claim, lambda: self._completed(done))
+            await self._write(claim, lambda: self.completed(done))
         else:
             error = node.error
             await self._write(claim, lambda: self.queue.fail(claim, error))
@@ -128,8 +131,10 @@ class Attempts:
             raise LostError(f"run {claim.run} was restarted")
         if record.ended is None:
             event = self._end_event(claim, conclude(record))
-            await self.patience(lambda: self.recorder.record(claim.run, event))
-            record = await self.patience(lambda: self.recorder.read(claim.run))
+            if await self.patience(lambda: self.recorder.record(claim.run, event)):
+                record = fold_end(record, event)
+            else:
+                record = await self.patience(lambda: self.recorder.read(claim.run))
         status, error = record.status, record.error
         result = orjson.dumps(record.result) if status is RunStatus.COMPLETED else b""
         await self._write(claim, lambda: self.queue.close(claim, status, result=result, error=error))
@@ -138,10 +143,6 @@ class Attempts:
         """Have the node tried again later. Raises LostError."""
         pause = self._pause(claim)
         await self._write(claim, lambda: self.queue.fail(claim, error, retry_in=pause))
-
-    async def _completed(self, done: Done) -> bool:
-        [accepted] = await self.queue.complete([done])
-        return accepted
 
     async def give_up(self, claim: Claim, error: str) -> None:
         """The node is not to be done any more. Raises LostError."""
@@ -294,3 +295,8 @@ class Attempts:
     def _pause(self, claim: Claim) -> float:
         chance = random.random()  # noqa: S311 - jitter, no secret
         return backoff(claim.failures, self.settings.retry_first_seconds, self.settings.retry_longest_seconds, chance)
+
+
+def completions(queue: TaskQueue) -> Batched[Done, bool]:
+    """What tells the queue of completed nodes: those that come while a script is under way go together in the next."""
+    return Batched(queue.complete, lambda done: len(done.result) + sum(len(link.result) for link in done.chain))

@@ -1,53 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Appends that come while one is on its way go together in the next: one request instead of many, and no added waiting."""
+"""Requests that come while one is on its way go together in the next: one message instead of many, and no added waiting."""
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
-from nerv.errors import NervError
-from nerv.protocols import AppendOutcome, AppendRequest, History
+Q = TypeVar("Q")
+A = TypeVar("A")
 
-MOST = 100  # requests a message; an event may have 256 KiB, a message 1 MiB
-BYTES = 512 * 1024
+MOST = 100  # requests a message
+BYTES = 512 * 1024  # of a message, which may have 1 MiB: an event may have 256 KiB
 
 
-class Batched:
-    """`await batched(request)` appends it and gives its outcome. How many wait is bounded by who calls."""
+class Batched(Generic[Q, A]):
+    """`await batched(request)` sends it and gives its answer. How many wait is bounded by who calls.
 
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._waiting: deque[tuple[AppendRequest, asyncio.Future[AppendOutcome]]] = deque()
+    `send` answers for each request in order; what it raises, all of its requests are told. `weigh` is the bytes of one.
+    """
+
+    def __init__(self, send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], weigh: Callable[[Q], int]) -> None:
+        self._send = send
+        self._weigh = weigh
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._sending: asyncio.Task[None] | None = None
 
-    async def __call__(self, request: AppendRequest) -> AppendOutcome:
-        """The outcome. Cancelled, the request may still be sent; its ids make a repeat harmless."""
-        outcome: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, outcome))
+    async def __call__(self, request: Q) -> A:
+        """The answer. Cancelled, the request may still be sent: a repeat must be harmless."""
+        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send())
-        return await outcome
+            self._sending = asyncio.create_task(self._send_all())
+        return await answer
 
-    async def _send(self) -> None:
+    async def _send_all(self) -> None:
         while self._waiting:
             batch = self._next()
             try:
-                outcomes = await self._history.append([request for request, _ in batch])
-            except NervError as error:
-                outcomes = [error] * len(batch)
-            except BaseException as error:
-                for _, outcome in batch:
-                    if not outcome.done():
-                        outcome.set_exception(error)
-                raise
-            for (_, outcome), found in zip(batch, outcomes, strict=True):
-                if not outcome.done():
-                    outcome.set_result(found)
+                answers = await self._send([request for request, _ in batch])
+            except Exception as error:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for (_, answer), found in zip(batch, answers, strict=True):
+                if not answer.done():
+                    answer.set_result(found)
 
-    def _next(self) -> list[tuple[AppendRequest, asyncio.Future[AppendOutcome]]]:
-        batch: list[tuple[AppendRequest, asyncio.Future[AppendOutcome]]] = []
+    def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
+        batch: list[tuple[Q, asyncio.Future[A]]] = []
         size = 0
         while self._waiting and len(batch) < MOST:
-            size += sum(len(event.data) for event in self._waiting[0][0].events)
+            size += self._weigh(self._waiting[0][0])
             if batch and size > BYTES:
                 break
             batch.append(self._waiting.popleft())

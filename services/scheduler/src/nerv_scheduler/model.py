@@ -49,7 +49,7 @@ def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
         elif "task" in data:
             record = _tell(record, nodes, event, data)
         else:
-            record = _ended(record, event, data)
+            record = fold_end(record, event)
     if record is None:
         raise Internal(f"the stream of run {run} does not begin with {EventType.RUN_SUBMITTED}")
     return replace(record, nodes=nodes)
@@ -148,7 +148,9 @@ def _taken(record: RunRecord, node: NodeRecord) -> RunRecord:
     return replace(record, signals=used)
 
 
-def _ended(record: RunRecord, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
+def fold_end(record: RunRecord, event: Event[bytes]) -> RunRecord:
+    """The record of a run after its last event."""
+    data = orjson.loads(event.data)
     if event.type == EventType.RUN_COMPLETED:
         return replace(record, status=RunStatus.COMPLETED, ended=event.time, result=data["result"])
     if event.type == EventType.RUN_FAILED:

@@ -5,7 +5,7 @@ import asyncio
 
 from nerv.errors import IdConflict, NervError, NotFound
 from nerv.limits import Limits, check_event_size
-from nerv.protocols import Appended, AppendRequest, Expected, History
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History
 from nerv.protocols.history import Expect
 from nerv.types import Event
 from nerv_scheduler.batched import Batched
@@ -19,7 +19,7 @@ class Recorder:
     def __init__(self, history: History, limits: Limits) -> None:
         self._history = history
         self._limits = limits
-        self._batched = Batched(history)
+        self._batched = Batched[AppendRequest, AppendOutcome](history.append, _weight)
 
     def check(self, event: Event[bytes]) -> None:
         """Raises TooLarge for an event that history would refuse."""
@@ -55,3 +55,7 @@ class Recorder:
         if isinstance(outcome, IdConflict):
             return False
         raise outcome
+
+
+def _weight(request: AppendRequest) -> int:
+    return sum(len(event.data) for event in request.events)
