@@ -2,7 +2,8 @@
 """Ours: `WHAT KAFKA REDIS COUNT [SETTING=VALUE ...]`: figures of workflows on temporal and the scheduler, journal and all.
 
 `wide`, `chain`, `fan`: tasks a second, from the request that starts the run to its recorded end.
-`spins`, `rests`: tasks a second that compute or wait for 1 ms. `skewed`: seconds on two replicas, and the seconds of an ideal division.
+`spins`, `rests`: tasks a second that compute or wait for 1 ms.
+`skewed`: seconds on two replicas, and the seconds of an ideal division.
 `ready`: milliseconds from ready to started, half and 99 % of the tasks, at half load.
 """
 

@@ -15,6 +15,7 @@ from nerv_scheduler.handlers import ROUTES, Deps
 from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.pools import Processes, Threads
+from nerv_scheduler.pressure import Pressure
 from nerv_scheduler.queue.opening import closing, own_queue
 from nerv_scheduler.settings import SchedulerSettings
 from nerv_scheduler.worker import Worker
@@ -34,6 +35,7 @@ class Wiring(Ground):
         Ground.settings.provided.instance,
         Ground.work.lease_seconds,
     )
+    counts: providers.Singleton[Counter[str]] = providers.Singleton(Counter)
     attempts = providers.Singleton(
         Attempts,
         app=Ground.app,
@@ -52,10 +54,11 @@ class Wiring(Ground):
         settings=Ground.work,
         source=Ground.source,
         worker=Ground.settings.provided.instance,
-        counts=providers.Singleton(Counter),
+        counts=counts,
         completed=providers.Singleton(completions, Ground.queue),
     )
     worker = providers.Singleton(Worker, attempts, Ground.queue, keeper, Ground.recovery, Ground.work)
+    pressure = providers.Singleton(Pressure, Ground.queue, Ground.work.backlog, worker.provided.pools, counts)
     deps = providers.Singleton(
         Deps,
         settings=Ground.settings,
@@ -65,6 +68,7 @@ class Wiring(Ground):
         starter=Ground.starter,
         steering=Ground.steering,
         schedules=Ground.schedules,
+        pressure=pressure,
     )
 
 
@@ -77,22 +81,16 @@ def build(settings: SchedulerSettings) -> Service:
     wiring.health().register("awaited", listener.fault)
     wiring.health().register("schedules", ticking.fault)
     wiring.health().register("servers", wiring.patience().fault)
+    # What tasks need is there before the worker starts any, and until it has drained.
+    parts = (
+        closing(wiring.redis()), wiring.client(), wiring.app().container, wiring.processes(), wiring.pressure(), keeper,
+        worker, listener, ticking, wiring.sweeper(),
+    )  # fmt: skip
     return Service(
         name="scheduler",
         routes=ROUTES,
         deps=wiring.deps(),
         health=wiring.health(),
-        # What tasks need is there before the worker starts any, and until it has drained.
-        parts=(
-            closing(wiring.redis()),
-            wiring.client(),
-            wiring.app().container,
-            wiring.processes(),
-            keeper,
-            worker,
-            listener,
-            ticking,
-            wiring.sweeper(),
-        ),
+        parts=parts,
         crashed=worker.crashed,
     )

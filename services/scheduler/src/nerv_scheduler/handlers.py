@@ -24,6 +24,7 @@ from nerv.service.params import IDEMPOTENCY_KEY, Body, number
 from nerv.types import check_id, format_instant, new_event_id
 from nerv_scheduler.invoke import callees
 from nerv_scheduler.model import state_of
+from nerv_scheduler.pressure import Pressure
 from nerv_scheduler.record import ASKED_FOR, Order, OrderKind, Signal
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.replay import replay
@@ -93,6 +94,7 @@ class Deps:
     starter: Starter
     steering: Steering
     schedules: Schedules
+    pressure: Pressure
 
 
 async def list_workflows(request: Request[Deps]) -> Response:
@@ -113,6 +115,7 @@ async def list_workflows(request: Request[Deps]) -> Response:
 async def start_run(request: Request[Deps]) -> Response:
     """POST /v1/workflows/{workflow}/runs: start a run; the same run id and input again start nothing."""
     deps = request.deps
+    deps.pressure.check()
     workflow = request.path("workflow")
     run, run_input, version = _submission(request)
     new = await deps.starter.start(workflow, run_input, run, version)
@@ -289,6 +292,11 @@ async def order_schedule(request: Request[Deps]) -> Response:
     return respond(await _schedule(request.deps, name))
 
 
+async def show_queues(request: Request[Deps]) -> Response:
+    """GET /v1/queues: how much waits in the mesh, and how busy the pools of this replica are."""
+    return respond(request.deps.pressure.document())
+
+
 async def well_known(request: Request[Deps]) -> Response:
     """GET /.well-known/nerv: what this replica is."""
     deps = request.deps
@@ -387,5 +395,6 @@ ROUTES = (
         body=Body({JSON: SCHEDULE_ORDER}, "What is to happen with the schedule."),
         of="schedule",
     ),
+    Route("GET", "/v1/queues", show_queues, "workflows:read"),
     Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -22,6 +22,7 @@ class WorkSettings(BaseModel):
     process_bytes: int = Field(default=2 * 1024**3, ge=0)  # address space of each; 0: no bound
     http_allow: tuple[str, ...] = ()  # URLs whose scheme, host and port `nerv.http` effects may call
     stealing: bool = True  # a replica without work takes half of what another has taken and not begun
+    backlog: PositiveInt = 500_000  # tasks that may wait for a worker; beyond, new runs are refused: 429
     drain_seconds: float = Field(default=4.0, ge=0.0, le=5.0)  # on SIGTERM; what is unfinished then goes to others
     tasks: PositiveInt = TASK_LIMIT  # of one workflow; beyond: 413
     keep_seconds: PositiveInt = 3600  # an ended run stays in Redis; afterwards it is read from history

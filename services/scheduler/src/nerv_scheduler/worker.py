@@ -20,6 +20,7 @@ from nerv_scheduler.attempt import Attempts, LostError
 from nerv_scheduler.fusing import Strand
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.model import describe_error
+from nerv_scheduler.pressure import Pool
 from nerv_scheduler.quantum import Quanta
 from nerv_scheduler.runs import Recovery
 from nerv_scheduler.settings import WorkSettings
@@ -72,6 +73,15 @@ class Worker:
         """How many nodes may be taken now. A thread that has outlived its time-out takes its place until it ends."""
         stuck = max(0, self._attempts.threads.running - len(self._running))
         return self._settings.concurrency - len(self._running) - stuck
+
+    def pools(self) -> dict[str, Pool]:
+        """The places of this replica: for nodes, and for those of them that are in threads or in processes."""
+        attempts, size = self._attempts, self._settings.concurrency
+        return {
+            "slots": Pool(len(self._running), size),
+            "threads": Pool(attempts.threads.running, size),
+            "processes": Pool(attempts.processes.busy, attempts.processes.most),
+        }
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.create_task(self._work())

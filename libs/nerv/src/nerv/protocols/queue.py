@@ -193,6 +193,16 @@ class RunState:
     paused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many nodes are ready and nobody's, how many somebody has, and how many are due later; the age of the oldest ready."""
+
+    ready: int = 0
+    taken: int = 0
+    delayed: int = 0
+    oldest_seconds: float = 0.0
+
+
 def parents(children: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """The nodes that each node waits for, by who waits for each."""
     found: dict[str, list[str]] = {}
@@ -271,6 +281,10 @@ class SharedWork(Protocol):
 
     async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
         """Half of another worker's backlog, the longest of those that will take at least `seconds`, as new attempts."""
+        ...
+
+    async def depth(self) -> Depth:
+        """How much there is to do."""
         ...
 
 

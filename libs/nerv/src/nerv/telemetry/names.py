@@ -40,6 +40,16 @@ LAG_GROUP: Final = "consumergroup"
 LAG_TOPIC: Final = "topic"
 LAG_PARTITION: Final = "partition"
 
+QUEUE_DEPTH: Final = "nerv.queue.depth"
+QUEUE_LAG: Final = "nerv.queue.lag"
+POOL_BUSY: Final = "nerv.pool.busy"
+POOL_SIZE: Final = "nerv.pool.size"
+WORK_COUNT: Final = "nerv.work.count"
+QUEUE: Final = "nerv.queue"
+STATE: Final = "nerv.state"
+POOL: Final = "nerv.pool"
+WHAT: Final = "nerv.what"
+
 CALL_TARGET: Final = "nerv.call.target"
 CALL_DURATION: Final = "nerv.call.duration"
 

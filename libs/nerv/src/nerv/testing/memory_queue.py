@@ -15,6 +15,7 @@ from nerv.protocols.queue import (
     ORDER,
     START,
     Claim,
+    Depth,
     Done,
     NodeState,
     NodeStatus,
@@ -67,6 +68,7 @@ class _Entry:
     run: str
     node: str
     leased_until: float = field(default=0.0)
+    added: float = field(default_factory=time.monotonic)
 
 
 class MemoryQueue:
@@ -134,6 +136,13 @@ class MemoryQueue:
             self._runs[claim.run].nodes[claim.node].status = NodeStatus.READY
         given = [self._claim(worker, claim.entry, chain) for claim in taken if self._tokened(claim) is not None]
         return Taken(tuple(claim for claim in given if isinstance(claim, Claim)))
+
+    async def depth(self) -> Depth:
+        """How much waits (see `SharedWork.depth`)."""
+        now = time.monotonic()
+        oldest = min((self._entries[entry].added for entry in self._ready if entry in self._entries), default=now)
+        ready = sum(entry in self._entries for entry in self._ready)
+        return Depth(ready, len(self._entries) - ready, len(self._due), now - oldest)
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
         """Renew leases (see `TaskQueue.renew`)."""

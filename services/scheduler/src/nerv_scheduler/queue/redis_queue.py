@@ -30,6 +30,7 @@ from nerv.protocols.queue import (
     ORDER,
     START,
     Claim,
+    Depth,
     Done,
     NodeState,
     NodeStatus,
@@ -122,6 +123,11 @@ class RedisQueue:
     def _shelved(self, claim: Claim) -> str:
         words = (claim.entry, self._run(claim.run), claim.run, claim.node, claim.epoch, str(claim.attempt))
         return "\n".join(words)
+
+    async def depth(self) -> Depth:
+        """How much waits (see `SharedWork.depth`)."""
+        ready, taken, age, delayed = await self._scripts("depth", [self._stream, self._delayed], [GROUP])
+        return Depth(ready, taken, delayed, age / 1000)
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
         """Renew leases (see `TaskQueue.renew`)."""

@@ -174,6 +174,20 @@ class QueueContract:
         assert (await queue.steal("c", 0.1)).claims == ()
         assert await queue.complete([Done(claim, b"1") for claim in living]) == [True] * 4
 
+    async def test_the_depth_tells_what_waits(self, queue: Queue) -> None:
+        """Ready and nobody's, taken, due later; and how long the oldest has waited."""
+        assert (await queue.depth()).ready == 0
+        await queue.start(fan(count=3))
+        assert (await queue.depth()).ready == 3
+        [one] = await take(queue, limit=1)
+        await queue.fail(one, "boom", retry_in=60.0)
+        [_] = await take(queue, limit=1)
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            depth = await queue.depth()
+        assert (depth.ready, depth.taken, depth.delayed) == (1, 1, 1)
+        assert depth.oldest_seconds >= 0.04
+
     async def test_a_run_is_started_once(self, queue: Queue) -> None:
         """A second start changes nothing, whatever has happened since."""
         plan = single()
