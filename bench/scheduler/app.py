@@ -77,10 +77,10 @@ def rests(w: Drawing, milliseconds: list[float]) -> Fan:
     return w.map(rest, milliseconds)
 
 
-@app.workflow("once")
-def once(w: Drawing) -> Output:
-    """One task that does nothing."""
-    return w.call(noop, 1)
+@app.workflow("sleeper")
+def sleeper(w: Drawing) -> Output:
+    """A run that waits for an hour before it does anything."""
+    return w.call(noop, 1, after=w.sleep(3600))
 
 
 @app.workflow("steps")

@@ -4,6 +4,7 @@
 `wide`, `chain`, `fan`: tasks a second, from the request that starts the run to its recorded end.
 `spins`, `rests`: tasks a second that compute or wait for 1 ms.
 `skewed`: seconds on two replicas, and the seconds of an ideal division.
+`waiting`: bytes of Redis that each of many waiting runs takes, and the share of a processor that they cost the scheduler.
 `ready`: milliseconds from ready to started, half and 99 % of the tasks, at half load.
 """
 
@@ -16,14 +17,20 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import psutil
+
 from bench.scheduler.hosting import hosted, quiet
 from nerv.client import Client
+from nerv.dev.mesh import LocalMesh
+from nerv.redis import RedisSettings, connect
 
 MOST = 10_000  # tasks of a workflow
 WAIT_SECONDS = 240.0
 SLOTS = 4  # of each replica, where they must be few to be filled
 STEPS, STEP_MS = 5, 20.0  # of the runs whose waiting is measured: longer than what is fused
 WARM = 200
+STARTS = 64  # requests at once
+IDLE_SECONDS = 5.0
 
 
 async def finished(client: Client, workflow: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,15 +99,45 @@ async def ready(client: Client, count: int) -> list[float]:
     return [cut[49], cut[98]]
 
 
+async def waiting(mesh: LocalMesh, client: Client, count: int) -> list[float]:
+    """Bytes a run, and processor seconds a second beyond those of an idle scheduler."""
+    redis = connect(RedisSettings(url=mesh.context["redis"]), "bench")
+    scheduler = psutil.Process(mesh.pid("scheduler"))
+
+    async def cost() -> tuple[int, float]:
+        began, before = time.perf_counter(), scheduler.cpu_times()
+        await asyncio.sleep(IDLE_SECONDS)
+        after, seconds = scheduler.cpu_times(), time.perf_counter() - began
+        info: dict[str, int] = await redis.info("memory")
+        return info["used_memory"], (after.user + after.system - before.user - before.system) / seconds
+
+    async def started() -> None:
+        async with limit:
+            await client.workflows.start("sleeper", {}, run=uuid.uuid4().hex)
+
+    limit = asyncio.Semaphore(STARTS)
+    await started()
+    memory, idle = await cost()
+    await asyncio.gather(*(started() for _ in range(count)))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while (await client.transport.request("scheduler", "GET", "/v1/queues")).json()["queues"][0]["ready"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    more, busy = await cost()
+    await redis.aclose()
+    return [(more - memory) / count, max(0.0, busy - idle)]
+
+
 async def measure(what: str, kafka: str, redis: str, count: int, settings: Mapping[str, str]) -> list[float]:
     """The figures of one part."""
     own: dict[str, str] = {"CONCURRENCY": str(SLOTS)} if what == "skewed" else {}
     replicas = 2 if what == "skewed" else 1
-    async with hosted(kafka, redis, replicas=replicas, settings=own | dict(settings)) as (_, client):
+    async with hosted(kafka, redis, replicas=replicas, settings=own | dict(settings)) as (mesh, client):
         if what in ("spins", "rests"):
             return await tiny(client, what, count)
         if what == "skewed":
             return await skewed(client, count)
+        if what == "waiting":
+            return await waiting(mesh, client, count)
         if what == "ready":
             return await ready(client, count)
         return await rate(client, what, count)

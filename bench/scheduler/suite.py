@@ -14,14 +14,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.harness import Contestant, Figure, Measured, interleave, kafka_for_measuring, peer_python
+from bench.harness import TURN_SECONDS, Contestant, Figure, Measured, interleave, kafka_for_measuring, peer_python
 from nerv.dev import redis
 from nerv.dev.guard import guard, mark
 from nerv.dev.ports import Ports
 from nerv.dev.processes import stop_together
 
 PEERS = Path(__file__).parent / "peers"
-NOOPS, CHAIN, FAN, TINY, SKEWED, READY = 20_000, 1000, 10_000, 4000, 800, 1000
+NOOPS, CHAIN, FAN, TINY, SKEWED, READY, WAITING = 20_000, 1000, 10_000, 4000, 800, 1000, 100_000
+WAITING_SECONDS = 1500.0  # to start them all
 ARQ_SHARE = 4  # of the tasks, or its turns take minutes
 FEW = 3
 PLAIN = "QUANTUM_SECONDS=0"
@@ -39,10 +40,12 @@ class Suite:
         """How many, at this scale."""
         return str(max(least, int(full * self._scale)))
 
-    def ours(self, what: str, count: str, *settings: str, name: str = "nerv") -> Contestant:
+    def ours(
+        self, what: str, count: str, *settings: str, name: str = "nerv", seconds: float = TURN_SECONDS
+    ) -> Contestant:
         """A program of ours."""
         words = [sys.executable, "-m", "bench.scheduler.ours", what, self._kafka, self._redis, count, *settings]
-        return Contestant(name, words)
+        return Contestant(name, words, seconds)
 
     def peer(self, name: str, program: str, *told: str) -> Contestant:
         """A program of a peer, in an environment of its own."""
@@ -129,6 +132,16 @@ class Suite:
             Measured("scheduler.ready_to_started_99th_percentile", most, "ms", most=25.0),
         ]
 
+    def waiting(self) -> Found:
+        """Runs that wait: what each takes of Redis, and what all cost."""
+        count = self.count(WAITING, 2000)
+        self._console.print(f"{int(count):,} runs that wait; takes a while")
+        size, share = self.ours("waiting", count, seconds=WAITING_SECONDS).figures()
+        return [
+            Measured("scheduler.waiting_run_bytes_of_redis", size, "bytes", most=1024),
+            Measured("scheduler.waiting_runs_processor_share", share, "s/s", most=0.02),
+        ]
+
 
 def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
     """All of it; some ten minutes at full size."""
@@ -142,7 +155,7 @@ def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
         server = redis.start(folder / "redis", mark(environ, token), log=folder / "redis.log", ports=Ports(folder))
         try:
             suite = Suite(scale, console, bootstrap, server.address)
-            return [*suite.noops(), *suite.graphs(), *suite.tiny(), *suite.skewed(), *suite.ready()]
+            return [*suite.noops(), *suite.graphs(), *suite.tiny(), *suite.skewed(), *suite.ready(), *suite.waiting()]
         finally:
             if server.process is not None:
                 stop_together([server.process], 10.0)

@@ -242,3 +242,5 @@ def test_claims_are_grouped_by_run_and_kind() -> None:
     odd = [claim("r1", "note"), claim("r1", "add", over=True), claim("r1", "add", losses=1), claim("r1", "gone")]
     assert [len(group) for group in fusing.group(odd, slots=1)] == [1, 1, 1, 1]
     assert (fusing.wanted(4), fusing.chain()) == (200, 49)
+    chained = claim("r1", "note", chain=(("add", claim("r1", "add").message),))
+    assert [strand.chain for strand in fusing.group([chained], slots=1)[0]] == [[]]

@@ -57,9 +57,8 @@ class Fusing:
         for claim in claims:
             strand = _strand(claim)
             key = self._key(strand)
-            if strand.task.task not in self._callees:
-                strand.chain.clear()  # what the mesh does itself, or nobody can, is done alone
             if key is None:
+                strand.chain.clear()  # nor is it done with what waits for it
                 found.append([strand])
                 continue
             kind = self._kind(strand.task.task)

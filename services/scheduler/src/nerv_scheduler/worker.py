@@ -231,7 +231,8 @@ class Worker:
             for strand in strands:
                 await self._put_off(strand.claim, describe_error(error))
         else:
-            await self._shelve([left] if left else [])
+            # They took longer than was thought: what is left is divided anew.
+            await self._shelve(self._fusing.group([strand.claim for strand in left], self.room))
 
     async def _perform(self, strand: Strand) -> None:
         claim, task = strand.claim, strand.task
