@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from nerv.cli.calling import AsJson, call, console, say_bytes, say_json, usage
+from nerv.cli.calling import REFUSED, AsJson, call, console, say_bytes, say_json, usage
 from nerv.cli.gantt import gantt
 from nerv.cli.show import cell, table, tree
 from nerv.client import Client
