@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replicas killed while they apply: at a write, before or after it is done, with both sides edited before and meanwhile."""
+"""Replicas killed while they apply: at a write, before or after it is done, with both sides edited before and meanwhile, and
+Redis flushed now and then.
+"""
 
 import asyncio
 import random
@@ -10,6 +12,7 @@ from rich.console import Console
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import NervError
+from nerv.redis import RedisSettings, connect
 from tests.faults.sync.people import People
 from tests.faults.sync.registry import Registry
 from tests.faults.verdict import Invariant
@@ -18,6 +21,7 @@ REPLICAS = ("sync", "sync-2")
 ROUNDS = 2  # runs after the kill, by which both sides must be equal
 WRITES = 6  # of a run: two sides, three generations
 EDITS, MEANWHILE = 120, 10  # of a round: before the run, and in it before its first write
+ROBBED = 0.2  # share of the rounds before which Redis is flushed
 AHEAD = 600.0  # seconds by which one clock is wrong
 RUN_SECONDS = 60.0
 
@@ -34,6 +38,7 @@ class Killing:
     chance: random.Random
     people: People = field(init=False)
     kills: int = 0
+    flushes: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -52,8 +57,10 @@ class Killing:
                 break
         self.complaints += [f"{key} was written before its parent" for key in {*self.left.orphans, *self.right.orphans}]
         vacuous = "" if self.kills * 2 >= times else f"only {self.kills} of {times} runs were killed at a write"
-        self.console.print(f"{name}: {self.people.edits:,} edits, {self.kills} kills", highlight=False)
-        return Invariant(f"sync.{name}", self.people.edits, self.kills, self.complaints, vacuous)
+        self.console.print(
+            f"{name}: {self.people.edits:,} edits, {self.kills} kills, {self.flushes} flushes", highlight=False
+        )
+        return Invariant(f"sync.{name}", self.people.edits, self.kills + self.flushes, self.complaints, vacuous)
 
     async def seeded(self, times: int) -> Invariant:
         """The registries write whatever the versions are, and people edit between plan and write: the checker must see it."""
@@ -71,6 +78,8 @@ class Killing:
 
     async def _round(self, number: int) -> None:
         self.people.edit(EDITS)
+        if self.chance.random() < ROBBED:
+            await self._rob()
         victim, other = self.chance.sample(REPLICAS, 2)
         bomb = Bomb(self, victim, self.chance.randrange(1, WRITES + 1), self.chance.choice(("before", "after")))
         self.left.hook = self.right.hook = bomb
@@ -94,6 +103,15 @@ class Killing:
             await self.mesh.restart(victim)
         self.complaints += [f"round {number}: {key} differs still" for key in apart[:5]]
         self.complaints += self.people.complaints(await self.client.syncs.losses("fleet"))[:5]
+
+    async def _rob(self) -> None:
+        """Redis loses everything: the digests of both sides, and of what was agreed on."""
+        redis = connect(RedisSettings(url=self.mesh.context["redis"]), "faults")
+        try:
+            await redis.flushall()
+        finally:
+            await redis.aclose()
+        self.flushes += 1
 
     async def _order(self, replica: str, run: str | None = None) -> None:
         async with Client({"sync": self.mesh.url(replica)}) as client:
