@@ -94,14 +94,15 @@ async def invoke(
     """One attempt. Raises TimeoutError, PermanentError for what can never work, or what the task raises."""
     spec = callee.spec
     call = _bound(callee, arguments, client)
+    limit: asyncio.Timeout | None = None
     try:
-        async with asyncio.timeout(spec.timeout) as limit:
-            if callee.spec.pool == "processes" and processes is not None:
-                returned = await processes.call(spec.function, arguments)
-            else:
+        if spec.pool == "processes" and processes is not None:
+            returned = await processes.call(spec.function, arguments, spec.timeout)
+        else:
+            async with asyncio.timeout(spec.timeout) as limit:
                 returned = await (_contained(call()) if callee.is_async else threads.call(call))
     except TimeoutError as error:
-        if limit.expired():
+        if limit is None or limit.expired():
             raise TimeoutError(f"task {spec.name} took longer than {spec.timeout:g} s") from error
         raise
     return _checked(callee, returned)

@@ -69,17 +69,21 @@ class _Calling:
 
     def __init__(self) -> None:
         self._child: Child | None = None
-        self._given_up = False
+        self._given_up = self._begun = False
         self._lock = threading.Lock()
 
     def given_up(self) -> bool:
         return self._given_up
 
-    def take(self, child: Child) -> None:
+    def take(self, child: Child) -> bool:
         with self._lock:
-            self._child = child
-            if self._given_up:
-                child.kill()
+            if not self._given_up:
+                self._child = child
+            return not self._given_up
+
+    def begin(self) -> None:
+        with self._lock:
+            self._begun = True
 
     def leave(self) -> None:
         with self._lock:
@@ -88,8 +92,11 @@ class _Calling:
     def give_up(self) -> None:
         with self._lock:
             self._given_up = True
-            if self._child is not None:
-                self._child.kill()
+            if self._child is None:
+                return
+            self._child.kill()
+            if not self._begun:  # who performs closes it; here nobody does
+                threading.Thread(target=self._child.close, name="nerv-processes", daemon=True).start()
 
 
 class Processes:
@@ -119,17 +126,20 @@ class Processes:
         """The most processes."""
         return self._most
 
-    async def call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    async def call(self, function: Callable[..., Any], arguments: Sequence[Any], seconds: float | None = None) -> Any:
         """What `function` returns or raises in a process. Cancelled, the process is killed.
 
-        Raises RuntimeError when the process died, Misconfigured for what cannot be sent there.
+        `seconds` bound the call, and not the start of a process for it. Raises TimeoutError, RuntimeError when the process died,
+        Misconfigured for what cannot be sent there.
         """
         job = packed(function, arguments)
         async with self._room:
             self.busy += 1
             calling = _Calling()
             try:
-                reply = await self._threads.call(lambda: self._perform(job, calling))
+                child: Child = await self._threads.call(lambda: self._taken(calling))
+                async with asyncio.timeout(seconds):
+                    reply = await self._threads.call(lambda: self._perform(child, job, calling))
             finally:
                 calling.give_up()
                 self.busy -= 1
@@ -139,11 +149,17 @@ class Processes:
             raise value
         return value
 
-    def _perform(self, job: bytes, calling: _Calling) -> Reply:
+    def _taken(self, calling: _Calling) -> Child:
+        """A process for a call, ready."""
         child = self._children.take(calling.given_up)
-        if child is None:
-            raise RuntimeError("the call was given up before a process was ready")
-        calling.take(child)
+        if child is not None and calling.take(child):
+            return child
+        if child is not None:
+            self._children.give(child)
+        raise RuntimeError("the call was given up before a process was ready")
+
+    def _perform(self, child: Child, job: bytes, calling: _Calling) -> Reply:
+        calling.begin()
         try:
             [reply] = child.perform(Hop([job], math.inf, True))
         except Died:
