@@ -14,7 +14,7 @@ import pytest
 from nerv.protocols.queue import NodeStatus, Queue, RunStatus
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
-from nerv.testing.contracts.queue import LEASE, QueueContract, fan, nothing, single, take
+from nerv.testing.contracts.queue import LEASE, QueueContract, fan, finish, nothing, single, take
 from nerv.testing.memory_queue import MemoryQueue
 from nerv_scheduler.queue import RedisQueue
 
@@ -83,7 +83,7 @@ class TestRedisQueue(QueueContract):
         await nothing(queue)
         assert await queue.start(plan, restore=True)
         assert await queue.renew("a", [old]) == [old]
-        assert not await queue.finish(old, b"old")
+        assert not await finish(queue, old, b"old")
         assert len({claim.node for claim in await take(queue, at_least=2)}) == 2
 
     async def test_an_entry_whose_run_is_lost_is_an_orphan(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
@@ -103,11 +103,11 @@ class TestRedisQueue(QueueContract):
         plan = fan(count=5)
         await queue.start(plan)
         for claim in await take(queue, at_least=5):
-            await queue.finish(claim, b"1")
+            await finish(queue, claim, b"1")
         for _ in range(2):
             [claim] = await take(queue)
             if claim.node == "join":
-                await queue.finish(claim, b"1")
+                await finish(queue, claim, b"1")
             else:
                 await queue.close(claim, RunStatus.COMPLETED)
         assert await redis.xlen(f"{mesh_name}:tasks:default") == 0

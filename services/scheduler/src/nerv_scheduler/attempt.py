@@ -27,7 +27,7 @@ from nerv.app import App
 from nerv.client import Client
 from nerv.errors import NervError, NotFound, TooLarge
 from nerv.protocols import Clock
-from nerv.protocols.queue import Claim, Done, NodeStatus, Queue, RunStatus, SharedWork
+from nerv.protocols.queue import Claim, Done, NodeStatus, Queue, RunStatus, TaskQueue
 from nerv.types import Event
 from nerv.workflows import SKIPPED, Many, PermanentError, Result, arguments_of, control_of, filled, resolve
 from nerv.workflows.dag import Argument, needed
@@ -297,6 +297,6 @@ class Attempts:
         return backoff(claim.failures, self.settings.retry_first_seconds, self.settings.retry_longest_seconds, chance)
 
 
-def completions(queue: SharedWork) -> Batched[Done, bool]:
+def completions(queue: TaskQueue) -> Batched[Done, bool]:
     """What tells the queue of completed nodes: those that come while a script is under way go together in the next."""
     return Batched(queue.complete, lambda done: len(done.result) + sum(len(link.result) for link in done.chain))

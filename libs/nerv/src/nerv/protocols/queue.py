@@ -234,8 +234,11 @@ class TaskQueue(Protocol):
         """
         ...
 
-    async def finish(self, claim: Claim, result: bytes) -> bool:
-        """The node is completed, and nodes that waited only for it become ready. False: the token is old, nothing happened."""
+    async def complete(self, done: Sequence[Done]) -> list[bool]:
+        """Nodes are completed, and nodes that waited only for them become ready. Each stands for itself.
+
+        False: its token is old, and nothing happened.
+        """
         ...
 
     async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
@@ -263,10 +266,6 @@ class SharedWork(Protocol):
 
     Implemented in memory by `nerv.testing`, on Redis streams by *scheduler*.
     """
-
-    async def complete(self, done: Sequence[Done]) -> list[bool]:
-        """Many nodes are completed, as `finish` does, each for itself."""
-        ...
 
     async def shelve(self, worker: str, claims: Sequence[Claim], seconds: float) -> None:
         """These are added to the worker's backlog, which will take `seconds` now; others may take half of it.
@@ -337,7 +336,7 @@ class WaitQueue(Protocol):
     async def unfold(
         self, claim: Claim, result: bytes, *, skipped: Sequence[str] = (), grown: Sequence[PlannedNode] = ()
     ) -> bool:
-        """As `finish`, of a node that decides what is done: nodes that are `skipped`, and nodes that are added.
+        """As `complete`, of a node that decides what is done: nodes that are `skipped`, and nodes that are added.
 
         Whoever waits for the node waits for those that are added, too. False: the token is old, nothing happened.
         """

@@ -157,12 +157,8 @@ class MemoryQueue:
                 lost.append(replace(claim, over=True))
         return lost
 
-    async def finish(self, claim: Claim, result: bytes) -> bool:
-        """Complete a node (see `TaskQueue.finish`)."""
-        return self._settle(claim, NodeStatus.COMPLETED, result, "")
-
     async def complete(self, done: Sequence[Done]) -> list[bool]:
-        """Complete many nodes (see `SharedWork.complete`)."""
+        """Complete many nodes (see `TaskQueue.complete`)."""
         return [self._complete(one) for one in done]
 
     def _complete(self, done: Done) -> bool:

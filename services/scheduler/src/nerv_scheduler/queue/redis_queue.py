@@ -141,12 +141,8 @@ class RedisQueue:
         over = [replace(claim, over=True) for claim, mine in zip(claims, held, strict=True) if mine == _OVER]
         return lost + [claim for claim in over if claim not in claims]
 
-    async def finish(self, claim: Claim, result: bytes) -> bool:
-        """Complete a node (see `TaskQueue.finish`)."""
-        return await self._settle(claim, NodeStatus.COMPLETED, result)
-
     async def complete(self, done: Sequence[Done]) -> list[bool]:
-        """Complete many nodes (see `SharedWork.complete`)."""
+        """Complete many nodes (see `TaskQueue.complete`)."""
         if not done:
             return []
         args: Words = [GROUP]

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A node has its verdict: write it, acknowledge the entry, and make ready what waited for it. Checks first, writes last.
+-- A node is not completed, for good: write why, and acknowledge the entry. Checks first, writes last.
 -- KEYS: run, stream, delayed, parked, awaited
--- ARGV: group, epoch, attempt, entry, node, verdict (completed, failed, cancelled), result or error
+-- ARGV: group, epoch, attempt, entry, node, verdict (failed, cancelled), error
 local node = ARGV[5]
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'a:' .. node, 's:' .. node, 'status', 'run', 'k:' .. node)
 if known[1] ~= ARGV[2] or known[2] ~= ARGV[3] then
@@ -23,38 +23,23 @@ end
 
 redis.call('HSET', KEYS[1], 's:' .. node, ARGV[6], 't:' .. node, ms)
 redis.call('HDEL', KEYS[1], 'e:' .. node)
-local ready = 0
-if ARGV[6] == 'completed' then
-  redis.call('HSET', KEYS[1], 'r:' .. node, ARGV[7])
-  redis.call('HDEL', KEYS[1], 'x:' .. node)
-  if known[4] == 'running' then
-    for child in string.gmatch(redis.call('HGET', KEYS[1], 'c:' .. node) or '', '[^\n]+') do
-      local left = redis.call('HINCRBY', KEYS[1], 'w:' .. child, -1)
-      if left == 0 and redis.call('HGET', KEYS[1], 's:' .. child) == 'waiting' then
-        enqueue(child)
-        ready = ready + 1
-      end
+redis.call('HSET', KEYS[1], 'x:' .. node, ARGV[7])
+if ARGV[6] == 'failed' and known[4] == 'running' then
+  redis.call('HSET', KEYS[1], 'status', 'failing')
+  -- What a pause holds back, or what sleeps, goes on, to be given up.
+  for name in string.gmatch(redis.call('HGET', KEYS[1], 'nodes'), '[^\n]+') do
+    local status = redis.call('HGET', KEYS[1], 's:' .. name)
+    if status == 'held' or status == 'sleeping' then
+      redis.call('ZREM', KEYS[3], known[5] .. '\n' .. name)
+      enqueue(name)
     end
   end
-else
-  redis.call('HSET', KEYS[1], 'x:' .. node, ARGV[7])
-  if ARGV[6] == 'failed' and known[4] == 'running' then
-    redis.call('HSET', KEYS[1], 'status', 'failing')
-    -- What a pause holds back, or what sleeps, goes on, to be given up.
-    for name in string.gmatch(redis.call('HGET', KEYS[1], 'nodes'), '[^\n]+') do
-      local status = redis.call('HGET', KEYS[1], 's:' .. name)
-      if status == 'held' or status == 'sleeping' then
-        redis.call('ZREM', KEYS[3], known[5] .. '\n' .. name)
-        enqueue(name)
-      end
-    end
-    redis.call('HSET', KEYS[1], 'asleep', 0)
-  end
+  redis.call('HSET', KEYS[1], 'asleep', 0)
 end
 if known[6] and known[6] ~= '' then
   redis.call('ZREM', KEYS[5], known[6] .. '\n' .. known[5] .. '\n' .. node)
 end
-local active = redis.call('HINCRBY', KEYS[1], 'active', ready - 1)
+local active = redis.call('HINCRBY', KEYS[1], 'active', -1)
 local rest = redis.call('HMGET', KEYS[1], 'asleep', 'paused', 'status')
 if active == 0 then
   enqueue(':end')

@@ -60,6 +60,12 @@ async def take(queue: Queue, worker: str = "a", limit: int = 10, *, at_least: in
     return found
 
 
+async def finish(queue: Queue, claim: Claim, result: bytes) -> bool:
+    """Complete one node."""
+    [done] = await queue.complete([Done(claim, result)])
+    return done
+
+
 async def nothing(queue: Queue, worker: str = "b") -> Taken:
     """What there is to take now: no claim."""
     taken = await queue.take(worker, 10, 0.05)
@@ -83,13 +89,13 @@ class QueueContract:
         assert await queue.start(plan)
         parts = await take(queue, at_least=2)
         assert {claim.node for claim in parts} == {"part[0]", "part[1]"}
-        assert await queue.finish(parts[0], b"1")
+        assert await finish(queue, parts[0], b"1")
         await nothing(queue)
-        assert await queue.finish(parts[1], b"2")
+        assert await finish(queue, parts[1], b"2")
         [join] = await take(queue)
         assert (join.node, join.message, join.attempt) == ("join", message(plan.run, "join"), 1)
         assert await queue.results(plan.run, ["part[0]", "part[1]", "join"]) == {"part[0]": b"1", "part[1]": b"2"}
-        assert await queue.finish(join, b"3")
+        assert await finish(queue, join, b"3")
         [end] = await take(queue)
         assert end.node == END
         assert await queue.close(end, RunStatus.COMPLETED, result=b"3")
@@ -197,7 +203,7 @@ class QueueContract:
         assert not await queue.start(plan)
         assert not await queue.start(plan, restore=True)
         await nothing(queue)
-        assert await queue.finish(claim, b"1")
+        assert await finish(queue, claim, b"1")
 
     async def test_a_run_without_tasks_ends_at_once(self, queue: Queue) -> None:
         """Its `:end` is ready from the start."""
@@ -219,12 +225,12 @@ class QueueContract:
         [second] = await take(queue, "b")
         assert (second.node, second.attempt, second.losses) == (first.node, first.attempt + 1, 1)
         assert await queue.renew("a", [first]) == [first]
-        assert not await queue.finish(first, b"old")
+        assert not await finish(queue, first, b"old")
         assert not await queue.fail(first, "old")
         assert not await queue.fail(first, "old", retry_in=0.0)
         assert not await queue.release(first)
         assert (await shown(queue, plan.run)).nodes["only"].status is NodeStatus.RUNNING
-        assert await queue.finish(second, b"new")
+        assert await finish(queue, second, b"new")
         assert (await shown(queue, plan.run)).nodes["only"].result == b"new"
 
     async def test_a_renewed_node_stays(self, queue: Queue) -> None:
@@ -235,7 +241,7 @@ class QueueContract:
         while time.monotonic() < until:
             assert await queue.renew("a", [claim]) == []
             await nothing(queue)
-        assert await queue.finish(claim, b"1")
+        assert await finish(queue, claim, b"1")
 
     async def test_writes_may_be_repeated(self, queue: Queue) -> None:
         """A finish, a retry or a close whose answer was lost finds its work done, once."""
@@ -247,9 +253,9 @@ class QueueContract:
         [again] = await take(queue)
         assert (again.node, again.failures, again.losses) == (one.node, 1, 0)
         for claim in (again, again, two, two):
-            assert await queue.finish(claim, b"1")
+            assert await finish(queue, claim, b"1")
         [join] = await take(queue)
-        await queue.finish(join, b"2")
+        await finish(queue, join, b"2")
         [end] = await take(queue)
         assert await queue.close(end, RunStatus.COMPLETED, result=b"2")
         assert await queue.close(end, RunStatus.COMPLETED, result=b"2")
@@ -273,7 +279,7 @@ class QueueContract:
         assert await queue.fail(one, "boom")
         await nothing(queue)
         assert (await shown(queue, plan.run)).status is RunStatus.FAILING
-        assert await queue.finish(two, b"2")
+        assert await finish(queue, two, b"2")
         [end] = await take(queue)
         assert end.node == END
         assert await queue.close(end, RunStatus.FAILED, error="part[0]: boom")
@@ -338,7 +344,7 @@ class QueueContract:
         assert await queue.start(plan, restore=True)
         [claim] = await take(queue)
         assert (claim.node, claim.attempt, claim.failures) == ("part[1]", 3, 2)
-        await queue.finish(claim, b"8")
+        await finish(queue, claim, b"8")
         [join] = await take(queue)
         assert await queue.results(run, ["part[0]", "part[1]"]) == {"part[0]": b"7", "part[1]": b"8"}
         assert join.node == "join"
@@ -402,14 +408,14 @@ class QueueContract:
         await queue.start(plan)
         [one] = await take(queue, limit=1)
         assert not await queue.start(replace(plan, paused=True, orders=1), restore=True)
-        assert await queue.finish(one, b"1")
+        assert await finish(queue, one, b"1")
         await nothing(queue)
         state = await shown(queue, plan.run)
         assert (state.paused, state.status, state.nodes["part[1]"].status) == (True, RunStatus.RUNNING, NodeStatus.HELD)
         assert not await queue.start(replace(plan, paused=False, orders=2), restore=True)
         [two] = await take(queue)
         assert (two.node, two.attempt) == ("part[1]", 1)
-        assert await queue.finish(two, b"2")
+        assert await finish(queue, two, b"2")
         assert [claim.node for claim in await take(queue)] == ["join"]
         await nothing(queue)
 
@@ -483,7 +489,7 @@ class QueueContract:
         plan = fan()
         await queue.start(plan)
         one, two = await take(queue, at_least=2)
-        await queue.finish(one, b"1")
+        await finish(queue, one, b"1")
         await queue.fail(two, "boom")
         [end] = await take(queue)
         await queue.close(end, RunStatus.FAILED, error="boom")
@@ -495,11 +501,11 @@ class QueueContract:
         assert not await queue.start(replace(plan, paused=True, orders=2), restore=True)
         [claim] = await take(queue)
         assert (claim.node, claim.round) == (two.node, 1)
-        assert not await queue.finish(two, b"old")
-        assert await queue.finish(claim, b"2")
+        assert not await finish(queue, two, b"old")
+        assert await finish(queue, claim, b"2")
         [join] = await take(queue)
         assert await queue.results(plan.run, ["part[0]", "part[1]"]) == {one.node: b"1", two.node: b"2"}
-        assert await queue.finish(join, b"3")
+        assert await finish(queue, join, b"3")
         assert [last.node for last in await take(queue)] == [END]
 
     async def test_an_order_that_may_be_recorded_is_looked_for(self, queue: Queue) -> None:
@@ -514,7 +520,7 @@ class QueueContract:
             await queue.renew("a", [claim])
         assert [orphan.run for orphan in orphans] == [plan.run]
         await queue.drop(orphans[0])
-        assert await queue.finish(claim, b"1")
+        assert await finish(queue, claim, b"1")
 
     async def test_a_sleeping_node_is_woken_when_it_is_due(self, queue: Queue) -> None:
         """The run is parked meanwhile: known, running, and put back by whoever takes the entry of its node."""
@@ -526,14 +532,14 @@ class QueueContract:
         assert await queue.known([plan.run, "nobody"]) == [True, False]
         assert await queue.status(plan.run) is RunStatus.RUNNING
         assert await queue.show(plan.run) is None
-        assert not await queue.finish(claim, b"old")
+        assert not await finish(queue, claim, b"old")
         asleep = replace(plan.nodes[0], status=NodeStatus.SLEEPING, due_ms=due, attempts=1)
         assert not await queue.start(replace(plan, nodes=(asleep,)), restore=True)
         assert (await orphaned(queue)) == [plan.run]
         assert await queue.start(plan, restore=True)
         [again] = await take(queue)
         assert again.node == "only"
-        assert await queue.finish(again, b"1")
+        assert await finish(queue, again, b"1")
 
     async def test_a_sleeping_node_beside_others_stays_in_its_run(self, queue: Queue) -> None:
         """It is woken by its time, and keeps the run from ending."""
@@ -546,7 +552,7 @@ class QueueContract:
         [again] = await take(queue)
         assert (again.node, again.attempt, again.losses) == (one.node, 2, 0)
         for claim in (again, two):
-            assert await queue.finish(claim, b"1")
+            assert await finish(queue, claim, b"1")
         assert [claim.node for claim in await take(queue)] == ["join"]
 
     async def test_a_plan_that_knows_more_wakes_what_sleeps(self, queue: Queue) -> None:
@@ -614,11 +620,11 @@ class QueueContract:
             assert {claim.node for claim in items} == {node.name for node in grown}
             assert list((await shown(queue, run)).nodes) == ["map", *(node.name for node in grown), "join"]
             for item in items:
-                assert await queue.finish(item, b"1")
+                assert await finish(queue, item, b"1")
             [join] = await take(queue)
             assert join.node == "join"
             assert (await queue.results(run, ["map"])) == {"map": str(count).encode()}
-            assert await queue.finish(join, b"2")
+            assert await finish(queue, join, b"2")
             assert [last.node for last in await take(queue)] == [END]
 
     async def test_nodes_are_skipped_by_the_node_that_decides(self, queue: Queue) -> None:
@@ -636,30 +642,29 @@ class QueueContract:
         assert await queue.unfold(claim, b"false", skipped=["a", "b"])
         [other] = await take(queue)
         assert other.node == "c"
-        assert await queue.finish(other, b"1")
+        assert await finish(queue, other, b"1")
         [join] = await take(queue)
         assert await queue.results(run, ["a", "b", "c"]) == {"a": b"", "b": b"", "c": b"1"}
         assert (join.node, (await shown(queue, run)).nodes["b"].status) == ("join", NodeStatus.SKIPPED)
 
     async def test_a_skipped_node_stays_skipped_whatever_else_it_waits_for(self, queue: Queue) -> None:
-        """What it waits for beside the condition ends later, one way or the other."""
-        for completes in (False, True):
-            run = f"r-{uuid.uuid4().hex}"
-            parts = (
-                planned(run, "when", 0, ("inner",)),
-                planned(run, "other", 0, ("inner",)),
-                planned(run, "inner", 2, ("join",)),
-                planned(run, "join", 1),
-            )
-            await queue.start(Plan(run, "w", 1000, parts, message(run, END)))
-            claims = {claim.node: claim for claim in await take(queue, at_least=2)}
-            assert await queue.unfold(claims["when"], b"false", skipped=["inner"])
-            [join] = await take(queue)
-            other = claims["other"]
-            assert await (queue.finish(other, b"1") if not completes else _complete(queue, other))
-            assert (await shown(queue, run)).nodes["inner"].status is NodeStatus.SKIPPED
-            assert await queue.finish(join, b"1")
-            assert [last.node for last in await take(queue)] == [END]
+        """What it waits for beside the condition ends later."""
+        run = f"r-{uuid.uuid4().hex}"
+        parts = (
+            planned(run, "when", 0, ("inner",)),
+            planned(run, "other", 0, ("inner",)),
+            planned(run, "inner", 2, ("join",)),
+            planned(run, "join", 1),
+        )
+        await queue.start(Plan(run, "w", 1000, parts, message(run, END)))
+        claims = {claim.node: claim for claim in await take(queue, at_least=2)}
+        assert await queue.unfold(claims["when"], b"false", skipped=["inner"])
+        [join] = await take(queue)
+        other = claims["other"]
+        assert await finish(queue, other, b"1")
+        assert (await shown(queue, run)).nodes["inner"].status is NodeStatus.SKIPPED
+        assert await finish(queue, join, b"1")
+        assert [last.node for last in await take(queue)] == [END]
 
     async def test_a_run_comes_up_when_its_deadline_has_passed(self, queue: Queue) -> None:
         """As an orphan, once; one that has ended before does not."""
@@ -668,7 +673,7 @@ class QueueContract:
         await queue.start(replace(single(), deadline_ms=plan.deadline_ms))
         claims = {claim.run: claim for claim in await take(queue, at_least=2)}
         [done] = [claim for run, claim in claims.items() if run != plan.run]
-        await queue.finish(done, b"1")
+        await finish(queue, done, b"1")
         [end] = await take(queue)
         await queue.close(end, RunStatus.COMPLETED)
         assert await orphaned(queue) == [plan.run]
@@ -682,8 +687,3 @@ async def orphaned(queue: Queue) -> list[str]:
     for orphan in orphans:
         await queue.drop(orphan)
     return [orphan.run for orphan in orphans]
-
-
-async def _complete(queue: Queue, claim: Claim) -> bool:
-    [accepted] = await queue.complete([Done(claim, b"1")])
-    return accepted
