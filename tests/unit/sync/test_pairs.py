@@ -2,6 +2,7 @@
 """Runs between the sides of a pair: plans that are approved, conflicts that persons decide, and runs that go on after a kill."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -11,6 +12,7 @@ from nerv.app.picture import picture
 from nerv.client import Client
 from nerv.clock import SystemClock
 from nerv.errors import Misconfigured, NotFound, Unavailable
+from nerv.protocols import AppendRequest
 from nerv.protocols.side import Row, Side, Step, WriteOutcome
 from nerv.sync import Direction, ParentsInCycle, PlanMoved, PlanUnapproved
 from nerv.sync.sides import MappingSide
@@ -245,6 +247,40 @@ async def test_a_run_may_be_of_a_part(hangar: Hangar) -> None:
         document = await runs.order(Order("planes", "r", where=("key=b",)))
     assert [change["key"] for change in document["changes"]] == ["b"]
     assert hangar.right["a"]["seats"] == 1
+
+
+async def test_a_plan_is_kept_in_pieces(hangar: Hangar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one append holds; a replica that died half way, with a plan that differs beside its steps, does no harm."""
+    monkeypatch.setattr("nerv_sync.shelf.PIECE", 64)
+    for n in range(50):
+        hangar.put(hangar.left, f"n{n}", note=f"{n * 7919}")
+    plan = await (await hangar.sync()).plan(Direction.BOTH)
+    other = replace(plan, unchanged=1000)
+    await hangar.shelf().keep("planes", other, ())
+    pieces = [event async for event in hangar.history.read(f"sync-planes/plan/{plan.id}")]
+    assert len(pieces) > 8
+    half = Hangar()
+    await half.history.append(
+        [AppendRequest(f"sync-planes/plan/{plan.id}", [replace(event, sequence=None)]) for event in pieces[:3]]
+    )
+    with pytest.raises(NotFound):
+        await half.shelf().load("planes", plan.id)
+    for _ in range(2):
+        await half.shelf().keep("planes", plan, ("key=n1",))
+    kept = await half.shelf().load("planes", plan.id)
+    assert (kept.plan, kept.where) == (replace(plan, asked=()), ("key=n1",))
+
+
+async def test_a_plan_of_a_part_is_applied_as_it_was_made(hangar: Hangar) -> None:
+    """With the filters that it was made with; what is beside them neither stops it nor is written."""
+    hangar.put(hangar.left, "a", seats=2)
+    hangar.put(hangar.left, "b", seats=3)
+    async with hangar.replica() as runs:
+        plan = (await runs.order(Order("planes", "dry", dry_run=True, where=("key=b",))))["plan"]
+        await hangar.shelf().approve("planes", plan, "ann")
+        document = await runs.order(Order("planes", "late", plan=plan))
+    assert (document["status"], document["outcomes"]["done"]) == ("done", 1)
+    assert (hangar.right["a"]["seats"], hangar.right["b"]["seats"]) == (1, 3)
 
 
 async def test_a_cycle_of_parents_is_refused_by_name() -> None:

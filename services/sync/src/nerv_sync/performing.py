@@ -54,6 +54,7 @@ class Performance:
         self._app = app
         self._threads = threads
         self._tally = tally
+        self._where: tuple[str, ...] = ()
         self._times: dict[str, float] = {}
         self._resumed = 0
         self._stopped: Document | None = None
@@ -62,6 +63,7 @@ class Performance:
         """The document of the run. Raises what it is refused for, and Unavailable where it can go on later."""
         self._check_allowed()
         approved = await self._approved()
+        self._where = self._order.where if approved is None else approved.where
         missed = await self._timed("verify", self._opened.synchronizer.verify) if self._order.verify else None
         plan = await self._perform(approved)
         guard, names = self._opened.guard, self._opened.names
@@ -87,7 +89,7 @@ class Performance:
             if approved is not None:
                 _check_same(approved.plan, first)
             if self._order.dry_run:
-                await self._shelf.keep(self._order.sync, first, self._order.where)
+                await self._shelf.keep(self._order.sync, first, self._where)
                 return first
             await self._begin(1, first)
             await self._apply(first, self._tally, fresh=True)
@@ -111,8 +113,8 @@ class Performance:
             self._tally.settle(later)
 
     async def _planned(self, keys: Sequence[str] | None) -> Plan:
-        order, opened = self._order, self._opened
-        where = Scope.parse(order.where)
+        opened = self._opened
+        where = Scope.parse(self._where)
 
         async def work() -> Plan:
             plan = await opened.synchronizer.plan(opened.pair.direction, keys=keys, scope=where)
@@ -125,7 +127,7 @@ class Performance:
         """Record what a round is about to do."""
         self._tally.steps += len(plan.steps)
         if plan.steps:
-            await self._shelf.keep(self._order.sync, plan, self._order.where)
+            await self._shelf.keep(self._order.sync, plan, self._where)
             await self._record.planned(number, plan, self._times["plan"])
 
     async def _apply(self, plan: Plan, tally: Tally, *, fresh: bool) -> None:
