@@ -23,6 +23,7 @@ from nerv.kafka.settings import KafkaSettings
 from nerv.types import Description
 
 REQUEST_SECONDS = 10.0
+PATIENCE_SECONDS = 5.0  # with the client, which should itself say when a request has taken too long
 ASK_AGAIN_SECONDS = 0.1
 
 Partition = tuple[str, int]
@@ -43,7 +44,8 @@ class Survey:
 
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
         self.name = client_id
-        self._client = AdminClient(settings.client(client_id))
+        self._config = settings.client(client_id)
+        self._client = AdminClient(self._config)
         self._asked = 0
 
     async def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
@@ -128,9 +130,18 @@ class Survey:
                 raise request_error(error) from error
 
     async def _answer(self, future: "Future[Any]") -> Any:
+        """Kafka's answer, or Unavailable. A client that does not even say that time is up is made anew."""
         self._asked += 1
+        client = self._client
+        answered = asyncio.wrap_future(future)
+        # Not `wait_for`, which cancels what it waits for: the client would settle it all the same, and complain.
+        done, _ = await asyncio.wait({answered}, timeout=REQUEST_SECONDS + PATIENCE_SECONDS)
+        if not done:
+            if self._client is client:  # and no other request has made it anew
+                self._client = AdminClient(self._config)
+            raise Unavailable(f"Kafka's client {self.name} did not come back; it is made anew", retry_after=1.0)
         try:
-            return await asyncio.wrap_future(future)
+            return answered.result()
         except KafkaException as error:
             raise request_error(error) from error
 
