@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import structlog
 import uvloop
 
 from bench.projector.events import PARTITIONS
@@ -25,6 +26,7 @@ FOLD_SECONDS = 240.0
 
 async def replica(bootstrap: str, redis: str, mesh: str, projection: str, share: int) -> None:
     """One of them: says when it has its share, folds when it is told to, and says in the end what that took of the CPU."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what is said on the other is answers
     async with hosted(bootstrap, redis, mesh, projection) as wiring:
         async with asyncio.timeout(SHARE_SECONDS):
             while len(wiring.hub().owned) != share:  # noqa: ASYNC110 - the group tells the hub alone
