@@ -9,6 +9,7 @@ unacknowledged and the service comes down.
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from types import TracebackType
 from typing import Any, Self
 
@@ -132,8 +133,18 @@ class FaustHost:
         return Windows(table, expires)
 
     def every(self, seconds: float, call: Callable[[], Awaitable[None]]) -> None:
-        """Declare a timer."""
-        self._app.timer(interval=seconds)(call)
+        """Declare a timer. One that raises brings the service down, as an agent does: Faust would end, and nobody notice."""
+
+        @wraps(call)
+        async def work() -> None:
+            try:
+                await call()
+            except Exception as error:
+                log.error("timer.failed", exc_info=error)
+                if not self.crashed.done():
+                    self.crashed.set_exception(error)
+
+        self._app.timer(interval=seconds)(work)
 
     async def __aenter__(self) -> Self:
         await self._app.start()
