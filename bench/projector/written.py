@@ -26,7 +26,7 @@ def measure() -> Sequence[Measured]:
     """The share of the whole, of what the records carry; and with their envelopes, which do not grow with the state."""
     old = {f"field_{n}": "x" * TEXT for n in range(FIELDS)}
     new = {**old, "field_7": "y" * TEXT}
-    changes = Changes(None, "bench.changes.thing.v1", "thing")  # type: ignore[arg-type]  # nothing is sent
+    changes = Changes(None, "bench.changes.thing.v1", "thing", 1)  # type: ignore[arg-type]  # nothing is sent
     cause = Incoming([("ce_id", b"e1"), ("ce_source", b"b"), ("ce_type", b"t"), ("ce_time", b"t" * 27)], b"{}", "b", 0)
     before: Entity[None] = Entity(7, None, orjson.dumps(old))
     after: Entity[None] = Entity(8, None, orjson.dumps(new))

@@ -16,6 +16,7 @@ from typing import Any
 import nerv
 from nerv.errors import Internal
 from nerv.projections import Projection
+from nerv.projections.indexes import member, span
 from nerv.protocols.views import Cursor, Epoch
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
@@ -37,7 +38,7 @@ class Counted(nerv.Event):
     """One more."""
 
 
-@app.projection("count", on=["counted.v1"], category="c")
+@app.projection("count", on=["counted.v1"], category="c", indexes={"so_many": nerv.Index(lambda state: state, int)})
 def count(state: int | None, event: Counted) -> int:
     """How many."""
     return (state or 0) + 1
@@ -62,8 +63,10 @@ class Bug:
 BUGS = (
     Bug("the cursor is not compared", "folded", "if redis.call('HGET', KEYS[2], ARGV[at]) ~= ARGV[at + 1] then", "if false then"),
     Bug("the cursor is not moved", "folded", "redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])", ""),
-    Bug("a view that is there is not written again", "folded", "ARGV[at + i - 4], 'GET')", "ARGV[at + i - 4], 'NX', 'GET')"),
-    Bug("a key is not listed", "listed", "for i = 1, #names, 1000 do", "for i = 3, #names, 1000 do"),
+    Bug("a view that is there is not written again", "folded", "KEYS[i], view, 'GET')", "KEYS[i], view, 'NX', 'GET')"),
+    Bug("a key is not listed", "listed", "together('ZADD', KEYS[3], names)", "together('ZADD', KEYS[3], {unpack(names, 3)})"),
+    Bug("what a view was found by stays in the index", "found", "together('ZREM', KEYS[5], gone)", ""),
+    Bug("what a view is found by is not in the index", "found", "together('ZADD', KEYS[5], come)", ""),
     Bug("events are not counted", "counted", "redis.call('HINCRBY', KEYS[4], 'folded', folded)", ""),
 )  # fmt: skip
 
@@ -102,7 +105,11 @@ class Play:
         await self.settle(third, self.log[start:50])
         fourth, start = await self.owner()
         await self.settle(fourth, self.log[start:])
-        found = self.wrong(dict(await self.views.page(self.epoch, None, 100)), await self.views.progress(self.epoch))
+        views = dict(await self.views.page(self.epoch, None, 100))
+        index = [one for one, _ in await self.views.page(self.epoch, None, 100, span("so_many", int))]
+        found = self.wrong(views, await self.views.progress(self.epoch))
+        entries = sorted(member(entry, key).decode() for key, view in views.items() for entry in view.index)
+        found["found"] = [] if index == entries else [f"the index holds {index}, and the views say {entries}"]
         await self.views.discard()
         return found
 

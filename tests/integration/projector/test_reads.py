@@ -88,6 +88,18 @@ async def test_views_are_found_by_what_is_in_them(client: Client, expected: Expe
         await client.views.find("plane", "at ==")
 
 
+async def test_views_are_found_by_an_index(client: Client, expected: Expected) -> None:
+    """In order of its values, as far as they are asked for; another one is refused with those that there are."""
+    minutes = sorted((minutes, key) for key, (_, _, minutes) in expected.planes.items())
+    low, high = minutes[5][0], minutes[20][0]
+    found = [v["key"] async for v in client.views.by_index("plane", "minutes", low=low, high=high, descending=True)]
+    assert found == [key for value, key in reversed(minutes) if low <= value <= high]
+    at = [v["key"] async for v in client.views.by_index("plane", "at", equals="JFK", where="minutes > `0`")]
+    assert at == sorted(key for key, (place, _, _) in expected.planes.items() if place == "JFK")
+    with pytest.raises(Invalid, match=r"no index 'gate'; it has at \(text\), minutes \(number\)"):
+        [v async for v in client.views.by_index("plane", "gate")]
+
+
 async def test_a_reader_sees_what_he_has_written(client: Client) -> None:
     """A position that history has is waited for; what was read before is not sent again."""
     path = "/v1/views/airports/JFK"

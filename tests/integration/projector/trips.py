@@ -40,7 +40,7 @@ class Plane(BaseModel, frozen=True):
     minutes: int
 
 
-@app.projection("plane", on=["trip.ended.v1"], state=Plane)
+@app.projection("plane", on=["trip.ended.v1"], state=Plane, indexes={"at": str, "minutes": int})
 def plane(state: Plane | None, event: TripEnded) -> Plane:
     """Straight from history."""
     if event.minutes == POISON:

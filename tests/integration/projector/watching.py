@@ -69,5 +69,7 @@ async def check_all(client: Client, expected: Expected) -> None:
     """Every view of every projection says what was counted by other code."""
     found = {k: (s["at"], s["trips"], s["minutes"]) for k, s in (await states(client, "plane")).items()}
     assert found == expected.planes
+    by_place = [(v["state"]["at"], v["key"]) async for v in client.views.by_index("plane", "at")]
+    assert by_place == sorted((at, key) for key, (at, _, _) in expected.planes.items())
     assert {k: s["trips"] for k, s in (await states(client, "airports")).items()} == dict(expected.airports)
     assert {k: s["trips"] for k, s in (await states(client, "carriers")).items()} == dict(expected.carriers)

@@ -120,7 +120,7 @@ def test_every_kind_is_there_with_what_it_hangs_on(app: App) -> None:
     assert by_name(told["deciders"])["gate"]["streams"] == "gate-*"
     [projection] = told["projections"]
     assert projection["folds"] == ["gate.opened.v1"]
-    seen = {"name": "visitor", "fields": ["open"], "scopes": [], "doc": "Whether to go there."}
+    seen = {"name": "visitor", "fields": ["open"], "scope": None, "scopes": [], "doc": "Whether to go there."}
     assert projection["perspectives"] == [seen]
     assert by_name(told["tasks"])["count"]["parameters"] == {"gate": "str"}
     assert by_name(told["topics"]).keys() == {"gates.v1"}

@@ -71,11 +71,25 @@ class Told:
 
     changes: list[tuple[str, int, int, Any]] = field(default_factory=list)
 
-    async def write(self, epoch: Epoch, changes: Sequence[Change]) -> None:
+    live: int | None = 0
+    said: list[int] = field(
+        default_factory=list
+    )  # how many changes there were when it was said that the version is live
+
+    def since(self) -> int | None:
+        """As it is set."""
+        return self.live
+
+    async def write(self, epoch: Epoch, changes: Sequence[Change], told: int | None) -> int | None:
         """Keep them in order."""
+        if self.live is None:
+            return None
+        if self.live != told:
+            self.said.append(len(self.changes))
         for key, before, after, _ in changes:
             delta = json.loads(written_between(before.data, after.data))
             self.changes.append((key, before.version, after.version, delta))
+        return self.live
 
 
 @dataclass

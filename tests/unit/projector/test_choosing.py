@@ -2,6 +2,7 @@
 """Filters and order over views."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 import pytest
@@ -19,10 +20,15 @@ async def views() -> AsyncIterator[Keyed]:
         yield key, View(1, orjson.dumps(state))
 
 
+def as_it_is(key: str, view: View) -> Any:
+    """The state."""
+    return orjson.loads(view.state)
+
+
 async def keys(where: str | None, order: str | None = None, most: int = 10) -> list[str]:
     """Of those chosen."""
     compiled = [None if text is None else expression(text, "it") for text in (where, order)]
-    return [key for key, _ in await chosen(views(), compiled[0], compiled[1], most)]
+    return [key for key, _ in await chosen(views(), compiled[0], compiled[1], most, as_it_is)]
 
 
 async def test_what_satisfies_the_expression_is_chosen() -> None:

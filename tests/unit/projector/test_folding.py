@@ -413,3 +413,34 @@ async def test_windows_take_late_events_as_long_as_the_grace_lasts() -> None:
         "N1@2013-01-01T06:00:00.000000Z": (1, b'{"minutes":1}'),
     }
     assert bench.letters.letters == [("late: 18000 s behind the latest event, and the grace is 3600 s", "fold-hourly")]
+
+
+async def test_a_version_that_goes_live_says_so_before_its_first_delta() -> None:
+    """What it folded before is told by nobody: whoever follows reads the views then. Said once each time."""
+    bench = Bench("plane")
+    bench.told.live = None
+    session = await bench.open()
+    await done(session, [trip("N1", 0, 5)])
+    assert (bench.told.changes, bench.told.said) == ([], [])
+    assert not session.at_end({})
+    bench.told.live = 7
+    await done(session, [trip("N1", 1, 6)])
+    await done(session, [trip("N1", 2, 6)])
+    assert [change[:3] for change in bench.told.changes] == [("N1", 1, 2), ("N1", 2, 3)]
+    assert bench.told.said == [0]
+    bench.told.live = 9  # another was live in between, and this one heard of it late
+    assert session.at_end({})
+
+
+async def test_a_version_that_goes_live_while_nothing_comes_says_so_all_the_same() -> None:
+    """When its session rests, after all that was in hand is written."""
+    bench = Bench("plane")
+    bench.told.live = None
+    session = await bench.open()
+    await done(session, [trip("N1", 0, 5)])
+    bench.told.live = 7
+    assert session.at_end({})
+    await session.rest({})
+    assert bench.told.said == [0]
+    assert not session.at_end({})
+    assert (await bench.states())["N1"] == (1, b'{"minutes":5}')

@@ -12,8 +12,9 @@ from nerv.protocols.views import Cursor, Epoch, Move
 from nerv.testing.memory_views import MemoryViews
 from nerv_projector import positions
 from nerv_projector.positions import covered
+from nerv_projector.sources import Sources
 
-EPOCH = Epoch("now", {})
+EPOCH = Epoch("now", {}, {0: 0, 1: 0}, {0: 9, 1: 9})
 ZERO = Cursor("id", 0)
 
 
@@ -21,7 +22,7 @@ async def begun() -> tuple[MemoryViews, Any]:
     """Views of two partitions, and the runner of a straight projection that reads them."""
     views = MemoryViews()
     await views.begin(EPOCH, {0: ZERO, 1: ZERO}, instead_of=None)
-    hosted = SimpleNamespace(views=views, lanes=("fold",))
+    hosted = SimpleNamespace(views=views, lanes=("fold",), sources=Sources(("m.history.v1",), {}))
     return views, SimpleNamespace(name="plane", epoch=EPOCH, hosted=hosted)
 
 

@@ -22,6 +22,7 @@ from nerv_projector.deps import Deps
 from nerv_projector.handlers import get_view, list_views
 from nerv_projector.rebuilding import Rebuilding
 from nerv_projector.runner import Hosted, Runner
+from nerv_projector.sources import Sources
 
 app = nerv.App("test")
 app.projection("plane")(lambda state, event: state)
@@ -52,11 +53,11 @@ async def deps() -> Deps:
         await views.begin(epoch, {0: Cursor("id", 2)}, instead_of=None)
         states = {"N1": {"at": "EWR", "code": "7700"}, "N2": {"at": 5, "code": "1200"}}
         shown = {key: View(1, orjson.dumps(state)) for key, state in states.items()}
-        await views.apply(epoch, {}, {**shown, "N3": View(0, b"null", {"cause": "its first event"})})
+        await views.apply(epoch, {}, {**shown, "N3": View(0, b"null", {"event": "e1", "cause": "its first event"})})
         projection: Projection[Any] = Projection(app, app.projections[name])
-        runner = Runner(Hosted(projection, views, (), "", ()), None, None)  # type: ignore[arg-type]  # it is not started
+        runner = Runner(Hosted(projection, views, Sources(("h",), {}), "h", "", ()), None, None)  # type: ignore[arg-type]  # it is not started
         runner.epoch = epoch
-        runner.rebuilding = Rebuilding(epoch, views, None, "", "")  # type: ignore[arg-type]  # it has been looked at
+        runner.rebuilding = Rebuilding(epoch, views, None, Sources(("h",), {}), "h")  # type: ignore[arg-type]  # it has been looked at
         runner.rebuilding.ready = name != "half"
         runners[name] = runner
     hub: Any = SimpleNamespace(runners=runners)  # which are not started
@@ -119,9 +120,10 @@ async def test_a_state_that_does_not_fit_names_its_key_and_field() -> None:
 
 
 async def test_an_entity_that_is_parked_without_a_state_is_shown_as_parked() -> None:
-    """In a perspective, too: there is nothing that could fit, and a list goes on."""
-    found = await ask("N3", perspective="passenger")
-    assert (found["state"], found["parked"]) == (None, {"cause": "its first event"})
+    """In a perspective, too: there is nothing that could fit, and a list goes on. Why is for those who may see all."""
+    found = await ask("N3", ["crew:read"], perspective="passenger")
+    assert (found["state"], found["parked"]) == (None, {"event": "e1", "cause": "its first event"})
+    assert (await ask("N3", perspective="passenger"))["parked"] == {"event": "e1"}
 
 
 async def test_views_that_are_not_all_there_are_answered_only_to_who_asks_for_that() -> None:

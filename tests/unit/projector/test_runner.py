@@ -12,6 +12,7 @@ from nerv.kafka import KafkaSettings
 from nerv.projections import Projection
 from nerv.testing.memory_views import MemoryViews
 from nerv_projector.runner import Hosted, Runner
+from nerv_projector.sources import Sources
 from nerv_projector.watermarks import Watermarks
 
 
@@ -22,7 +23,8 @@ def runner() -> tuple[Runner, "asyncio.Future[None]"]:
     projection: Projection[Any] = Projection(app, app.projections["plane"])
     crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     watermarks = Watermarks(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "test", "test", 1)
-    return Runner(Hosted(projection, MemoryViews(), ("m.history.v1",), "", ()), watermarks, crashed), crashed
+    hosted = Hosted(projection, MemoryViews(), Sources(("m.history.v1",), {}), "m.history.v1", "", ())
+    return Runner(hosted, watermarks, crashed), crashed
 
 
 async def test_a_fault_that_may_pass_is_told_and_tried_again() -> None:

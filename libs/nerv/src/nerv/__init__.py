@@ -4,7 +4,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nerv.app import App, Window
+from nerv.app import App, Index, Window
 from nerv.deciders.refusal import refuse
 from nerv.effects import append, http, publish, run
 from nerv.errors import NervError
@@ -19,6 +19,7 @@ __all__ = [
     "App",
     "Client",
     "Event",
+    "Index",
     "NervError",
     "Perspective",
     "Window",

@@ -12,7 +12,7 @@ from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
-from nerv_projector import lag, observing, operations
+from nerv_projector import lag, observing
 from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.deps import Deps
@@ -101,7 +101,7 @@ def build(settings: ProjectorSettings) -> Service:
         host.every(SAY_SECONDS, rates.check)
     return Service(
         name="projector",
-        routes=(*ROUTES, *operations.ROUTES, *observing.ROUTES),
+        routes=(*ROUTES, *observing.ROUTES),
         deps=wiring.deps(),
         health=wiring.health(),
         parts=(

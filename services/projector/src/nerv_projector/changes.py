@@ -3,9 +3,14 @@
 
 A follower that is not at `from_version`, or not in `epoch`, reads the view again. A batch that comes again after a crash may
 be cut otherwise; each of its deltas is true all the same, for a fold of the same events gives the same.
+
+When another version goes live, a part of it may have folded what the one before has not told yet, and will not tell any more. So
+the owner of each partition says in every partition of the topic that it is live (`<projection>.live.v1`: `epoch`, `version`),
+after what it wrote before and ahead of its first delta: at that, a follower reads its views again, and misses nothing.
 """
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import orjson
@@ -15,7 +20,7 @@ from nerv.kafka import Outgoing
 from nerv.kafka.producer import Producer
 from nerv.protocols.views import Epoch
 from nerv.state import written_between
-from nerv.types import format_instant
+from nerv.types import format_instant, utc_now
 from nerv_projector.model import Entity
 
 Change = tuple[str, Entity[Any], Entity[Any], Incoming]
@@ -27,11 +32,23 @@ def change_type(projection: str) -> str:
     return f"{projection}.changed.v1"
 
 
+def live_type(projection: str) -> str:
+    """The type of the events that say which version is live."""
+    return f"{projection}.live.v1"
+
+
 class Feed(Protocol):
     """Where deltas go. At least once, and before the views that they lead to are written."""
 
-    async def write(self, epoch: Epoch, changes: list[Change]) -> None:
-        """Write, and wait until they are durable. Raises what Kafka met."""
+    def since(self) -> int | None:
+        """By which decision the version is live, as a number; None while it is not, and tells nobody what it changes."""
+        ...
+
+    async def write(self, epoch: Epoch, changes: list[Change], told: int | None) -> int | None:
+        """Write, and wait until they are durable; before them, that the version is live, unless that is `told` already.
+
+        Answers what is told then. Raises what Kafka met.
+        """
         ...
 
 
@@ -39,23 +56,36 @@ class Changes:
     """The changes of one version of a projection; one that is not live tells nobody."""
 
     def __init__(
-        self, producer: Producer, topic: str, projection: str, live: Callable[[], bool] = lambda: True
-    ) -> None:
-        self.topic, self._live = topic, live
-        self._producer = producer
-        self._alike = [
-            ("ce_specversion", b"1.0"),
-            ("ce_source", b"nerv:projector"),
-            ("ce_type", change_type(projection).encode()),
-            ("content-type", b"application/json"),
-        ]
+        self, producer: Producer, topic: str, projection: str, partitions: int, version: int = 1,
+        since: Callable[[], int | None] = lambda: 0,
+    ) -> None:  # fmt: skip
+        self.topic, self.since = topic, since
+        self._producer, self._projection = producer, projection
+        self._partitions, self._version = partitions, version
+        self._alike = _alike(change_type(projection))
 
-    async def write(self, epoch: Epoch, changes: list[Change]) -> None:
+    async def write(self, epoch: Epoch, changes: list[Change], told: int | None) -> int | None:
         """Write, and wait until Kafka has all of them."""
-        if not self._live():
-            return
+        since = self.since()
+        if since is None:
+            return None
         token = epoch.token.encode()
-        await self._producer.publish_all([self.record(token, *change) for change in changes])
+        records = [] if since == told else list(self._is_live(token, since))
+        records += [self.record(token, *change) for change in changes]
+        await self._producer.publish_all(records)
+        return since
+
+    def _is_live(self, epoch: bytes, since: int) -> Iterator[Outgoing]:
+        """In each partition, for keys of one owner's partition may be in any."""
+        data = b'{"epoch":"%b","version":%d}' % (epoch, self._version)
+        headers = [
+            *_alike(live_type(self._projection)),
+            ("ce_id", b"%b/live/%d/%b" % (epoch, since, uuid.uuid4().hex.encode())),
+            ("ce_subject", self._projection.encode()),
+            ("ce_time", format_instant(utc_now()).encode()),
+        ]
+        for partition in range(self._partitions):
+            yield Outgoing(self.topic, data, None, headers, partition)
 
     def record(self, epoch: bytes, key: str, before: Entity[Any], after: Entity[Any], cause: Incoming) -> Outgoing:
         """One change as a record. It happened when its cause did; its id is the same when it is written again."""
@@ -76,3 +106,13 @@ class Changes:
             ("ce_causationid", headers.get("ce_id") or cause.id.encode()),
         ]
         return Outgoing(self.topic, data, name, own)
+
+
+def _alike(kind: str) -> list[tuple[str, bytes]]:
+    """The headers that all events of a type share."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_source", b"nerv:projector"),
+        ("ce_type", kind.encode()),
+        ("content-type", b"application/json"),
+    ]

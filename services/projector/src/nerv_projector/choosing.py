@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Filters and order over the views of a projection: JMESPath over the states, which only reads."""
+"""Filters and order over the views of a projection: JMESPath over the states as the reader is shown them, which only reads."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import jmespath
-import orjson
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
@@ -27,9 +26,15 @@ def expression(text: str, what: str) -> ParsedResult:
         raise Invalid(f"{what} is no JMESPath expression: {error}") from None
 
 
+def satisfies(where: ParsedResult | None, state: Any) -> bool:
+    """Whether a state satisfies an expression: it gives true, and nothing that merely counts as true. Raises Invalid."""
+    return where is None or _search(where, state, "where") is True
+
+
 async def chosen(
-    views: AsyncIterator[Keyed], where: ParsedResult | None, order: ParsedResult | None, most: int
-) -> list[Keyed]:
+    views: AsyncIterator[Keyed], where: ParsedResult | None, order: ParsedResult | None, most: int,
+    state_of: Callable[[str, View], Any],
+) -> list[Keyed]:  # fmt: skip
     """The views whose state satisfies `where`, in order of what `order` finds in it, and of their keys.
 
     Numbers come before texts, what has neither last. Raises TooLarge when there are more than `most` to go through.
@@ -42,8 +47,8 @@ async def chosen(
             raise TooLarge(
                 f"there are more than {most} views to go through (NERV_PROJECTOR__CHOOSE); page through them instead"
             )
-        state = orjson.loads(view.state)
-        if where is None or _search(where, state, "where") is True:
+        state = state_of(key, view)
+        if satisfies(where, state):
             found.append((None if order is None else _rank(_search(order, state, "order")), (key, view)))
     if order is not None:
         found.sort(key=lambda one: one[0])

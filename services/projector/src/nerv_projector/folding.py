@@ -144,6 +144,7 @@ class FoldSession:
         self._consumer: BatchConsumer | None = None
         self._folded = Folded()  # and not being written
         self._whole = True  # no batch is folded by half
+        self._told: int | None = None  # by which decision the version is live, as far as those who follow it were told
         self._writing: asyncio.Task[None] | None = None
         self._unwritten: Mapping[str, Entity[Any]] = {}  # of what is being written
 
@@ -232,7 +233,7 @@ class FoldSession:
         found, poison = fold_with_care(self._hop.projection, view, events, [where(record) for _, record in sources])
         # A state that no longer fits its type cannot be loaded; a parked key needs none.
         before: Entity[Any] = Entity(0) if view is None else Entity(view.version, None, view.state)
-        after: Entity[Any] = Entity(found.version, None, found.state, found.parked)
+        after: Entity[Any] = Entity(found.version, None, found.state, found.parked, found.index)
         if poison is None:
             after = entity_of_view(self._hop.projection, found)
         else:
@@ -244,7 +245,7 @@ class FoldSession:
         """Letters and deltas first: what is not in Kafka when the cursors move would never get there."""
         hop = self._hop
         await hop.letters.write([letter for batch in folded.batches for letter in batch.letters], hop.name)
-        await hop.feed.write(self._epoch, list(folded.changes.values()))
+        self._told = await hop.feed.write(self._epoch, list(folded.changes.values()), self._told)
         moves: dict[int, Move] = {}
         for batch in folded.batches:  # the last one that moves a partition says where to
             for partition, offset in batch.offsets.items():
@@ -272,14 +273,17 @@ class FoldSession:
             self._held[partition] = Held(move.cursor.to_bytes(), move.cursor)
 
     def at_end(self, ended: Mapping[Partition, int]) -> bool:
-        """Whether a cursor stands before marks that end its partition, or a batch could not be written."""
+        """Whether a cursor stands before marks that end its partition, a batch could not be written, or the version went live."""
         if self._writing is not None:
             return self._writing.done()
+        if self._hop.feed.since() not in (None, self._told):
+            return True
         return any(ended.get((self._hop.topic, p), 0) > held.cursor.next_offset for p, held in self._held.items())
 
     async def rest(self, ended: Mapping[Partition, int]) -> None:
-        """Move the cursors to the end."""
+        """Move the cursors to the end, and tell those who follow that the version is live, should that be new."""
         await self.settle()
+        self._told = await self._hop.feed.write(self._epoch, [], self._told)
         moves = {}
         for partition, held in self._held.items():
             end_offset = ended.get((self._hop.topic, partition), 0)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hosting a version of a projection takes: its views, its topics, a lane for each of its hops, and agents for those."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
-from nerv.app import App, ProjectionSpec
+from nerv.app import App
 from nerv.kafka import Producer
 from nerv.projections import Projection
 from nerv.redis.connection import Redis
@@ -17,7 +18,8 @@ from nerv_projector.lanes import Hop, Lane, Send
 from nerv_projector.rekeying import RekeyHop
 from nerv_projector.runner import Hosted
 from nerv_projector.settings import ProjectorSettings
-from nerv_projector.views import RedisViews
+from nerv_projector.sources import Sources, sources_of
+from nerv_projector.views import LiveCopy, RedisViews
 
 SLOTS = ("a", "b")  # of each projection: a live version, and one that is built or kept
 
@@ -31,10 +33,21 @@ class Hosting:
     ) -> None:  # fmt: skip
         self._settings, self._app, self._redis, self._letters = settings, app, redis, letters
         self._producer, self._control = producer, control
+        self._copy = LiveCopy(redis, settings.mesh)
         self._free: dict[str, list[tuple[Send, ...]]] = {
-            name: [self._agents(host, name, rekeyed=spec.key is not None, slot=slot) for slot in SLOTS]
+            name: [self._agents(host, name, rekeyed=spec.rekeyed, slot=slot) for slot in SLOTS]
             for name, spec in app.projections.items()
         }
+
+    @property
+    def copy(self) -> LiveCopy:
+        """Where Redis says what is live."""
+        return self._copy
+
+    @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Of each projection, the digest of its code."""
+        return {name: Projection[Any](self._app, spec).fingerprint for name, spec in self._app.projections.items()}
 
     @property
     def names(self) -> Sequence[str]:
@@ -53,34 +66,37 @@ class Hosting:
         settings, spec = self._settings, self._app.projections[name]
         projection: Projection[Any] = Projection(self._app, spec)
         sends = self._free[name].pop()
-        topics = (settings.history, settings.rekeyed(name)) if projection.rekeyed else (settings.history,)
-        feed = Changes(self._producer, settings.changes(name), name, lambda: self._control.of(name).live == version)
+        sources = sources_of(settings, self._app, spec)
+        folded = settings.rekeyed(name) if projection.rekeyed else settings.history
+        since = partial(self._control.since, name, version)
+        feed = Changes(self._producer, settings.changes(name), name, settings.partitions, version, since)
         views = self.views(name, version)
         fold = FoldHop(
-            projection, views, self._letters, feed, topics[-1], settings.group, settings.projector.cache, version,
+            projection, views, self._letters, feed, folded, settings.group, settings.projector.cache, version,
             lambda: self._control.of(name).skipped,
         )  # fmt: skip
-        hops: list[Hop] = [self._rekey(projection, spec, version), fold] if projection.rekeyed else [fold]
+        hops: list[Hop] = [self._rekey(projection, sources, version), fold] if projection.rekeyed else [fold]
         client_id = f"projector-{settings.instance}"
         lanes = [
             Lane(hop, settings.kafka, f"{client_id}-{hop.name}", settings.projector.batch, send)
             for hop, send in zip(hops, sends, strict=True)
         ]
-        return Hosted(projection, views, topics, feed.topic, tuple(lanes), version, fold.meter)
+        return Hosted(projection, views, sources, folded, feed.topic, tuple(lanes), version, fold.meter)
 
     def release(self, hosted: Hosted) -> None:
         """Its agents may work for another version. Its lanes have been stopped."""
         self._free[hosted.projection.name].append(tuple(lane.send for lane in hosted.lanes))
 
-    def _rekey(self, projection: Projection[Any], spec: ProjectionSpec, version: int) -> RekeyHop:
+    def _rekey(self, projection: Projection[Any], sources: Sources, version: int) -> RekeyHop:
         settings = self._settings
         return RekeyHop(
             projection,
             settings.kafka,
             f"projector-{settings.instance}",
             self._letters,
-            history=settings.history,
-            target=settings.rekeyed(spec.name),
+            sources=sources,
+            target=settings.rekeyed(projection.name),
             group=settings.group,
+            partitions=settings.partitions,
             version=version,
         )

@@ -22,6 +22,7 @@ from nerv_projector.watermarks import Watermarks
 log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 1.0
+COPY_EVERY = 10  # checks to one of the copy in Redis
 LEFT_OVER = 5  # versions before the highest that may have left something behind in a crash
 
 
@@ -39,6 +40,7 @@ class Hub:
         self._owned: frozenset[int] = frozenset()
         self._changed: dict[str, asyncio.Event] = {name: asyncio.Event() for name in hosting.names}
         self._tasks: list[asyncio.Task[None]] = []
+        self._checks = 0
         control.heard = self._heard
         health.register("control", lambda: control.fault)
         for name in hosting.names:
@@ -49,6 +51,11 @@ class Hub:
     def owned(self) -> frozenset[int]:
         """The partitions this replica works on."""
         return self._owned
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Of each projection, the digest of the code that folds it now."""
+        return self._hosting.fingerprints
 
     @property
     def runners(self) -> Mapping[str, Runner]:
@@ -90,6 +97,10 @@ class Hub:
     async def check(self) -> None:
         """Have every version see whether its epoch still holds, and how far it is."""
         await asyncio.gather(*(runner.check() for runner in self._all()))
+        self._checks += 1
+        if self._checks % COPY_EVERY == 0:
+            for event in self._changed.values():
+                event.set()  # should Redis have lost its copy of what is live
 
     def _all(self) -> Iterator[Runner]:
         return iter([runner for versions in self._versions.values() for runner in versions.values()])
@@ -109,6 +120,8 @@ class Hub:
             try:
                 control = self._control.of(name)
                 await self._arrange(name, control)
+                offset = self._control.offset(name)
+                await self._hosting.copy.keep(name, control.live, topic=self._control.id, offset=offset)
                 await self._clear(name, control)
             except NervError as error:
                 log.warning("projection.arrange", projection=name, cause=error.detail)

@@ -12,7 +12,7 @@ from nerv_projector.faust_app import FaustHost
 from nerv_projector.hub import Hub
 from nerv_projector.rekeying import RekeyHop
 from nerv_projector.runner import Runner
-from nerv_projector.watermarks import Bounds, Watermarks
+from nerv_projector.watermarks import Watermarks
 
 LOOK_SECONDS = 5.0  # between two looks at the lag, for whoever collects metrics
 
@@ -23,7 +23,8 @@ class Standing:
 
     hops: Mapping[str, int]
     progress: Progress
-    partitions: Mapping[int, int]  # of the topic that is folded
+    partitions: Mapping[int, int]  # of the topic that is folded: how far each is behind
+    positions: Mapping[int, int]  # and the next offset of each
 
     @property
     def lag(self) -> int:
@@ -76,8 +77,7 @@ async def standing(runner: Runner, watermarks: Watermarks) -> Standing:
     hops: dict[str, int] = {}
     for lane in runner.hosted.lanes:
         if isinstance(lane.hop, RekeyHop):
-            ends = await watermarks.bounds(lane.hop.history)
-            hops["rekey"] = await _not_rekeyed(runner, epoch, lane.hop, ends)
+            hops["rekey"] = await _not_rekeyed(runner, epoch, lane.hop, watermarks)
     ends = await watermarks.bounds(runner.hosted.folded_topic)
     progress = await runner.hosted.views.progress(epoch)
     if len(progress.cursors) < len(ends):
@@ -85,16 +85,13 @@ async def standing(runner: Runner, watermarks: Watermarks) -> Standing:
     done = {p: Cursor.from_bytes(stored).next_offset for p, stored in progress.cursors.items()}
     partitions = {p: max(0, end - done[p]) for p, (_, end) in ends.items()}
     hops["fold"] = sum(partitions.values())
-    return Standing(hops, progress, partitions)
+    return Standing(hops, progress, partitions, {p: done[p] for p in ends})
 
 
-async def _not_rekeyed(runner: Runner, epoch: Epoch, hop: RekeyHop, ends: Mapping[int, Bounds]) -> int:
+async def _not_rekeyed(runner: Runner, epoch: Epoch, hop: RekeyHop, watermarks: Watermarks) -> int:
+    ends = await watermarks.ranges(hop.sources.places(epoch.first))
     consumer = next(lane.consumer for lane in runner.hosted.lanes if lane.hop is hop)
     if consumer is None or runner.epoch != epoch:
         raise Unavailable(f"projection {runner.name} starts over", retry_after=0.5)
-    committed = await consumer.committed([(hop.history, p) for p in ends])
-    return _behind(ends, {p: committed.get((hop.history, p), low) for p, (low, _) in ends.items()})
-
-
-def _behind(ends: Mapping[int, Bounds], done: Mapping[int, int]) -> int:
-    return sum(max(0, end - done[p]) for p, (_, end) in ends.items())
+    committed = await consumer.committed(list(ends))
+    return sum(max(0, end - max(low, committed.get(place, low))) for place, (low, end) in ends.items())

@@ -43,17 +43,18 @@ class Entity(Generic[S]):
     state: S | None = None
     data: bytes = NOTHING
     parked: Mapping[str, str] | None = None
+    index: tuple[str, ...] = ()
 
     def view(self) -> View:
         """As it is stored."""
-        return View(self.version, self.data, self.parked)
+        return View(self.version, self.data, self.parked, self.index)
 
 
 def entity_of_view(projection: Projection[S], view: View | None) -> Entity[S]:
     """What is folded so far of a key."""
     if view is None:
         return Entity()
-    return Entity(view.version, projection.load(view.state), view.state, view.parked)
+    return Entity(view.version, projection.load(view.state), view.state, view.parked, view.index)
 
 
 def fold(projection: Projection[S], entity: Entity[S], events: Sequence[Envelope]) -> Entity[S]:
@@ -61,7 +62,9 @@ def fold(projection: Projection[S], entity: Entity[S], events: Sequence[Envelope
     state, function, decode = entity.state, projection.function, projection.decode
     for event in events:
         state = function(state, decode(event))
-    return Entity(entity.version + len(events), state, projection.dump(state))
+    data = projection.dump(state)
+    index = () if projection.indexes is None else projection.indexes.entries(state)
+    return Entity(entity.version + len(events), state, data, None, index)
 
 
 def fold_with_care(
@@ -78,7 +81,7 @@ def fold_with_care(
         except Exception as error:  # whatever the app's code raises is the cause
             cause = describe(error)
             parked = {"event": event.id, "type": event.type, "position": where[index], "cause": cause}
-            return View(current.version, current.state, parked), Poison(index, cause)
+            return View(current.version, current.state, parked, current.index), Poison(index, cause)
     return current, None
 
 

@@ -27,24 +27,28 @@ def state_of(deps: Deps, name: str) -> dict[str, Any]:
     """What stands for a projection, and how far each version is here."""
     stands = deps.control.of(name)
     versions = [_version(number, deps.hub.version(name, number)) for number in sorted(stands.versions)]
-    return {**asdict(stands), "skipped": sorted(stands.skipped), "versions": versions}
+    code = deps.hub.fingerprints[name]
+    return {**asdict(stands), "skipped": sorted(stands.skipped), "versions": versions, "fingerprint": code}
 
 
 def _version(number: int, runner: Runner | None) -> dict[str, Any]:
     watched = None if runner is None else runner.rebuilding
     if runner is None or watched is None:
-        return {"version": number, "ready": False, "percent": 0, "seconds_left": None, "epoch": None, "changed": None}
+        unknown = dict.fromkeys(("seconds_left", "epoch", "changed", "fingerprint"))
+        return {"version": number, "ready": False, "percent": 0, **unknown}
     return {
         "version": number,
         "ready": watched.ready,
         "percent": watched.way.percent,
         "seconds_left": watched.seconds_left(),
         "epoch": watched.epoch.token,
-        "changed": watched.epoch.fingerprint != runner.hosted.projection.fingerprint,
+        "changed": runner.hosted.changed(watched.epoch),
+        "fingerprint": watched.epoch.fingerprint,
     }
 
 
-def _name(request: Request[Deps]) -> str:
+def name_of(request: Request[Deps]) -> str:
+    """The projection that is meant. Raises NotFound."""
     name = request.path("projection")
     if name not in request.deps.app.projections:
         known = ", ".join(sorted(request.deps.app.projections)) or "none"
@@ -53,14 +57,8 @@ def _name(request: Request[Deps]) -> str:
 
 
 async def _decided(request: Request[Deps], step: Step) -> Response:
-    name = _name(request)
+    name = name_of(request)
     await request.deps.control.decide(name, step)
-    return respond({"projection": name, **state_of(request.deps, name)})
-
-
-async def get_control(request: Request[Deps]) -> Response:
-    """GET /v1/projections/{projection}: what stands for it, and how far each of its versions is."""
-    name = _name(request)
     return respond({"projection": name, **state_of(request.deps, name)})
 
 
@@ -80,7 +78,7 @@ async def rebuild(request: Request[Deps]) -> Response:
 
 async def switch(request: Request[Deps]) -> Response:
     """POST /v1/projections/{projection}/switch?version=N: the version that was built becomes live, in one step."""
-    name, number = _name(request), _number(request)
+    name, number = name_of(request), _number(request)
     if request.deps.control.of(name).building == number:
         built = request.deps.hub.version(name, number)
         if built is None or not built.ready:
@@ -124,7 +122,7 @@ async def skip(request: Request[Deps]) -> Response:
 
 async def parity(request: Request[Deps]) -> Response:
     """GET /v1/projections/{projection}/parity: what differs between the live version and the other one."""
-    name, deps = _name(request), request.deps
+    name, deps = name_of(request), request.deps
     stands: Control = deps.control.of(name)
     other = stands.building or stands.previous
     if other is None:
@@ -142,7 +140,6 @@ async def _views(deps: Deps, name: str, number: int) -> tuple[Views, Epoch]:
 
 _ONE = "/v1/projections/{projection}"
 ROUTES = (
-    Route("GET", _ONE, get_control, "views:read", of="projection"),
     Route("GET", f"{_ONE}/parity", parity, "views:read", of="projection"),
     Route("POST", f"{_ONE}/rebuild", rebuild, WRITE, (VERSION, SINCE), of="projection"),
     Route("POST", f"{_ONE}/switch", switch, WRITE, (VERSION,), of="projection"),

@@ -15,21 +15,25 @@ PARTITIONS = 10_000  # more than any topic has
 
 
 def positions(text: str) -> dict[int, int]:
-    """`0:17,3:5`: offsets of history by partition, as an append answers them. Raises Invalid."""
+    """`0:17,3:5`: offsets by partition, as an append answers them. Raises Invalid."""
     found = {}
     for part in text.split(",")[:PARTITIONS]:
         partition, _, offset = part.partition(":")
         if not (partition.isdecimal() and offset.isdecimal() and len(part) < 30):
-            raise Invalid(f"min_position must be like 0:17,3:5 (partition:offset of history), not {text[:40]!r}")
+            raise Invalid(f"min_position must be like 0:17,3:5 (partition:offset), not {text[:40]!r}")
         found[int(partition)] = int(offset)
     return found
 
 
 async def covered(runner: Runner, watermarks: Watermarks, wanted: Mapping[int, int]) -> None:
-    """Until the views show all up to these positions. Raises Unavailable when that takes too long, Invalid."""
-    unknown = sorted(p for p in wanted if p >= watermarks.partitions)
+    """Until the views show all up to these positions of their source. Raises Unavailable when that takes too long, Invalid."""
+    topics = runner.hosted.sources.topics
+    if len(topics) > 1:
+        raise Invalid(f"{runner.name} folds several topics ({', '.join(topics)}); min_position is of one")
+    there = watermarks.partitions if runner.epoch is None else len(runner.epoch.first)
+    unknown = sorted(p for p in wanted if p >= there)
     if unknown:
-        raise Invalid(f"min_position names partition {unknown[0]}; history has {watermarks.partitions}")
+        raise Invalid(f"min_position names partition {unknown[0]}; {topics[0]} has {there}")
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             target: Mapping[int, int] = {p: offset + 1 for p, offset in wanted.items()}
@@ -44,12 +48,12 @@ async def covered(runner: Runner, watermarks: Watermarks, wanted: Mapping[int, i
 
 async def _rekeyed(runner: Runner, watermarks: Watermarks, target: Mapping[int, int]) -> Mapping[int, int]:
     """Where the rekeyed topic ends once all up to `target` stands in it."""
-    history = runner.hosted.history
+    [source] = runner.hosted.sources.topics
     while True:
         rekeyer = runner.hosted.rekeyer
         if rekeyer is not None:
-            committed = await rekeyer.committed([(history, p) for p in target])
-            if all(committed.get((history, p), 0) >= offset for p, offset in target.items()):
+            committed = await rekeyer.committed([(source, p) for p in target])
+            if all(committed.get((source, p), 0) >= offset for p, offset in target.items()):
                 bounds = await watermarks.bounds(runner.hosted.folded_topic)
                 return {p: high for p, (_, high) in bounds.items()}
         await asyncio.sleep(ASK_SECONDS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a version has come on its way to what history held when it began: until it is there, its views are not all there."""
+"""How far a version has come on its way to what its sources held when it began: until then its views are not all there."""
 
 import time
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nerv.kafka import BatchConsumer
 from nerv.protocols.views import Cursor, Epoch, Views
+from nerv_projector.sources import Sources
 from nerv_projector.watermarks import Watermarks
 
 Offsets = Mapping[int, int]
@@ -14,7 +15,7 @@ Offsets = Mapping[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What of the way is done, in offsets of history."""
+    """What of the way is done, in offsets of the sources."""
 
     done: int
     total: int
@@ -26,13 +27,14 @@ class Way:
 
 
 class Rebuilding:
-    """Watches one epoch of a version until it has caught up. `history` and `folded`: the topics, the same of one hop."""
+    """Watches one epoch of a version until it has caught up. `folded`: the topic that is folded, a source itself or rekeyed."""
 
-    def __init__(self, epoch: Epoch, views: Views, watermarks: Watermarks, history: str, folded: str) -> None:
+    def __init__(self, epoch: Epoch, views: Views, watermarks: Watermarks, sources: Sources, folded: str) -> None:
         self.epoch, self.ready = epoch, False
         self.way = Way(0, 1)
         self._views, self._watermarks = views, watermarks
-        self._history, self._folded = history, folded
+        self._sources, self._folded = sources, folded
+        self._straight = sources.topics == (folded,)
         self._target: Offsets | None = None  # where a rekeyed topic ended when all of the way had been rekeyed
         self._first: tuple[float, int] | None = None
 
@@ -45,14 +47,15 @@ class Rebuilding:
             return True
         cursors = (await self._views.progress(self.epoch)).cursors
         folded = {p: Cursor.from_bytes(stored).next_offset for p, stored in cursors.items()}
-        if self._folded == self._history:
+        if self._straight:
             self._note(folded)
         elif rekeyer is not None:
-            committed = await rekeyer.committed([(self._history, p) for p in self.epoch.goal])
-            self._note({p: committed.get((self._history, p), first) for p, first in self.epoch.first.items()})
+            place, first = self._sources.place, self.epoch.first
+            committed = await rekeyer.committed(list(map(place, self.epoch.goal)))
+            self._note({number: committed.get(place(number), start) for number, start in first.items()})
             if self.way.percent == 100 and self._target is None:
                 self._target = {p: high for p, (_, high) in (await self._watermarks.bounds(self._folded)).items()}
-        target = self.epoch.goal if self._folded == self._history else self._target
+        target = self.epoch.goal if self._straight else self._target
         self.ready = target is not None and all(folded.get(p, -1) >= offset for p, offset in target.items())
         return self.ready
 

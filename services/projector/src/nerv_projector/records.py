@@ -20,7 +20,8 @@ Sourced = tuple[Incoming, Received]
 """An event, and the record that it came in."""
 
 Origin = tuple[str, int, int]
-"""The epoch that rekeyed a record; from which partition of history; from which position (`model.origin_position`)."""
+"""The epoch that rekeyed a record; the number of the partition that it comes from (`sources.Sources`); the position there
+(`model.origin_position`)."""
 
 
 def parse(record: Received) -> Incoming:
@@ -31,8 +32,8 @@ def parse(record: Received) -> Incoming:
 
 def rekeyed(topic: str, key: str, source: Sourced, origin: Origin, trace: Carrier | None) -> Outgoing:
     """The record of an event under one of a projection's keys; `trace` replaces the trace context it came with."""
-    record, (epoch, partition, position) = source[1], origin
-    headers: list[Header] = list(record.headers() or [])  # a copy: the record keeps its list, and has more keys
+    (event, record), (epoch, partition, position) = source, origin
+    headers: list[Header] = [(name, value) for name, value in event.headers.items() if value is not None]
     if trace is not None:
         values = zip(TRACE, trace, strict=True)
         headers = [header for header in headers if header[0] not in TRACE]

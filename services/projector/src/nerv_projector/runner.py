@@ -13,13 +13,15 @@ from typing import Any, Self
 import structlog
 
 from nerv.cancelling import end
-from nerv.errors import NervError, Retry, Unavailable
+from nerv.errors import Misconfigured, NervError, Retry, Unavailable
 from nerv.kafka import BatchConsumer
+from nerv.kafka.admin import TopicState
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Views
 from nerv_projector.lanes import Lane
 from nerv_projector.meter import Meter
 from nerv_projector.rebuilding import Rebuilding
+from nerv_projector.sources import Sources
 from nerv_projector.watermarks import Bounds, Watermarks
 
 log = structlog.get_logger(__name__)
@@ -32,30 +34,32 @@ TOPICS_EVERY = 10  # checks of the epoch to one of Kafka's topic ids
 
 @dataclass(frozen=True, slots=True)
 class Hosted:
-    """A projection, its views, its topics, and its lanes: one that folds, and before it one that rekeys if it is rekeyed."""
+    """A projection, its views, its topics, and its lanes: one that folds, and before it one that rekeys if there is one."""
 
     projection: Projection[Any]
     views: Views
-    topics: tuple[str, ...]  # history, and the rekeyed topic if there is one: the last is the one that is folded
+    sources: Sources
+    folded_topic: str  # history, or the rekeyed one
     changes: str  # the topic of its deltas
     lanes: tuple[Lane, ...]
     version: int = 1
     meter: Meter = field(default_factory=Meter)
 
     @property
-    def history(self) -> str:
-        """The topic of history."""
-        return self.topics[0]
+    def topics(self) -> tuple[str, ...]:
+        """All that are read."""
+        return tuple(dict.fromkeys([*self.sources.topics, self.folded_topic]))
 
     @property
     def rekeyer(self) -> BatchConsumer | None:
         """The consumer of the group that rekeys; None where nothing is rekeyed, or not now."""
         return self.lanes[0].consumer if len(self.lanes) > 1 else None
 
-    @property
-    def folded_topic(self) -> str:
-        """The topic that is folded."""
-        return self.topics[-1]
+    def changed(self, epoch: Epoch) -> bool:
+        """Whether the views of an epoch were begun by other code, or without an index that is declared now."""
+        projection = self.projection
+        indexes = {} if projection.indexes is None else projection.indexes.digests
+        return epoch.fingerprint != projection.fingerprint or dict(epoch.indexes) != indexes
 
 
 class Runner:
@@ -153,7 +157,8 @@ class Runner:
             replaced = await self.hosted.views.epoch() != self.epoch
             await self._look()
             if not replaced and self._checks % TOPICS_EVERY == 0:
-                replaced = dict(self.epoch.topics) != await self._watermarks.ids(self.hosted.topics)
+                states = await self._topics()
+                replaced = _misfit_of_topics(self.epoch, self.hosted.sources, states) is not None
         except NervError as error:
             self.fault = error.detail
             return
@@ -215,9 +220,9 @@ class Runner:
         if self.rebuilding is None or self.rebuilding.epoch != self.epoch:
             hosted = self.hosted
             self.rebuilding = Rebuilding(
-                self.epoch, hosted.views, self._watermarks, hosted.history, hosted.folded_topic
+                self.epoch, hosted.views, self._watermarks, hosted.sources, hosted.folded_topic
             )
-            if self.epoch.fingerprint != hosted.projection.fingerprint:
+            if hosted.changed(self.epoch):
                 log.warning(
                     "projection.code_changed", projection=self.name, version=hosted.version,
                     do=f"nerv projections rebuild {self.name}",
@@ -241,16 +246,19 @@ class Runner:
     async def _present_epoch(self) -> Epoch:
         """The epoch to work in: the present one if it fits Kafka's topics and has all its cursors, else a new one."""
         hosted = self.hosted
-        ids = await self._watermarks.ids(hosted.topics)
-        await self._watermarks.ids([hosted.changes])  # deltas need it; one that is made anew voids nothing
+        states = await self._topics()
+        await self._watermarks.topics([hosted.changes])  # deltas need it; one that is made anew voids nothing
         present = await hosted.views.epoch()
         stored = {} if present is None else (await hosted.views.progress(present)).cursors
         # After the cursors: other replicas go on folding, and must not seem to be beyond the end.
         bounds = await self._watermarks.bounds(hosted.folded_topic)
-        cause = "there are no views" if present is None else _misfit(present, ids, stored, bounds)
-        if cause is None and present is not None:
-            return present
-        new = await self._new_epoch(ids)
+        cause = "there are no views"
+        if present is not None:
+            cause = _misfit_of_topics(present, hosted.sources, states) or _misfit(stored, bounds) or ""
+            if not cause:
+                return present
+        ids = {topic: state.id for topic, state in states.items()}
+        new = await self._new_epoch(states)
         # Nothing is rekeyed under the new token before it is written, so that the topic's end is early enough.
         first = {p: high for p, (_, high) in bounds.items()} if hosted.projection.rekeyed else new.first
         cursors = {p: Cursor(ids[hosted.folded_topic], offset) for p, offset in first.items()}
@@ -262,13 +270,32 @@ class Runner:
             self._tasks.append(asyncio.create_task(self._drop(present)))
         return begun
 
-    async def _new_epoch(self, ids: Mapping[str, str]) -> Epoch:
-        history = await self._watermarks.bounds(self.hosted.history)
-        first = {p: low for p, (low, _) in history.items()}
+    async def _topics(self) -> dict[str, TopicState]:
+        """The topics that are read. Raises Misconfigured for one that cannot be folded as it is declared."""
+        hosted = self.hosted
+        named = hosted.projection.spec.topics
+        states = await self._watermarks.topics(hosted.topics, foreign=hosted.sources.topics if named else ())
+        if named and not hosted.sources.expire and self.epoch is None:
+            for topic in hosted.sources.topics:
+                if (why := await self._watermarks.expiry(topic)) is not None:
+                    raise Misconfigured(
+                        f"projection {self.name} folds {topic}, and {why}: a rebuild would fold what is left of it. "
+                        "Declare ephemeral=True, or have the topic keep everything (retention.ms=-1)"
+                    )
+        return states
+
+    async def _new_epoch(self, states: Mapping[str, TopicState]) -> Epoch:
+        hosted, projection = self.hosted, self.hosted.projection
+        numbers = _numbers(hosted.sources, states)
+        ranges = await self._watermarks.ranges(hosted.sources.places(numbers))
+        first = {number: ranges[hosted.sources.place(number)][0] for number in numbers}
         if self.since is not None:
-            first = dict(await self._watermarks.offsets_at(self.hosted.history, self.since))
-        goal = {p: max(first[p], high) for p, (_, high) in history.items()}
-        return Epoch(uuid.uuid4().hex[:TOKEN], ids, first, goal, self.hosted.projection.fingerprint)
+            begun = await self._watermarks.offsets_at(ranges, self.since)
+            first = {number: begun[hosted.sources.place(number)] for number in numbers}
+        goal = {number: max(first[number], ranges[hosted.sources.place(number)][1]) for number in numbers}
+        indexes = {} if projection.indexes is None else projection.indexes.digests
+        ids = {topic: state.id for topic, state in states.items()}
+        return Epoch(uuid.uuid4().hex[:TOKEN], ids, first, goal, projection.fingerprint, indexes)
 
     async def _drop(self, epoch: Epoch) -> None:
         try:
@@ -283,12 +310,23 @@ def _pause(failures: int) -> float:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-def _misfit(
-    epoch: Epoch, ids: Mapping[str, str], stored: Mapping[int, bytes], bounds: Mapping[int, Bounds]
-) -> str | None:
-    """Why an epoch cannot go on; None when it can."""
-    if dict(epoch.topics) != ids:
+def _numbers(sources: Sources, states: Mapping[str, TopicState]) -> list[int]:
+    """Of all partitions of the sources."""
+    places = ((topic, p) for topic in sources.topics for p in range(states[topic].partitions))
+    return [sources.number(place) for place in places]
+
+
+def _misfit_of_topics(epoch: Epoch, sources: Sources, states: Mapping[str, TopicState]) -> str | None:
+    """Why an epoch cannot go on with the topics as they are; None when it can."""
+    if epoch.topics.keys() != states.keys():
+        return "it is declared to fold other topics"
+    if any(epoch.topics[topic] != state.id for topic, state in states.items()):
         return "a topic was made anew"
+    return None if epoch.first.keys() == set(_numbers(sources, states)) else "a topic has more partitions than it had"
+
+
+def _misfit(stored: Mapping[int, bytes], bounds: Mapping[int, Bounds]) -> str | None:
+    """Why an epoch cannot go on with the cursors that are stored; None when it can."""
     for partition, (low, high) in bounds.items():
         if partition not in stored:
             return f"partition {partition} has lost its cursor"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nerv.errors import NervError, NotFound, Overloaded, SchemaMismatch, TooLarge
+from nerv.errors import Invalid, NervError, NotFound, Overloaded, SchemaMismatch, TooLarge
 from nerv.projections import Projection
 from nerv.protocols import History, ReadQuery
 from nerv.protocols.views import View
@@ -53,6 +53,10 @@ class TimeTravel:
     async def _collect(
         self, projection: Projection[Any], key: str | None, instant: Instant
     ) -> dict[str, list[Event[bytes]]]:
+        if projection.spec.topics:
+            raise Invalid(
+                f"{projection.name} folds topics, which may forget; reads as of an instant are of projections over history"
+            )
         if self._free.locked():
             raise Overloaded(
                 f"{self._settings.scans} reads as of an instant are running (NERV_PROJECTOR__SCANS)", retry_after=1.0

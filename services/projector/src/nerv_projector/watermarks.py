@@ -2,15 +2,19 @@
 """What Kafka says of topics: their ids, how many partitions, where each begins and ends."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from nerv.kafka import BatchConsumer, KafkaSettings
-from nerv.kafka.admin import Admin, check_partitions
+from nerv.kafka.admin import Admin, TopicState, check_partitions
 from nerv.kafka.survey import Survey
 
+RETENTION_MS = 7 * 24 * 3_600_000  # Kafka's own default, where nothing else is configured
+MS_A_DAY = 24 * 3_600_000
+
+Partition = tuple[str, int]
 Bounds = tuple[int, int]
 """The first offset, and the one after the last that is committed."""
 
@@ -36,19 +40,32 @@ class Watermarks:
     ) -> None:
         await self._stack.aclose()
 
-    async def ids(self, topics: Iterable[str]) -> dict[str, str]:
-        """Kafka's id of each topic. Raises NotFound, Unavailable, or Misconfigured for another number of partitions."""
+    async def topics(self, names: Iterable[str], *, foreign: Container[str] = ()) -> dict[str, TopicState]:
+        """The topics as they are. Raises NotFound, Unavailable, or Misconfigured for one of the mesh's own with another number of
+        partitions; foreign ones may have any.
+        """
         found = {}
-        for topic in topics:
+        for topic in names:
             state = await asyncio.to_thread(self._admin.state_of, topic)
-            check_partitions(topic, self.partitions, state.partitions)
-            found[topic] = state.id
+            if topic not in foreign:
+                check_partitions(topic, self.partitions, state.partitions)
+            found[topic] = state
         return found
 
-    async def offsets_at(self, topic: str, instant_ms: int) -> Mapping[int, int]:
+    async def offsets_at(self, partitions: Iterable[Partition], instant_ms: int) -> Mapping[Partition, int]:
         """The first offset of each partition at or after an instant. Raises Unavailable."""
-        asked = [(topic, p) for p in range(self.partitions)]
-        return {p: offset for (_, p), offset in (await self._survey.at(instant_ms, asked, written=True)).items()}
+        return await self._survey.at(instant_ms, partitions, written=True)
+
+    async def expiry(self, topic: str) -> str | None:
+        """Why records of a topic vanish some day; None where they are kept for ever. Raises Unavailable."""
+        config = await self._survey.config(topic)
+        policy, ms, size = (config.get(name) for name in ("cleanup.policy", "retention.ms", "retention.bytes"))
+        if policy is not None and "compact" in policy:
+            return "it is compacted"
+        if size is not None and int(size) >= 0:
+            return f"it keeps {int(size):,} bytes of each partition"
+        days = int(ms or RETENTION_MS) / MS_A_DAY
+        return f"it keeps records for {days:g} days" if days >= 0 else None
 
     def _asked(self) -> BatchConsumer:
         if self._consumer is None:
@@ -56,8 +73,12 @@ class Watermarks:
         return self._consumer
 
     async def bounds(self, topic: str) -> Mapping[int, Bounds]:
-        """Where each partition of a topic begins and ends. Raises Unavailable."""
-        consumer = self._asked()
-        numbers = range(self.partitions)
-        found = await asyncio.gather(*(consumer.bounds((topic, p)) for p in numbers))
-        return dict(zip(numbers, found, strict=True))
+        """Where each partition of a topic of the mesh begins and ends. Raises Unavailable."""
+        found = await self.ranges([(topic, p) for p in range(self.partitions)])
+        return {partition: bounds for (_, partition), bounds in found.items()}
+
+    async def ranges(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
+        """Where each of these partitions begins and ends. Raises Unavailable."""
+        consumer, asked = self._asked(), list(partitions)
+        found = await asyncio.gather(*map(consumer.bounds, asked))
+        return dict(zip(asked, found, strict=True))

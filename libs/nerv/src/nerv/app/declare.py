@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from nerv.app.messages import check_message, is_protobuf, json_data, refusal_of_protobuf
+from nerv.app.reading import check_circles, check_topics, indexes_of
 from nerv.app.specs import (
+    WHOLE,
     BridgeSpec,
     DeciderSpec,
     End,
     EventSpec,
     Fold,
+    Index,
     KeyRule,
     MessageClass,
     MiddlewareSpec,
@@ -246,6 +249,9 @@ class App:
         state: Any = dict,
         merge: Callable[[Any, Any], Any] | None = None,
         window: Window | None = None,
+        indexes: Mapping[str, type | Index] | None = None,
+        topics: Sequence[str] = (),
+        ephemeral: bool = False,
     ) -> Callable[[F], F]:
         """Declare a projection: a pure fold `(state, event) -> state`; the state before the first event is None.
 
@@ -253,6 +259,10 @@ class App:
         `state` is the type of the state (a pydantic model, a frozen dataclass, or dict). With `merge`, a pure function of two
         states that asks for no order, there is one state of all streams under the key `all`, folded in a part a partition. With
         `window` (`nerv.Window(seconds=3600, grace=600)`) each key has a state for each window.
+
+        `indexes` are what views are found by: `{"at": str}` for a field of this name, or `{"late": nerv.Index(rule, int)}`.
+        `topics` are folded instead of history: any topics of Kafka, `changes:<projection>`, and `history` beside others. With
+        `ephemeral` they may expire; a projection whose topics do and that does not say so is refused at the start.
         """
         if merge is not None and window is not None:
             raise Misconfigured(
@@ -262,11 +272,17 @@ class App:
             raise Misconfigured(
                 f"projection {name}: with merge there is one state of all streams; leave key and category out"
             )
+        if merge is not None and indexes:
+            raise Misconfigured(f"projection {name}: with merge there is one state; leave indexes out")
+        check_topics(name, topics, keyed=key is not None or merge is not None, category=category)
 
         def register(function: F) -> F:
             fold: Fold = function
-            of_streams = category or (name if key is None and merge is None else None)
-            spec = ProjectionSpec(name, tuple(on), key, of_streams, state, fold, merge, window)
+            of_streams = category or (name if key is None and merge is None and not topics else None)
+            spec = ProjectionSpec(
+                name, tuple(on), key, of_streams, state, fold, merge, window,
+                indexes_of(indexes or {}), tuple(topics), ephemeral,
+            )  # fmt: skip
             self._add(self.projections, name, spec, "projection")
             return function
 
@@ -290,15 +306,29 @@ class App:
         """What is declared for the streams of a category; None where nothing is."""
         return self.snapshot_policies.get(category, self.snapshot_policies.get(None))
 
-    def perspective(self, projection: str, name: str) -> Callable[[C], C]:
-        """Declare a view of a projection's state for one kind of reader: a `nerv.Perspective`."""
+    def perspective(
+        self, projection: str, name: str, *, scope: str | None = None, default: bool = False
+    ) -> Callable[[C], C]:
+        """Declare a view of a projection's state for one kind of reader: a `nerv.Perspective`.
+
+        With `scope` it is for those whose token holds that, and is what they are shown where they name none (of several the first
+        one). With `default` it is shown to all who name none and have none by their scopes.
+        """
+        if name == WHOLE:
+            raise Misconfigured(
+                f"{WHOLE!r} asks for the state as it is; name the perspective of {projection} otherwise"
+            )
+        others = [spec.name for spec in self.perspectives.values() if spec.projection == projection and spec.default]
+        if default and others:
+            raise Misconfigured(f"projection {projection} has a default perspective already: {others[0]}")
 
         def register(model: C) -> C:
             if not issubclass(model, Perspective):
                 raise Misconfigured(
                     f"perspective {name} of {projection} is {model.__name__}, which is no nerv.Perspective"
                 )
-            self._add(self.perspectives, (projection, name), PerspectiveSpec(projection, name, model), "perspective")
+            spec = PerspectiveSpec(projection, name, model, scope, default)
+            self._add(self.perspectives, (projection, name), spec, "perspective")
             return model
 
         return register
@@ -440,6 +470,11 @@ class App:
         """The event types that a projection folds, with the older ones that are read as one of them."""
         return read_as(projection.types or self.events, self.upcasters)
 
+    def bare_type(self, topic: str) -> str | None:
+        """What a record without `ce_` headers is read as: the one event type that is declared for its topic; None for several."""
+        found = [spec.type for spec in self.events.values() if spec.topic == topic]
+        return found[0] if len(found) == 1 else None
+
     def knows(self, event_type: str) -> bool:
         """Whether the app can read events of a type."""
         return event_type in self.events or event_type in self.upcasters
@@ -523,6 +558,7 @@ class App:
             missing = [t for t in projection.types if t not in self.events]
             if missing:
                 raise Misconfigured(f"projection {projection.name} folds undeclared events: {', '.join(missing)}")
+        check_circles(self.projections)
         for decider in self.deciders.values():
             if decider.projection not in self.projections:
                 raise Misconfigured(

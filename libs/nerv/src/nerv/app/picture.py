@@ -123,8 +123,10 @@ def _projection(app: App, spec: ProjectionSpec) -> dict[str, Any]:
         "name": spec.name,
         "folds": list(app.folded(spec)),
         "streams": None if spec.category is None else f"{spec.category}-*",
+        "topics": list(spec.topics),
         "key": _key(spec.key),
         "state": words_of(spec.state),
+        "indexes": list(spec.indexes),
         "perspectives": [_perspective(p) for p in seen],
         "doc": _doc(spec.function),
     }
@@ -133,7 +135,13 @@ def _projection(app: App, spec: ProjectionSpec) -> dict[str, Any]:
 def _perspective(spec: PerspectiveSpec) -> dict[str, Any]:
     model = spec.model
     scopes = sorted(model.scopes())
-    return {"name": spec.name, "fields": list(model.shown()), "scopes": scopes, "doc": _doc(model)}
+    return {
+        "name": spec.name,
+        "fields": list(model.shown()),
+        "scope": spec.scope,
+        "scopes": scopes,
+        "doc": _doc(model),
+    }
 
 
 def _task(spec: TaskSpec) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from nerv.bus.chain import Step
 from nerv.bus.model import Selector
@@ -23,6 +23,8 @@ MessageClass: TypeAlias = "type[Message]"
 """A class that protoc has made of a message."""
 
 KeyRule = str | Callable[[Any], str | Sequence[str] | None] | Mapping[str, str] | None
+
+INDEXED: tuple[type, ...] = (str, int, float, bool, datetime)
 
 Fold = Callable[[Any, Any], Any]
 Reaction = Callable[[Any], Any]
@@ -170,6 +172,27 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """A secondary index of a projection: views are found by what `by` finds in their states, and in its order.
+
+    `by` is a field of the state (`at`, `position.city`) or a pure function of it; it gives a value, several, or None for none.
+    `kind` is what the values are: str, int or float (ordered as 64-bit floating point), bool, datetime. Who asks by it must hold
+    `scope`, if one is named; a field that a perspective redacts asks for that scope by itself, a function for all of them.
+    """
+
+    by: str | Callable[[Any], Any]
+    kind: type = str
+    scope: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in INDEXED:
+            known = ", ".join(kind.__name__ for kind in INDEXED)
+            raise Misconfigured(f"an index is of one of the types {known}, not of {self.kind!r}")
+        if isinstance(self.by, str) and "" in self.by.split("."):
+            raise Misconfigured(f"an index is by a field such as position.city, not by {self.by!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectionSpec:
     """A pure fold over history into one state for each key.
 
@@ -177,6 +200,9 @@ class ProjectionSpec:
     the entity of the stream, of streams whose category is `category`; with `key` the events are rekeyed first. With `merge`
     there is one state of all streams: each partition folds a part of it, and a read merges the parts.
     With `window` each key has a state for each window: `key@2013-01-01T12:00:00Z`.
+    `topics` are what is folded instead of history: any topics, `changes:<projection>` for the deltas of another projection, and
+    `history` beside others. Their records are rekeyed, by `key` or else by their own. `ephemeral`: they may expire, and a rebuild
+    folds what is left of them.
     """
 
     name: str
@@ -187,15 +213,31 @@ class ProjectionSpec:
     function: Fold
     merge: Callable[[Any, Any], Any] | None = None
     window: Window | None = None
+    indexes: Mapping[str, Index] = field(default_factory=dict)
+    topics: tuple[str, ...] = ()
+    ephemeral: bool = False
+
+    @property
+    def rekeyed(self) -> bool:
+        """Whether events are written under the keys of the projection before they are folded."""
+        return self.key is not None or bool(self.topics)
+
+
+WHOLE: Final = "state"  # asked for as a perspective it is the state as it is, for those who may see all of it
 
 
 @dataclass(frozen=True, slots=True)
 class PerspectiveSpec:
-    """A view of a projection's state for one kind of reader."""
+    """A view of a projection's state for one kind of reader: for those who hold `scope`, if one is named.
+
+    Who names no perspective is shown the first one whose scope they hold; else the `default`, if one is declared.
+    """
 
     projection: str
     name: str
     model: type[Perspective]
+    scope: str | None = None
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,10 @@ class Projections:
         self._transport = transport
 
     async def get(self, projection: str) -> Document:
-        """What stands for a projection; `versions` says how far each is: `{version, ready, percent, seconds_left, ...}`."""
+        """What stands for a projection; `versions` says how far each is: `{version, ready, percent, seconds_left, ...}`.
+
+        `now` says how far the live one is behind, as a row of `views.projections` does; None while it starts.
+        """
         return await self._call("GET", projection, "")
 
     async def parity(self, projection: str) -> Document:

@@ -14,6 +14,9 @@ from nerv.types import format_instant
 
 PAGE = 500  # views a request
 
+Value = str | int | float | bool | datetime
+"""A value in an index."""
+
 
 class Views:
     """Calls *projector*."""
@@ -66,14 +69,35 @@ class Views:
         self, projection: str, where: str | None = None, *, order: str | None = None, limit: int = PAGE,
         perspective: str | None = None,
     ) -> Sequence[dict[str, Any]]:  # fmt: skip
-        """The first views of those whose state satisfies `where`, in order of `order`: JMESPath over the states.
+        """The first views of those that satisfy `where`, in order of `order`: JMESPath over what the reader is shown.
 
-        Raises TooLarge for a projection of more views than the service goes through.
+        Raises TooLarge for a projection of more views than the service goes through; `by_index` goes through fewer.
         """
         query: Query = {"where": where, "order": order, "limit": limit, "perspective": perspective}
         answer = await self._transport.request("projector", "GET", _path(projection), query=query)
         found: Sequence[dict[str, Any]] = answer.json()["views"]
         return found
+
+    async def by_index(
+        self, projection: str, index: str, *, equals: Value | None = None, low: Value | None = None,
+        high: Value | None = None, prefix: str | None = None, descending: bool = False, where: str | None = None,
+        perspective: str | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:  # fmt: skip
+        """Views in order of a secondary index, fetched page by page: with one value, with values from `low` to `high`, or all.
+
+        Raises Invalid, which names the indexes that there are, for another one or for a value of another type.
+        """
+        span: Query = {"equals": _word(equals), "low": _word(low), "high": _word(high), "prefix": prefix}
+        asked: Query = {"index": index, **span, "descending": "true" if descending else None, "where": where}
+        cursor: str | None = None
+        while True:
+            query = {**asked, "limit": PAGE, "cursor": cursor, "perspective": perspective}
+            page = (await self._transport.request("projector", "GET", _path(projection), query=query)).json()
+            for view in page["views"]:
+                yield view
+            cursor = page["next"]
+            if cursor is None:
+                return
 
     async def diff(
         self, projection: str, start: datetime | str, end: datetime | str, *, known: bool = False
@@ -125,6 +149,12 @@ def _query(
 ) -> Query:
     names = None if fields is None else ",".join(fields)
     return {"perspective": perspective, "fields": names, "as_of": _instant(as_of), "known_at": _instant(known_at)}
+
+
+def _word(value: Value | None) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else _instant(value) if isinstance(value, datetime) else str(value)
 
 
 def _instant(value: datetime | str | None) -> str | None:

@@ -5,6 +5,7 @@ from nerv.perspectives.aware import PerspectiveAware, ViewCache
 from nerv.perspectives.base import Perspective
 from nerv.perspectives.diffing import DiffSchema
 from nerv.perspectives.markers import Identifier, Ignored, Lazy, Redacted, Source, Tolerance, computed
+from nerv.perspectives.selecting import shows
 
 __all__ = [
     "DiffSchema",
@@ -18,4 +19,5 @@ __all__ = [
     "Tolerance",
     "ViewCache",
     "computed",
+    "shows",
 ]

@@ -69,6 +69,20 @@ def missing(cls: type[Seen], viewer: Principal | None) -> frozenset[str]:
     return frozenset() if ALL in viewer.scopes else scopes - viewer.scopes
 
 
+def shows(cls: type[Seen], path: Sequence[str], viewer: Principal | None) -> bool:
+    """Whether a reader is shown what stands at this path in a state, by some field of a perspective or of one nested in it."""
+    lacking = missing(cls, viewer)
+    for declared in fields_of(cls).values():
+        redacted, own = declared.marker(Redacted), tuple(map(str, declared.path))
+        hidden = redacted is not None and redacted.scope in lacking
+        if declared.info is None or not declared.shown or hidden or tuple(path[: len(own)]) != own:
+            continue
+        inner = nested(declared.annotation)
+        if not inner or any(shows(kind, path[len(own) :], viewer) for kind in inner):
+            return True
+    return False
+
+
 def as_fields(fields: Sequence[str] | None) -> tuple[str, ...] | None:
     """What a caller gave as `fields`. Raises Invalid for one text, whose letters would be taken for names."""
     if isinstance(fields, str):

@@ -14,6 +14,7 @@ from nerv.app.specs import KeyRule
 from nerv.errors import Misconfigured, TooLarge
 from nerv.history.fingerprint import fingerprint
 from nerv.model import EventModel, event_of
+from nerv.projections.indexes import Indexes
 from nerv.types import Description, Event, S, check_id, format_instant
 from nerv.types.ids import ID_LIMIT
 
@@ -35,13 +36,14 @@ class Projection(Generic[S]):
         self.spec = spec
         self.types = frozenset(app.folded(spec))
         self.snapshots = app.snapshot_policy(spec.category)
-        self.rekeyed = spec.key is not None
+        self.rekeyed = spec.rekeyed
         self.merged = spec.merge is not None
         self.window = spec.window
         self.of_one_stream = (
             not self.rekeyed and not self.merged and spec.window is None
         )  # each state is that of one stream
         self.decode = app.decode
+        self.indexes = Indexes(spec.name, spec.indexes) if spec.indexes else None
         self._app = app
         self._key_of = key_function(spec.key)
         self.function: Callable[[S | None, EventModel], S | None] = spec.function
@@ -58,14 +60,16 @@ class Projection(Generic[S]):
         source = (
             "every stream, by key" if self.rekeyed else "every stream" if self.merged else f"{self.spec.category}-*"
         )
-        return Description("Projection", self.name, inputs=(*sorted(self.types), source), outputs=(self.name,))
+        sources = self.spec.topics or (source,)
+        return Description("Projection", self.name, inputs=(*sorted(self.types), *sources), outputs=(self.name,))
 
-    def keys(self, event: "Event[bytes] | Incoming") -> tuple[str, ...]:
-        """The keys that an event of history goes to, each in its window; none for an event that is not of this projection.
+    def keys(self, event: "Event[bytes] | Incoming", part: str | None = None) -> tuple[str, ...]:
+        """The keys that an event goes to, each in its window; none for an event that is not of this projection.
 
-        Raises what the app's key rule raises, SchemaMismatch, Invalid or TooLarge.
+        Of a record of a topic, `part` is the key of the record, for a projection that names no other, or the part of a merged
+        one. Raises what the app's key rule raises, SchemaMismatch, Invalid or TooLarge.
         """
-        found = self._entities(event)
+        found = self._of_topic(event, part) if self.spec.topics else self._entities(event)
         if self.window is None or not found:
             return found
         start = format_instant(self.window.start(event_of(event).time))
@@ -79,6 +83,18 @@ class Projection(Generic[S]):
         if not self.rekeyed:
             category, _, entity = event.subject.partition("-")  # as `category_of` and `entity_of` do, once for both
             return (entity or category,) if category == self.spec.category else ()
+        return self._by_rule(event)
+
+    def _of_topic(self, event: "Event[bytes] | Incoming", part: str | None) -> tuple[str, ...]:
+        if event.type not in self.types:
+            return ()
+        if self.spec.key is not None:
+            return self._by_rule(event)
+        if self.merged:
+            return (part or MERGED,)
+        return checked_keys(self.name, part or event.subject)
+
+    def _by_rule(self, event: "Event[bytes] | Incoming") -> tuple[str, ...]:
         decoded = self.decode(event)
         found = self._key_of(decoded.meta.type, decoded)
         if type(found) is str and found and len(found) <= ID_LIMIT and found.isprintable():
@@ -90,6 +106,10 @@ class Projection(Generic[S]):
         if self._adapter is None or state is None:
             return orjson.dumps(state, option=_STRICT)
         return self._adapter.dump_json(state)
+
+    def entries(self, state: S | None) -> tuple[str, ...]:
+        """What a state is found by in the declared indexes. Raises Invalid, TooLarge, or what a function of the app raises."""
+        return () if self.indexes is None else self.indexes.entries(state)
 
     def merge(self, parts: Iterable[bytes]) -> bytes:
         """One state of the parts that the partitions have folded. Raises what the app's function raises."""

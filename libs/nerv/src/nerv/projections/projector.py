@@ -48,6 +48,8 @@ class StateProjector(Generic[S]):
                 f"app {app.name} has no projection {projection}; it has {', '.join(app.projections) or 'none'}"
             )
         self.projection: Projection[S] = Projection(app, app.projections[projection])
+        if self.projection.spec.topics:
+            raise Invalid(f"{projection} folds topics, which are not in a store; the service folds them")
         self._store = store
         self._cache: ProjectionCache[S | None] = ProjectionCache(cache)
         self._current: OrderedDict[str, VersionedState[S | None]] = OrderedDict()

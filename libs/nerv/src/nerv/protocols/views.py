@@ -16,7 +16,7 @@ class Epoch:
     """One life of a projection's views, from an empty store on. `topics` maps each topic it reads to Kafka's id of it.
 
     `first` and `goal`: for each partition of history where it begins, and what history held then; it has caught up when all of
-    that is folded. `fingerprint`: the code that began it.
+    that is folded. `fingerprint`: the code that began it. `indexes`: by which its views are found, each with a digest of how.
     """
 
     token: str
@@ -24,19 +24,25 @@ class Epoch:
     first: Mapping[int, int] = field(default_factory=dict)
     goal: Mapping[int, int] = field(default_factory=dict)
     fingerprint: str = ""
+    indexes: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """All but the token."""
-        offsets = {str(p): [first, self.goal[p]] for p, first in self.first.items()}
-        return orjson.dumps({"topics": dict(self.topics), "offsets": offsets, "fingerprint": self.fingerprint})
+        about = {
+            "topics": dict(self.topics),
+            "offsets": {str(p): [first, self.goal[p]] for p, first in self.first.items()},
+            "fingerprint": self.fingerprint,
+            "indexes": dict(self.indexes),
+        }
+        return orjson.dumps(about)
 
     @classmethod
     def from_json(cls, token: str, data: bytes | None) -> "Epoch":
         """The epoch of a token; where nothing is kept of it, one that fits no topics."""
-        found: Any = orjson.loads(data) if data else {"topics": {}, "offsets": {}, "fingerprint": ""}
+        found: Any = orjson.loads(data) if data else {"topics": {}, "offsets": {}, "fingerprint": "", "indexes": {}}
         offsets = {int(p): pair for p, pair in found["offsets"].items()}
         first, goal = ({p: pair[side] for p, pair in offsets.items()} for side in (0, 1))
-        return cls(token, found["topics"], first, goal, found["fingerprint"])
+        return cls(token, found["topics"], first, goal, found["fingerprint"], found["indexes"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +74,13 @@ class Cursor:
 class View:
     """One entity: how many events are folded into it, its state as JSON, and why it is parked, if it is.
 
-    A state of `null` is an entity that has been removed.
+    A state of `null` is an entity that has been removed. `index`: the entries by which it is found (`nerv.projections.indexes`).
     """
 
     version: int
     state: bytes
     parked: Mapping[str, str] | None = None
+    index: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +94,28 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an epoch stands: the cursors as stored, how many events are folded, entities there are and keys parked."""
+    """Where an epoch stands: the cursors as stored, how many events are folded, entities there are and keys parked.
+
+    `size` is the bytes of the views as they are stored, without their keys and the store's own overhead.
+    """
 
     cursors: Mapping[int, bytes]
     folded: int
     entities: int
     parked: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The members of an index from `low` on, up to but without `high`."""
+
+    low: bytes
+    high: bytes
+
+    def beyond(self, member: bytes, *, backward: bool) -> "Span":
+        """What is left of it behind a member, in the order in which it is gone through."""
+        return Span(self.low, min(member, self.high)) if backward else Span(max(member + b"\x00", self.low), self.high)
 
 
 class Verdict(StrEnum):
@@ -130,8 +153,14 @@ class Views(Protocol):
         """Write views and the cursors that cover them together, if every cursor still is as `moves` saw it."""
         ...
 
-    async def page(self, epoch: Epoch, after: str | None, limit: int) -> list[tuple[str, View]]:
-        """At most `limit` views with keys beyond `after`, in order of the keys' UTF-8 bytes."""
+    async def page(
+        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *, backward: bool = False
+    ) -> list[tuple[str, View]]:
+        """At most `limit` views with keys beyond `after`, in order of the keys' UTF-8 bytes.
+
+        With a `span`, views by its members of the index instead (`nerv.projections.indexes`), in their order or backwards; each
+        comes with its member. One that changes meanwhile may be missed, or come at its old place and at the new one.
+        """
         ...
 
     async def drop(self, epoch: Epoch) -> None:

@@ -3,7 +3,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from nerv.protocols.views import Cursor, Epoch, Move, Progress, Verdict, View
+from nerv.projections.indexes import member
+from nerv.protocols.views import Cursor, Epoch, Move, Progress, Span, Verdict, View
 
 
 class MemoryViews:
@@ -35,7 +36,8 @@ class MemoryViews:
         token = epoch.token
         views = self._views.get(token, {})
         parked = sum(view.parked is not None for view in views.values())
-        return Progress(dict(self._cursors.get(token, {})), self._folded.get(token, 0), len(views), parked)
+        size = sum(len(view.state) for view in views.values())
+        return Progress(dict(self._cursors.get(token, {})), self._folded.get(token, 0), len(views), parked, size)
 
     async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
         """The views of these keys."""
@@ -54,11 +56,19 @@ class MemoryViews:
         self._folded[epoch.token] += sum(move.folded for move in moves.values())
         return Verdict.DONE
 
-    async def page(self, epoch: Epoch, after: str | None, limit: int) -> list[tuple[str, View]]:
-        """Views in order of their keys."""
+    async def page(
+        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *, backward: bool = False
+    ) -> list[tuple[str, View]]:
+        """Views in order of their keys, or of the index."""
         views = self._views.get(epoch.token, {})
-        keys = sorted(views, key=str.encode)
-        return [(k, views[k]) for k in keys if after is None or k.encode() > after.encode()][:limit]
+        if span is None:
+            keys = sorted(views, key=str.encode)
+            return [(k, views[k]) for k in keys if after is None or k.encode() > after.encode()][:limit]
+        members = ((member(entry, key), view) for key, view in views.items() for entry in view.index)
+        found = sorted(
+            ((one, view) for one, view in members if span.low <= one < span.high), key=_first, reverse=backward
+        )
+        return [(one.decode(), view) for one, view in found[:limit]]
 
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over."""
@@ -66,3 +76,7 @@ class MemoryViews:
             return
         for part in (self._cursors, self._views, self._folded):
             part.pop(epoch.token, None)
+
+
+def _first(pair: tuple[bytes, View]) -> bytes:
+    return pair[0]

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 READ_SECONDS = 30.0  # how long reading the topic to its end may take; it holds one record a projection, or little more
 ASK_SECONDS = 0.02
+BEFORE = -1  # the record, as it were, by which the first version is live
 
 Heard = Callable[[str, Control], None]
 
@@ -36,7 +37,10 @@ class ControlTopic:
         self.topic = topic
         self.heard: Heard | None = None  # told of every record, once it is entered
         self._controls: dict[str, Control] = {}
+        self._since: dict[str, int] = {}  # by which record the live version of each is so
+        self._offsets: dict[str, int] = {}  # of the last record of each
         self._read = 0
+        self.id = ""  # Kafka's, of the topic
         self._consumer: BatchConsumer | None = None
         self._stack = AsyncExitStack()
         self._fault: str | None = None
@@ -44,6 +48,14 @@ class ControlTopic:
     def of(self, projection: str) -> Control:
         """What stands for a projection."""
         return self._controls.get(projection, Control())
+
+    def since(self, projection: str, version: int) -> int | None:
+        """By which record a version is live; BEFORE where nothing was decided yet; None where it is not live."""
+        return self._since.get(projection, BEFORE) if self.of(projection).live == version else None
+
+    def offset(self, projection: str) -> int:
+        """The last record about a projection; BEFORE where there is none."""
+        return self._offsets.get(projection, BEFORE)
 
     @property
     def controls(self) -> Mapping[str, Control]:
@@ -56,7 +68,10 @@ class ControlTopic:
         return self._fault
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(Admin(self._kafka, self._client_id).state_of, self.topic)  # or it says what to create
+        state = await asyncio.to_thread(
+            Admin(self._kafka, self._client_id).state_of, self.topic
+        )  # or it says what to create
+        self.id = state.id
         consumer = BatchConsumer(
             self._kafka, self._client_id, self._group, assign={(self.topic, 0): 0}, reset="earliest", ends=True
         )
@@ -105,14 +120,17 @@ class ControlTopic:
         try:
             async for records in consumer.batches():
                 for record in records:
-                    self._hear((record.key() or b"").decode(), record.value())
+                    self._hear((record.key() or b"").decode(), record.value(), record.offset())
                     self._read = record.offset() + 1
         except Exception as error:
             self._fault = f"what is decided about projections is not heard any more: {error}"
             log.error("control.failed", exc_info=error)
 
-    def _hear(self, projection: str, value: bytes | None) -> None:
+    def _hear(self, projection: str, value: bytes | None, offset: int) -> None:
         control = Control() if value is None else Control.from_bytes(value)
+        if control.live != self.of(projection).live:
+            self._since[projection] = offset
+        self._offsets[projection] = offset
         self._controls[projection] = control
         if self.heard is not None:
             self.heard(projection, control)

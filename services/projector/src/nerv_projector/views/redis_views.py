@@ -6,9 +6,10 @@
 | `epoch` | the token of the present epoch |
 | `<token>:about` | JSON: Kafka's id of each topic, where history is begun and what it held then, the code's fingerprint |
 | `<token>:cursors` | hash: partition -> nerv.api.projection.v1.Cursor |
-| `<token>:counts` | hash: `folded`, `parked` |
+| `<token>:counts` | hash: `folded`, `parked`, `size` (bytes of the views) |
 | `<token>:keys` | sorted set of all keys, all with score 0, for pages |
-| `<token>:view:<key>` | version, newline, JSON of why it is parked (or nothing), newline, JSON of the state |
+| `<token>:index` | sorted set of what views are found by, all with score 0 (`nerv.projections.indexes`) |
+| `<token>:view:<key>` | four lines: version; why it is parked, or nothing; its entries in the index, or nothing; state (JSON) |
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import orjson
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry import trace
 
-from nerv.protocols.views import Cursor, Epoch, Move, Progress, Verdict, View
+from nerv.projections.indexes import parts
+from nerv.protocols.views import Cursor, Epoch, Move, Progress, Span, Verdict, View
 from nerv.redis import Scripts, mapped
 from nerv.redis.connection import Redis
 from nerv.telemetry import names as n
@@ -26,6 +28,8 @@ from nerv.telemetry import span
 from nerv_projector.views.gathering import Gathered
 
 DROP = 1000  # views deleted at a time, so that Redis answers others in between
+# Of an epoch, beside the views; the script takes all but the first.
+PARTS = ("about", "cursors", "keys", "counts", "index")
 
 
 class RedisViews:
@@ -60,11 +64,11 @@ class RedisViews:
         with mapped("progress"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hgetall(self._key(token, "cursors"))
-                pipe.hmget(self._key(token, "counts"), ["folded", "parked"])
+                pipe.hmget(self._key(token, "counts"), ["folded", "parked", "size"])
                 pipe.zcard(self._key(token, "keys"))
-                cursors, (folded, parked), entities = await pipe.execute()
+                cursors, (folded, parked, size), entities = await pipe.execute()
         found = {int(p): bytes(c) for p, c in cursors.items()}
-        return Progress(found, int(folded or 0), int(entities), int(parked or 0))
+        return Progress(found, int(folded or 0), int(entities), int(parked or 0), int(size or 0))
 
     async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
         """The views of these keys, by one MGET; of a single key, by one together with those that others ask for meanwhile."""
@@ -83,7 +87,7 @@ class RedisViews:
 
     async def apply(self, epoch: Epoch, moves: Mapping[int, Move], views: Mapping[str, View]) -> Verdict:
         """Write views and cursors in one script (see `Views.apply`)."""
-        keys = [f"{self._prefix}epoch", *(self._key(epoch.token, part) for part in ("cursors", "keys", "counts"))]
+        keys = [f"{self._prefix}epoch", *(self._key(epoch.token, part) for part in PARTS[1:])]
         keys += [self._view(epoch, key) for key in views]
         args: list[str | bytes | int | float] = [epoch.token, len(moves)]
         for partition, move in moves.items():
@@ -94,15 +98,26 @@ class RedisViews:
         with _span("EVALSHA"):
             return Verdict((await self._scripts("apply", keys, args)).decode())
 
-    async def page(self, epoch: Epoch, after: str | None, limit: int) -> list[tuple[str, View]]:
-        """Views in order of their keys."""
-        low = b"-" if after is None else b"(" + after.encode()
-        index = self._key(epoch.token, "keys")
+    async def page(
+        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *, backward: bool = False
+    ) -> list[tuple[str, View]]:
+        """Views in order of their keys, or of the index."""
+        if span is None:
+            keys = await self._members(epoch, "keys", b"-" if after is None else b"(" + after.encode(), b"+", limit)
+            views = await self.load(epoch, keys)
+            return [(key, views[key]) for key in keys if key in views]
+        found = await self._members(epoch, "index", b"[" + span.low, b"(" + span.high, limit, backward=backward)
+        keys = [parts(member)[1] for member in found]
+        views = await self.load(epoch, list(dict.fromkeys(keys)))
+        return [(member, views[key]) for member, key in zip(found, keys, strict=True) if key in views]
+
+    async def _members(
+        self, epoch: Epoch, part: str, low: bytes, high: bytes, limit: int, *, backward: bool = False
+    ) -> list[str]:
+        ends: tuple[bytes, ...] = (high, low, b"BYLEX", b"REV") if backward else (low, high, b"BYLEX")
         with _span("ZRANGE"):
-            names = await self._command("ZRANGE", index, low, b"+", "BYLEX", "LIMIT", 0, limit)
-        keys = [name.decode() for name in names]
-        views = await self.load(epoch, keys)
-        return [(key, views[key]) for key in keys if key in views]
+            found = await self._command("ZRANGE", self._key(epoch.token, part), *ends, b"LIMIT", 0, limit)
+        return [member.decode() for member in found]
 
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over, a part at a time."""
@@ -125,7 +140,7 @@ class RedisViews:
             await self._command("UNLINK", *(self._key(token, f"view:{name.decode()}") for name in names))
             await self._command("ZREM", index, *names)
             return True
-        await self._command("UNLINK", *(self._key(token, part) for part in ("about", "cursors", "counts", "keys")))
+        await self._command("UNLINK", *(self._key(token, part) for part in PARTS))
         return False
 
     async def _present(self) -> str | None:
@@ -144,16 +159,19 @@ class RedisViews:
         return f"{self._prefix}{epoch.token}:view:{key}"
 
 
-def _span(operation: str) -> AbstractContextManager[Span]:
-    return span(operation, SpanKind.CLIENT, attributes={n.DB_SYSTEM: n.REDIS, n.DB_OPERATION: operation})
+def _span(operation: str) -> AbstractContextManager[trace.Span]:
+    return span(operation, trace.SpanKind.CLIENT, attributes={n.DB_SYSTEM: n.REDIS, n.DB_OPERATION: operation})
 
 
 def _encode(view: View) -> bytes:
     # JSON as we write it has no newline, so that a view is split without parsing its state.
     parked = b"" if view.parked is None else orjson.dumps(dict(view.parked))
-    return b"%d\n%b\n%b" % (view.version, parked, view.state)
+    index = orjson.dumps(view.index) if view.index else b""
+    return b"%d\n%b\n%b\n%b" % (view.version, parked, index, view.state)
 
 
 def _decode(data: bytes) -> View:
-    version, parked, state = data.split(b"\n", 2)
-    return View(int(version), state, orjson.loads(parked) if parked else None)
+    version, parked, index, state = data.split(b"\n", 3)
+    return View(
+        int(version), state, orjson.loads(parked) if parked else None, tuple(orjson.loads(index)) if index else ()
+    )

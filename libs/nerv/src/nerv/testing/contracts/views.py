@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every implementation of the view port must do. Inherit, and give a fixture `views` with an empty store."""
 
-from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
+from nerv.projections.indexes import parts, span
+from nerv.protocols.views import Cursor, Epoch, Move, Span, Verdict, View, Views
 
 FIRST = Epoch("first", {"m.history.v1": "id-1"})
 SECOND = Epoch("second", {"m.history.v1": "id-2"})
@@ -16,6 +17,13 @@ async def begun(views: Views) -> Epoch:
 def step(seen: Cursor, next_offset: int, folded: int = 1) -> Move:
     """A move of a cursor to an offset."""
     return Move(seen.to_bytes(), Cursor(seen.topic_id, next_offset, seen.origins), folded)
+
+
+async def members(views: Views, within: Span, limit: int, *, backward: bool = False) -> list[str]:
+    """Of the index of the first epoch; each must come with the view that has its entry."""
+    found = await views.page(FIRST, None, limit, within, backward=backward)
+    assert all(parts(one)[0] in view.index for one, view in found)
+    return [one for one, _ in found]
 
 
 class ViewsContract:
@@ -95,6 +103,56 @@ class ViewsContract:
             found += [key for key, _ in page]
         assert found == sorted(keys, key=str.encode)
 
+    async def test_an_index_holds_what_views_are_found_by(self, views: Views) -> None:
+        """In order of the values, then of the keys, both ways, within a span, a part at a time."""
+        await begun(views)
+        found_by = {
+            "b": ("at\x01EWR",),
+            "a": ("at\x01EWR", "at\x01JFK"),
+            "c": ("at\x01E",),
+            "d": ("by\x01EWR",),
+            "e": (),
+        }
+        written = {key: View(1, b"1", None, index) for key, index in found_by.items()}
+        await views.apply(FIRST, {0: step(ZERO, 1)}, written)
+        assert await views.load(FIRST, list(written)) == written
+        every = span("at", str)
+        wanted = ["at\x01E\x01c", "at\x01EWR\x01a", "at\x01EWR\x01b", "at\x01JFK\x01a"]
+        assert await members(views, every, 10) == wanted
+        assert await members(views, every, 10, backward=True) == wanted[::-1]
+        for backward in (False, True):
+            left, pages = every, list[str]()
+            while page := await members(views, left, 1, backward=backward):
+                pages += page
+                left = left.beyond(page[-1].encode(), backward=backward)
+            assert pages == (wanted[::-1] if backward else wanted)
+        assert await members(views, span("at", str, equals="EWR"), 10) == wanted[1:3]
+
+    async def test_an_index_follows_the_views(self, views: Views) -> None:
+        """What a view is found by no more is gone from the index, with the view's very write; a refused one leaves it."""
+        await begun(views)
+        first = step(ZERO, 1)
+        await views.apply(FIRST, {0: first}, {"a": View(1, b"1", None, ("at\x01EWR", "at\x01LGA")), "b": View(1, b"1")})
+        now = {"a": View(2, b"2", None, ("at\x01JFK", "at\x01LGA")), "b": View(2, b"2", None, ("at\x01BOS",))}
+        assert await views.apply(FIRST, {0: step(ZERO, 2)}, now) is Verdict.MOVED
+        assert await members(views, span("at", str), 10) == ["at\x01EWR\x01a", "at\x01LGA\x01a"]
+        assert await views.apply(FIRST, {0: step(first.cursor, 2)}, now) is Verdict.DONE
+        wanted = ["at\x01BOS\x01b", "at\x01JFK\x01a", "at\x01LGA\x01a"]
+        assert await members(views, span("at", str), 10) == wanted
+        await views.begin(SECOND, {0: ZERO}, instead_of=FIRST)
+        await views.drop(FIRST)
+        assert await members(views, span("at", str), 10) == []
+
+    async def test_the_size_grows_and_shrinks_with_the_views(self, views: Views) -> None:
+        """By the bytes that are stored of them."""
+        await begun(views)
+        first = step(ZERO, 1)
+        await views.apply(FIRST, {0: first}, {"a": View(1, b"1" * 1000), "b": View(1, b"1")})
+        large = (await views.progress(FIRST)).size
+        assert 1000 < large < 1100
+        await views.apply(FIRST, {0: step(first.cursor, 2)}, {"a": View(2, b"1")})
+        assert (await views.progress(FIRST)).size == large - 999
+
     async def test_origins_survive(self, views: Views) -> None:
         """The cursor of a rekeyed partition keeps its origins."""
         await begun(views)
@@ -103,8 +161,8 @@ class ViewsContract:
         assert Cursor.from_bytes((await views.progress(FIRST)).cursors[0]) == cursor
 
     async def test_an_epoch_remembers_where_it_began_and_what_for(self, views: Views) -> None:
-        """Topics, the way from its first offsets to its goal, and the code."""
-        epoch = Epoch("third", {"m.history.v1": "id-1"}, {0: 3, 1: 0}, {0: 9, 1: 0}, "code")
+        """Topics, the way from its first offsets to its goal, the code, and its indexes."""
+        epoch = Epoch("third", {"m.history.v1": "id-1"}, {0: 3, 1: 0}, {0: 9, 1: 0}, "code", {"at": "how"})
         await views.begin(epoch, {0: ZERO, 1: ZERO}, instead_of=None)
         assert await views.epoch() == epoch
 
