@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from nerv.errors import NotFound, Unavailable
 from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.kafka.admin import Admin, TopicState, check_partitions
 from nerv.kafka.survey import Survey
@@ -57,8 +58,11 @@ class Watermarks:
         return await self._survey.at(instant_ms, partitions, written=True)
 
     async def expiry(self, topic: str) -> str | None:
-        """Why records of a topic vanish some day; None where they are kept for ever. Raises Unavailable."""
-        config = await self._survey.config(topic)
+        """Why records of a topic that is there vanish some day; None where they are kept for ever. Raises Unavailable."""
+        try:
+            config = await self._survey.config(topic)
+        except NotFound as error:  # the broker that is asked has not heard yet of one that was made a moment ago
+            raise Unavailable(f"the settings of topic {topic} are not known yet: {error.detail}") from None
         policy, ms, size = (config.get(name) for name in ("cleanup.policy", "retention.ms", "retention.bytes"))
         if policy is not None and "compact" in policy:
             return "it is compacted"
