@@ -12,7 +12,7 @@ from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
-from nerv_projector import lag, observing
+from nerv_projector import gauges, observing
 from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.deps import Deps
@@ -96,7 +96,7 @@ def build(settings: ProjectorSettings) -> Service:
     wiring = Wiring(settings=settings)
     hub, host, rates = wiring.hub(), wiring.host(), wiring.rates()
     host.every(CHECK_SECONDS, hub.check)
-    lag.tell(settings.group, hub, wiring.watermarks(), host)
+    gauges.tell(settings.group, hub, wiring.watermarks(), host)
     if settings.projector.rates:
         host.every(SAY_SECONDS, rates.check)
     return Service(

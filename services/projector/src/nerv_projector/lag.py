@@ -4,17 +4,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nerv.errors import NervError, Unavailable
+from nerv.errors import Unavailable
 from nerv.protocols.views import Cursor, Epoch, Progress
-from nerv.telemetry.lags import tell_lags
-from nerv.telemetry.setup import METRICS, wanted
-from nerv_projector.faust_app import FaustHost
-from nerv_projector.hub import Hub
 from nerv_projector.rekeying import RekeyHop
 from nerv_projector.runner import Runner
 from nerv_projector.watermarks import Watermarks
-
-LOOK_SECONDS = 5.0  # between two looks at the lag, for whoever collects metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +24,6 @@ class Standing:
     def lag(self) -> int:
         """All hops together."""
         return sum(self.hops.values())
-
-
-class Lags:
-    """The lag of the partitions that this replica owns, looked at now and then; nothing of a projection that starts over."""
-
-    def __init__(self, group: str, hub: Hub, watermarks: Watermarks) -> None:
-        self._group, self._hub, self._watermarks = group, hub, watermarks
-        self._found: dict[tuple[str, str, int], int] = {}
-
-    def found(self) -> Mapping[tuple[str, str, int], int]:
-        """By group, topic and partition, when it was last looked at."""
-        return self._found
-
-    async def look(self) -> None:
-        """Look."""
-        found: dict[tuple[str, str, int], int] = {}
-        for name, runner in self._hub.runners.items():
-            try:
-                at = await standing(runner, self._watermarks)
-            except NervError:
-                continue
-            place = (f"{self._group}.fold.{name}", runner.hosted.folded_topic)
-            found |= {(*place, p): lag for p, lag in at.partitions.items() if p in self._hub.owned}
-        self._found = found
-
-
-def tell(group: str, hub: Hub, watermarks: Watermarks, host: FaustHost) -> None:
-    """Have OpenTelemetry told of it, where that is asked for."""
-    if wanted(METRICS):
-        lags = Lags(group, hub, watermarks)
-        tell_lags(lags.found)
-        host.every(LOOK_SECONDS, lags.look)
 
 
 async def standing(runner: Runner, watermarks: Watermarks) -> Standing:

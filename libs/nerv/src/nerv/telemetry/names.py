@@ -50,6 +50,14 @@ STATE: Final = "nerv.state"
 POOL: Final = "nerv.pool"
 WHAT: Final = "nerv.what"
 
+PROJECTION_DELAY: Final = "nerv.projection.delay"
+PROJECTION_POSITION: Final = "nerv.projection.position"
+PROJECTION_RATE: Final = "nerv.projection.rate"
+PROJECTION_FAILURES: Final = "nerv.projection.failures"
+PROJECTION_ENTITIES: Final = "nerv.projection.entities"
+PROJECTION_PARKED: Final = "nerv.projection.parked"
+PROJECTION_SIZE: Final = "nerv.projection.size"
+
 CALL_TARGET: Final = "nerv.call.target"
 CALL_DURATION: Final = "nerv.call.duration"
 
