@@ -40,8 +40,8 @@ FAST = WorkSettings(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds; fail after ten seconds."""
-    async with asyncio.timeout(10):
+    """Return when the condition holds; fail after a minute."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - some conditions come true in other threads
             await asyncio.sleep(0.01)
 
@@ -105,7 +105,7 @@ class World:
             callees=callees(self.app),
             queue=self.queue,
             recorder=self.recorder,
-            performer=Performer(self.history, Client({}), self.starter, self.outside),
+            performer=Performer(self.history, Client({}), self.starter, SystemClock(), self.outside),
             client=None,
             threads=self.threads,
             processes=processes,
@@ -136,7 +136,7 @@ class World:
 
     async def ended(self, run: str) -> RunState:
         """The run, once it has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 state = await self.queue.show(run)
                 if state is not None and state.status.ended:

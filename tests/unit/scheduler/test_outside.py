@@ -8,9 +8,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import nerv
+from nerv.client import Client
+from nerv.errors import Conflict, Misconfigured
 from nerv.protocols.queue import RunStatus
+from nerv.testing.clock import ManualClock
 from nerv.workflows import Result
-from tests.unit.scheduler.scheduler_in_memory import World, made
+from nerv_scheduler.effects import Performer, write_down
+from tests.unit.scheduler.scheduler_in_memory import Noted, World, made
 
 
 async def outcome(world: World) -> tuple[RunStatus, str]:
@@ -58,3 +62,19 @@ async def test_what_is_not_listed_is_never_called(listed: tuple[str, ...]) -> No
     assert status is RunStatus.FAILED
     assert "NERV_SCHEDULER__HTTP_ALLOW" in error
     assert (await world.types("r1")).count("task.failed") == 1
+
+
+async def test_a_publish_that_is_owed_for_too_long_is_left_to_a_person() -> None:
+    """The broker has forgotten by then what it has published; before, the broker is asked."""
+    world = made(lambda: None)
+    clock = ManualClock()
+    event = nerv.publish(Noted(n=1))
+    effects = write_down(world.app, "r1", [event], ["e1"], clock.now())
+    async with Client({}) as client:
+        performer = Performer(world.history, client, world.starter, clock)
+        clock.advance(22 * 3600)
+        with pytest.raises(Misconfigured):  # it has no broker here, and so it was to be asked
+            await performer.perform(effects)
+        clock.advance(2 * 3600)
+        with pytest.raises(Conflict, match="restart the step"):
+            await performer.perform(effects)

@@ -25,7 +25,7 @@ class Wiring(Ground):
     """Who gets what."""
 
     performer = providers.Singleton(
-        Performer, Ground.client.provided.streams, Ground.client, Ground.starter, Ground.work.http_allow
+        Performer, Ground.client.provided.streams, Ground.client, Ground.starter, Ground.clock, Ground.work.http_allow
     )
     threads = providers.Singleton(Threads)
     processes = providers.Singleton(Processes, Ground.work.processes, Ground.work.process_bytes, threads)

@@ -7,7 +7,7 @@ its id, for ever; a topic within the time for which *broker* keeps its receipts;
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import aiohttp
@@ -19,13 +19,15 @@ from nerv.cloudevents.json_format import from_mapping, to_structured
 from nerv.effects import Append, Http, MeshEffect, Publish, Run
 from nerv.effects.identity import performing
 from nerv.effects.standard import check_door, http_handler
-from nerv.errors import Misconfigured, NervError, NotFound
+from nerv.errors import Conflict, Misconfigured, NervError, NotFound
 from nerv.model import EventModel
-from nerv.protocols import AppendRequest, History
+from nerv.protocols import AppendRequest, Clock, History
 from nerv.telemetry import carrier
 from nerv.types import EffectType, Event
 from nerv.workflows import PermanentError
 from nerv.workflows.drawing import plain
+
+REMEMBERED = timedelta(hours=23)  # the broker keeps its receipts for a day
 
 
 class Starter(Protocol):
@@ -94,10 +96,13 @@ def _event(app: App, run: str, model: EventModel, effect_id: str, now: datetime,
 class Performer:
     """Performs what was written down. Doing it again does nothing new, as far as the target deduplicates."""
 
-    def __init__(self, history: History, client: Client, starter: Starter, outside: Sequence[str] = ()) -> None:
+    def __init__(
+        self, history: History, client: Client, starter: Starter, clock: Clock, outside: Sequence[str] = ()
+    ) -> None:
         self._history = history
         self._client = client
         self._starter = starter
+        self._clock = clock
         self._outside = outside
 
     async def perform(self, effects: Sequence[Mapping[str, Any]]) -> None:
@@ -109,13 +114,22 @@ class Performer:
                 if isinstance(outcome, NervError):
                     raise outcome
             elif kind == EffectType.PUBLISH:
-                await self._client.topics.publish(effect["topic"], [_read(effect["event"])])
+                await self._publish(effect["topic"], _read(effect["event"]))
             elif kind == EffectType.RUN:
                 await self._starter.start(effect["workflow"], effect["input"], effect["id"])
             elif kind == EffectType.HTTP:
                 await self._call(effect)
             else:
                 raise Misconfigured(f"history holds an effect of kind {kind!r}, which this version does not know")
+
+    async def _publish(self, topic: str, event: Event[bytes]) -> None:
+        """Once, as long as the broker remembers what it has published. Later nobody can tell, and so a person decides."""
+        if self._clock.now() - event.time > REMEMBERED:
+            raise Conflict(
+                f"event {event.id} for topic {topic} has been owed for longer than the broker remembers what it has published; "
+                "see whether the topic holds that id, and restart the step if it does not: that publishes under a new id"
+            )
+        await self._client.topics.publish(topic, [event])
 
     async def _call(self, effect: Mapping[str, Any]) -> None:
         """Rare enough to have a connection of its own each time."""
