@@ -141,3 +141,31 @@ async def test_a_view_has_no_more_than_its_perspective_shows() -> None:
     store = await recorded({"a": 1})
     found = await ViewSide(StateProjector(app, "thing", store), store, Thing).fetch(["a", "b"])
     assert [entity.row for entity in found] == [*rows({"a": 1}), None]
+
+
+class TestHistorySideOfAHistoryThatIsFollowed(WritableSideContract):
+    """Streams of a history that tells by itself what was appended, by anybody."""
+
+    @pytest.fixture
+    def make(self) -> Make:
+        """With an event for each."""
+
+        async def made(values: Mapping[str, int]) -> Side:
+            return HistorySide((await recorded(values)).history, "thing", writer="test")
+
+        return made
+
+
+async def test_a_history_tells_what_others_append() -> None:
+    """Of its own category alone, and not by the side itself; a history that is another one tells nothing."""
+    store = await recorded({"a": 1, "b": 2})
+    side = HistorySide(store.history, "thing", writer="test")
+    start = await side.changes(None)
+    assert start is not None
+    for stream in ("thing-b", "thing-c", "other-a"):
+        event = Event(new_event_id(), "test", "thing.created.v1", utc_now(), canonical(rows({"b": 5})[0]))
+        await store.append([AppendRequest(stream, [event])])
+    told = await side.changes(start.position)
+    assert told is not None
+    assert sorted(told.keys) == ["b", "c"]
+    assert await HistorySide((await recorded({})).history, "thing", writer="test").changes(told.position) is None

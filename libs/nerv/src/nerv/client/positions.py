@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 
+from nerv.errors import Invalid
 from nerv.protocols.history import Appended, AppendOutcome
 
 
@@ -25,3 +26,25 @@ class Positions:
             return {}
         text = ",".join(f"{partition}:{offset}" for partition, offset in sorted(self._offsets.items()))
         return {"min_position": text, "consistency": "default"}
+
+
+def between(after: str, until: str) -> str | None:
+    """What is left from one position, `0:42,1:17`, to another, as a page's token says it: `0:42-100,1:17-90`. None for nothing.
+
+    Raises Invalid where the second is not the later one.
+    """
+    first, last = _offsets(after), _offsets(until)
+    if first.keys() != last.keys() or any(first[partition] > last[partition] for partition in first):
+        raise Invalid(f"{until[:60]!r} is no position after {after[:60]!r}; this history has not come so far")
+    if first == last:
+        return None
+    return ",".join(f"{partition}:{low}-{last[partition]}" for partition, low in sorted(first.items()))
+
+
+def _offsets(text: str) -> dict[int, int]:
+    try:
+        return {
+            int(partition): int(offset) for partition, _, offset in (part.partition(":") for part in text.split(","))
+        }
+    except ValueError:
+        raise Invalid(f"{text[:60]!r} is no position such as 0:42,1:17") from None

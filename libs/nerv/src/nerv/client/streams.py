@@ -14,6 +14,7 @@ import orjson
 
 from nerv.api.event.v1 import event_pb2
 from nerv.api.history.v1 import history_pb2
+from nerv.client import positions
 from nerv.client.positions import Positions
 from nerv.client.sse import subscription
 from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Query, Transport
@@ -44,6 +45,8 @@ class Streams:
 
     What was appended through this object is seen by its later reads, whichever replica answers them.
     """
+
+    log_id = "history"  # positions hold on every replica, for ever
 
     def __init__(self, transport: Transport, positions: Positions | None = None) -> None:
         self._transport = transport
@@ -119,9 +122,8 @@ class Streams:
             yield event
 
     async def _pages(
-        self, path: str, query: ReadQuery, category: str | None, report: Report | None = None
+        self, path: str, query: ReadQuery, category: str | None, report: Report | None = None, after: str | None = None
     ) -> AsyncIterator[Event[bytes]]:
-        after: str | None = None
         left = query.limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
@@ -174,6 +176,13 @@ class Streams:
         params = self.positions.params() | {"direction": "backward", "limit": 1}
         answer = await self._transport.request("temporal", "GET", "/v1/streams", query=params)
         return str(answer.json()["position"])
+
+    async def between(self, category: str | None, after: str, until: str) -> AsyncIterator[Event[bytes]]:
+        """The events from one position to another (see `Subscribable.between`)."""
+        if (ranges := positions.between(after, until)) is None:
+            return
+        async for event in self._pages("/v1/streams", ReadQuery(), category, after=ranges):
+            yield event
 
     async def state(
         self,

@@ -2,6 +2,7 @@
 """History in memory: complete, for one process. Nothing survives it."""
 
 import asyncio
+import uuid
 from bisect import bisect_right, insort
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from nerv.clock import SystemClock
 from nerv.errors import NotFound
 from nerv.history.decide import Accept, Duplicate, Known, judge
 from nerv.history.lifecycle import MARKS, Mark, gone, mark_of
-from nerv.history.select import check_subscription, not_future, selector
+from nerv.history.select import check_positions, check_subscription, not_future, selector
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
 from nerv.types import Description, Event, VersionedState, category_of
 
@@ -19,6 +20,7 @@ class MemoryHistory:
     """`nerv.protocols.History`, `Subscribable` and `Snapshots` over dictionaries."""
 
     def __init__(self, clock: Clock | None = None) -> None:
+        self.log_id = uuid.uuid4().hex
         self._clock = clock or SystemClock()
         self._streams: dict[str, list[Event[bytes]]] = {}
         self._log: list[Event[bytes]] = []
@@ -138,6 +140,13 @@ class MemoryHistory:
     async def end(self) -> str:
         """The position now (see `Subscribable.end`)."""
         return str(len(self._log))
+
+    async def between(self, category: str | None, after: str, until: str) -> AsyncIterator[Event[bytes]]:
+        """The events from one position to another (see `Subscribable.between`)."""
+        low, high = check_positions(after, until)
+        for event in self._log[low:high]:
+            if category is None or category_of(event.stream) == category:
+                yield event
 
     def describe(self) -> Description:
         """The history as data."""

@@ -62,8 +62,18 @@ def check_subscription(after: str | None, query: ReadQuery) -> int:
     """What a subscription may ask for, and the number that a position of ours is. Raises Invalid."""
     if query.backward or query.to_version is not None or query.as_of is not None or query.known_at is not None:
         raise Invalid("a subscription goes on for ever: leave out backward, to_version, as_of and known_at")
-    if after is None:
-        return 0
-    if not (after.isascii() and after.isdigit() and len(after) <= 18):
-        raise Invalid(f"after must be the position of an earlier event, not {after[:60]!r}")
-    return int(after)
+    return 0 if after is None else _position(after)
+
+
+def check_positions(after: str, until: str) -> tuple[int, int]:
+    """The numbers that two positions of ours are. Raises Invalid for a second one that is not later."""
+    low, high = _position(after), _position(until)
+    if low > high:
+        raise Invalid(f"position {high} is before {low}; this history has not come so far")
+    return low, high
+
+
+def _position(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Invalid(f"after must be the position of an earlier event, not {text[:60]!r}")
+    return int(text)

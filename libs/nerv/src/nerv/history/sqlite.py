@@ -2,6 +2,7 @@
 """History in one SQLite file: durable, for the processes of one machine, without a server."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from nerv.cloudevents.types_format import state_from_proto, state_to_proto
 from nerv.errors import Misconfigured, NotFound, Unavailable
 from nerv.history.decide import Accept, Duplicate, Known, judge
 from nerv.history.lifecycle import MARKS, Mark, gone
-from nerv.history.select import check_subscription, not_future
+from nerv.history.select import check_positions, check_subscription, not_future
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
 from nerv.types import Description, Event, Health, VersionedState, category_of
 
@@ -41,6 +42,7 @@ class SqliteHistory:
     """
 
     def __init__(self, path: Path | str, clock: Clock | None = None) -> None:
+        self.log_id = ""
         self._path = str(path)
         self._clock = clock or SystemClock()
         self._db: sqlite3.Connection | None = None
@@ -49,6 +51,8 @@ class SqliteHistory:
 
     async def __aenter__(self) -> Self:
         self._db = await asyncio.to_thread(_open, self._path)
+        found = await asyncio.to_thread(os.stat, self._path)
+        self.log_id = f"{found.st_dev}:{found.st_ino}"
         return self
 
     async def __aexit__(
@@ -127,6 +131,16 @@ class SqliteHistory:
         """The position now (see `Subscribable.end`)."""
         _, last = await self._read(_positions)
         return str(last)
+
+    async def between(self, category: str | None, after: str, until: str) -> AsyncIterator[Event[bytes]]:
+        """The events from one position to another (see `Subscribable.between`)."""
+        low, high = check_positions(after, until)
+        while low < high:
+            wanted = partial(_category_page, category=category, query=ReadQuery(), low=low + 1, high=high, size=PAGE)
+            page = await self._read(wanted)
+            for _, event in page:
+                yield event
+            low = page[-1][0] if len(page) == PAGE else high
 
     async def save(self, fold: str, state: VersionedState[bytes]) -> None:
         """Keep a state (see `Snapshots.save`)."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nerv.errors import Invalid, NervError
 from nerv.types import Event
@@ -123,8 +123,14 @@ class Followed:
     position: str
 
 
+@runtime_checkable
 class Subscribable(Protocol):
     """History as it grows. Implemented by the stores in memory and in SQLite, and by the client of *temporal*."""
+
+    @property
+    def log_id(self) -> str:
+        """Names the log that positions are of; in another one they mean nothing."""
+        ...
 
     def subscribe(
         self, stream: str, *, after: str | None = None, query: ReadQuery = ReadQuery()
@@ -146,4 +152,11 @@ class Subscribable(Protocol):
 
     async def end(self) -> str:
         """The position after all that is recorded now, for `subscribe_category`."""
+        ...
+
+    def between(self, category: str | None, after: str, until: str) -> AsyncIterator[Event[bytes]]:
+        """The events of a category from one position of `end` to a later one, each stream in order of version.
+
+        Raises Invalid for positions that are none, or of which the second is not the later one.
+        """
         ...

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A change feed in memory, for sides whose changes somebody tells: an event bus, a projector, the side itself."""
+"""Change feeds: one in memory, for sides whose changes somebody tells, and that of a history."""
 
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import takewhile
 
+from nerv.errors import Invalid
+from nerv.protocols.history import Subscribable
 from nerv.protocols.side import Changes, Position
-from nerv.types import Description
+from nerv.types import Description, entity_of
 
 KEPT = 1_000_000  # keys; whoever is further behind compares everything anew
 
@@ -51,3 +53,35 @@ class ChangeLog:
             return None
         newer = takewhile(lambda item: item[1] > at, reversed(self._latest.items()))
         return Changes([key for key, _ in newer], now)
+
+
+class HistoryFeed:
+    """The streams of a category that had events between two positions of its history, whoever has appended them."""
+
+    def __init__(self, history: Subscribable, category: str, kept: int = KEPT) -> None:
+        self._history = history
+        self._category = category
+        self._kept = kept
+        self._told = 0
+
+    async def since(self, after: Position | None) -> Changes | None:
+        """The changes after a position (see `Side.changes`)."""
+        now = Position(self._history.log_id, await self._history.end())
+        if after is None:
+            return Changes((), now)
+        if after.epoch != now.epoch:
+            return None
+        keys: dict[str, None] = {}
+        try:
+            async for event in self._history.between(self._category, str(after.sequence), str(now.sequence)):
+                keys[entity_of(event.stream)] = None
+                if len(keys) > self._kept:
+                    return None
+        except Invalid:  # a history that has not come so far is another one
+            return None
+        self._told += len(keys)
+        return Changes(list(keys), now)
+
+    def describe(self) -> Description:
+        """The feed as data."""
+        return Description("HistoryFeed", self._category, (f"{self._category}-*",), counters={"told": self._told})

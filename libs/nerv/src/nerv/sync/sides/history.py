@@ -12,11 +12,11 @@ import orjson
 
 from nerv.errors import IdConflict, NervError, NotFound, TooLarge
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History
-from nerv.protocols.history import Expect
+from nerv.protocols.history import Expect, Subscribable
 from nerv.protocols.side import Changes, Entity, Position, Step, WriteOutcome, Written
 from nerv.protocols.source import Complete
 from nerv.sync.current import Current, CurrentState, event_type
-from nerv.sync.sides.feed import ChangeLog
+from nerv.sync.sides.feed import ChangeLog, HistoryFeed
 from nerv.telemetry import carrier
 from nerv.types import Description, Event, Stamp, utc_now
 
@@ -28,19 +28,26 @@ STREAMS = 1_000_000  # of a category, unless another bound is given
 class HistorySide:
     """`<category>-<key>` for each object; `<category>.created.v1`, `.updated.v1` and `.removed.v1` make its row.
 
-    Its version is the stream's, so that every write is an append at the exact version that was seen. With a `feed` (which
-    somebody must tell of each foreign append) it is read stream by stream; without, the whole category each time.
+    Its version is the stream's, so that every write is an append at the exact version that was seen. A history that can be
+    followed (`Subscribable`) is its own feed; with another `feed` somebody must tell that of each foreign append; without any
+    the whole category is read each time.
     """
 
     writable = True
 
     def __init__(
-        self, history: History, category: str, *, writer: str, feed: ChangeLog | None = None, limit: int = STREAMS
+        self,
+        history: History,
+        category: str,
+        *,
+        writer: str,
+        feed: ChangeLog | HistoryFeed | None = None,
+        limit: int = STREAMS,
     ) -> None:
         self.name = category
         self._history = history
         self._writer = writer
-        self._feed = feed
+        self._feed = HistoryFeed(history, category) if feed is None and isinstance(history, Subscribable) else feed
         self._limit = limit
         self._loaded: dict[str, Current] | None = None
         self._given: set[str] = set()
@@ -55,8 +62,7 @@ class HistorySide:
                 raise TooLarge(
                     f"category {self.name} has more than {self._limit} streams; raise NERV_SYNC__ROWS if that is right"
                 )
-        # Kept for the fetch that follows, unless a feed keeps digests warm: then few are fetched, and as they are by then.
-        self._loaded, self._given = (dict(state.entities) if self._feed is None else None), set()
+        self._loaded, self._given = dict(state.entities), set()
         present = [item for item in state.entities.items() if item[1].content is not None]
         pending = iter(present)
         while chunk := list(islice(pending, BATCH)):
@@ -75,7 +81,11 @@ class HistorySide:
         return [known[key] for key in keys]
 
     async def changes(self, after: Position | None) -> Changes | None:
-        """What the feed was told (see `Side.changes`); None without one."""
+        """What the feed tells (see `Side.changes`); None without one."""
+        if after is not None:
+            self._loaded = None  # was kept for the comparison that followed the load
+        if isinstance(self._feed, HistoryFeed):
+            return await self._feed.since(after)
         return None if self._feed is None else self._feed.since(after)
 
     async def write(self, steps: Sequence[Step]) -> list[WriteOutcome]:
@@ -87,7 +97,7 @@ class HistorySide:
             # Refused, not done or unknown as a whole: so is each.
             outcomes = [error] * len(steps)
         self._appended += sum(1 for outcome in outcomes if isinstance(outcome, Written))
-        if self._feed is not None:
+        if isinstance(self._feed, ChangeLog):
             self._feed.note([step.key for step in steps])
         return outcomes
 

@@ -100,6 +100,23 @@ class SubscribableContract:
         async with aclosing(history.subscribe_category(category, query=query)) as subscription:
             assert {one.event.stream for one in await next_of(subscription, 2)} == {f"{category}-2", f"{category}-3"}
 
+    async def test_what_came_between_two_positions_is_read(self, history: SubscribableHistory) -> None:
+        """Of one category or of all; between a position and itself there is nothing, and before it nobody can read."""
+        category = fresh_category()
+        await done(history, AppendRequest(f"{category}-1", [made()]))
+        start = await history.end()
+        assert [event async for event in history.between(category, start, start)] == []
+        await done(history, AppendRequest(f"{category}-2", [made(), made()]))
+        await done(history, AppendRequest(fresh(), [made()]))
+        end = await history.end()
+        await done(history, AppendRequest(f"{category}-2", [made()]))
+        found = [(event.stream, event.sequence) async for event in history.between(category, start, end)]
+        assert found == [(f"{category}-2", 1), (f"{category}-2", 2)]
+        assert len([event async for event in history.between(None, start, end)]) == 3
+        for after, until in ((end, start), ("x", end), (end, "")):
+            with pytest.raises(Invalid):
+                _ = [event async for event in history.between(category, after, until)]
+
     async def test_a_limit_ends_it(self, history: SubscribableHistory) -> None:
         """After so many events it is over, though there are more."""
         stream = fresh()
