@@ -204,6 +204,20 @@ async def test_without_strong_etags_nothing_is_written() -> None:
         assert isinstance((await read_only.write([update(one, 5)]))[0], Invalid)
 
 
+async def test_a_key_leads_to_no_other_place() -> None:
+    """Slashes, signs and dots are part of a key; one that is a step in a path is refused, and nothing is asked for."""
+    collection = Collection({key: {"key": key, "value": 1} for key in ("a/b", "a?b=c#d", "..a", "%2e", "ü ")})
+    async with collection.served() as address, source(address) as side:
+        found = await side.fetch(list(collection.rows))
+        assert [entity.row for entity in found] == list(collection.rows.values())
+        collection.asked.clear()
+        for key in (".", ".."):
+            with pytest.raises(Invalid, match="another place"):
+                await side.fetch([key])
+            assert isinstance((await side.write([update(Entity(key, None, '"1"'), 5)]))[0], Invalid)
+        assert collection.asked == []
+
+
 async def test_a_source_that_is_not_open_says_so() -> None:
     """And an address that is none is refused at once."""
     with pytest.raises(Misconfigured, match="async with"):

@@ -206,6 +206,8 @@ class HttpSource(PagedSource):
         """Ask for one object. A system that is busy has done nothing, and is asked again when it wants to be."""
         if self.item is None:
             raise Misconfigured(f"{self.name} has no `item`, so that its objects have no addresses")
+        if key in (".", ".."):
+            raise Invalid(f"{self.name}: key {key!r} cannot stand in an address, where it means another place")
         url = self._base.join(URL(self.item.replace("{key}", quote(key, safe="")), encoded=True))
         sent = {"content-type": "application/json", **headers} if body is not None else headers
         async with self._places:
