@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import Column
 
 from nerv.errors import Invalid
-from nerv.types import format_instant
 
 PLAIN = (int, str, bool, float)  # what JSON has, too
 Convert = Callable[[Any], Any]
@@ -33,7 +32,10 @@ def is_plain(column: Column[Any]) -> bool:
 def to_json(value: Any) -> Any:
     """A value as JSON has it: instants in UTC, decimals and identifiers as text, bytes in Base64. Others stay as they are."""
     if isinstance(value, datetime):
-        return value.isoformat() if value.tzinfo is None else format_instant(value.astimezone(UTC))
+        # As pydantic and orjson write it, so that a file or an answer of theirs compares.
+        return (
+            value.isoformat() if value.tzinfo is None else f"{value.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+        )
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
     if isinstance(value, UUID):
@@ -54,8 +56,9 @@ def from_json(column: Column[Any], value: Any) -> Any:
         found = _READ.get(kind, lambda given: given)(value)
     except (ValueError, TypeError, ArithmeticError):
         found = None
-    # True is a whole number to Python, and none to a database.
-    if not isinstance(found, kind) or isinstance(found, bool) is not (kind is bool):
+    # True is a whole number to Python, and none to a database, which has no more than 64 bits for one.
+    strange = not isinstance(found, kind) or isinstance(found, bool) is not (kind is bool)
+    if strange or (kind is int and not -(2**63) <= found < 2**63):
         raise Invalid(f"column {column.name} takes {kind.__name__}, not {value!r:.60}")
     return found
 
