@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The source that `nerv sync new-source` writes: it runs, keeps the contract of sides, and is written whole or not at all."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import pytest
 from nerv.errors import Misconfigured
 from nerv.starter import write_app
 from nerv.starter.sources import write_source
-from tests.unit.starter.test_writing import run
+from tests.unit.starter.test_writing import NERV, run
 
 MOST = 30  # lines that a user has to look through in the source, besides imports and blank ones
 
 
+@pytest.mark.timeout(400)  # it type-checks the library, too, which takes minutes on a busy machine
 def test_the_new_source_passes_its_contract_and_strict_types(tmp_path: Path) -> None:
     """In an app that was just made, beside its own tests."""
     write_app("shop", tmp_path)
     folder = tmp_path / "shop"
-    assert write_source("tea_prices", folder) == [Path("src/shop/tea_prices.py"), Path("tests/test_tea_prices.py")]
+    written = run(folder, NERV, "sync", "new-source", "tea_prices", "--json")
+    assert json.loads(written.stdout)["files"] == ["src/shop/tea_prices.py", "tests/test_tea_prices.py"]
     text = (folder / "src/shop/tea_prices.py").read_text()
     assert "class TeaPrices(PagedSource):" in text
     assert "mysource" not in text.lower()

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from nerv.cli.calling import REFUSED, UNKNOWN, AsJson, call, console, say_json, usage
+from nerv.cli.new_source import new_source
 from nerv.cli.show import cell, table, tree
 from nerv.errors import Invalid
 
@@ -51,6 +52,7 @@ Most = Annotated[int, typer.Option(help="How many are shown.", min=1, max=10_000
 sync = typer.Typer(no_args_is_help=True, add_completion=False, help="Two systems kept equal.")
 conflicts = typer.Typer(no_args_is_help=True, help="What both sides changed otherwise: look at it, decide it.")
 sync.add_typer(conflicts, name="conflicts")
+sync.command("new-source")(new_source)
 
 
 @sync.command("list")
