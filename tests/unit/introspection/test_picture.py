@@ -205,3 +205,29 @@ def test_values_are_made_up_by_type(annotation: Any, made: Any, words: str) -> N
     """JSON values, and types in the words that people write."""
     assert sample(annotation) == made
     assert words_of(annotation) == words
+
+
+def test_a_picture_tells_what_workflows_wait_for_and_when_they_are_started() -> None:
+    """The events that a workflow awaits, its versions and deadline; and the schedules that start it."""
+    app = App("waiting")
+
+    @app.event("paid.v1", topic="waiting.paid.v1")
+    class Paid(nerv.Event):
+        order: str
+
+    for version in (1, 2):
+        app.workflow("order", version=version, awaits={"paid.v1": "order"}, deadline=60.0)(
+            lambda w: w.event("paid.v1", 1)
+        )
+    app.schedule("daily", "order", cron="0 3 * * *", zone="Europe/Berlin")
+    found = picture(app)
+    [workflow] = found["workflows"]
+    assert (workflow["awaits"], workflow["versions"], workflow["deadline_seconds"]) == (
+        {"paid.v1": "order"},
+        [1, 2],
+        60.0,
+    )
+    assert [step["task"] for step in workflow["steps"]] == [":event"]
+    assert found["schedules"] == [
+        {"name": "daily", "workflow": "order", "ticks": "0 3 * * * Europe/Berlin", "overlap": "skip", "catch_up": 1}
+    ]

@@ -16,6 +16,7 @@ from nerv.app.specs import (
     PerspectiveSpec,
     ProjectionSpec,
     ReactionSpec,
+    ScheduleSpec,
     SourceSpec,
     SyncSpec,
     TaskSpec,
@@ -39,6 +40,7 @@ def picture(app: App) -> dict[str, Any]:
         "projections": [_projection(app, spec) for spec in app.projections.values()],
         "tasks": [_task(spec) for spec in app.tasks.values()],
         "workflows": [_workflow(app, spec) for spec in app.workflows.values()],
+        "schedules": [_schedule(spec) for spec in app.schedules.values()],
         "sources": [_source(spec) for spec in app.sources.values()],
         "syncs": [_sync(spec) for spec in app.syncs.values()],
         "components": [component.to_dict() for component in components(app)],
@@ -156,7 +158,25 @@ def _task(spec: TaskSpec) -> dict[str, Any]:
 
 def _workflow(app: App, spec: WorkflowSpec) -> dict[str, Any]:
     found = drawn(spec, app.tasks)
-    return {"name": spec.name, "parameters": parameters(spec.function, skip=1), **found, "doc": _doc(spec.function)}
+    versions = sorted(version for name, version in app.workflow_versions if name == spec.name)
+    more = {"versions": versions, "awaits": dict(spec.awaits), "deadline_seconds": spec.deadline}
+    return {
+        "name": spec.name,
+        "parameters": parameters(spec.function, skip=1),
+        **found,
+        **more,
+        "doc": _doc(spec.function),
+    }
+
+
+def _schedule(spec: ScheduleSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "workflow": spec.workflow,
+        "ticks": str(spec.ticks),
+        "overlap": spec.overlap.value,
+        "catch_up": spec.catch_up,
+    }
 
 
 def _source(spec: SourceSpec) -> dict[str, Any]:

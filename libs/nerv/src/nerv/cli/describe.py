@@ -136,7 +136,8 @@ def _workflow(row: Document) -> list[Text]:
         notes = [Text(f"its steps depend on its input: {row['error']}", style="yellow")]
     elif row["input"]:
         notes = [Text(f"drawn for {_listed(row['input'])}", style="dim")]
-    return [_called(row), *notes]
+    awaited = [f"{kind} by {field}" for kind, field in row["awaits"].items()]
+    return [_called(row), *notes, *_facts(awaits=awaited)]
 
 
 def _step(step: Document) -> Text:
@@ -164,6 +165,10 @@ LINES: Mapping[str, Callable[[Document], list[Text]]] = {
     "projections": _projection,
     "tasks": _task,
     "workflows": _workflow,
+    "schedules": lambda row: [
+        _head(row["name"], f"{row['workflow']} at {row['ticks']}"),
+        *_facts(overlap=row["overlap"]),
+    ],
     "sources": lambda row: [_head(row["name"], row["class"]), *_facts(streams=row["streams"])],
     "syncs": lambda row: [
         _head(row["name"], row["class"]),

@@ -37,6 +37,7 @@ def describe(
             "projections": sorted(app.projections),
             "tasks": sorted(app.tasks),
             "workflows": sorted(app.workflows),
+            "schedules": sorted(app.schedules),
             "sources": sorted(app.sources),
             "syncs": sorted(app.syncs),
         },
