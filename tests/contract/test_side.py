@@ -15,7 +15,7 @@ from nerv.protocols.side import Action, Entity, Side
 from nerv.sync import RowsSource
 from nerv.sync.canonical import canonical
 from nerv.sync.sides import ChangeLog, HistorySide, MappingSide, SourceSide, ViewSide
-from nerv.testing.contracts.side import Make, SideContract, Thing, WritableSideContract, rows, step
+from nerv.testing.contracts.side import Make, SideContract, Thing, WritableSideContract, rows, step, value_of
 from nerv.types import Event, new_event_id, utc_now
 
 app = nerv.App("things")
@@ -169,3 +169,21 @@ async def test_a_history_tells_what_others_append() -> None:
     assert told is not None
     assert sorted(told.keys) == ["b", "c"]
     assert await HistorySide((await recorded({})).history, "thing", writer="test").changes(told.position) is None
+
+
+async def test_streams_that_are_new_to_the_feed_need_not_be_read() -> None:
+    """What a feed has told of a stream from its first event on is what is fetched, once; of others the stream is read."""
+    store = await recorded({"a": 1})
+    side = HistorySide(store.history, "thing", writer="test")
+    start = await side.changes(None)
+    assert start is not None
+    for key, value in (("a", 5), ("b", 6), ("b", 7)):
+        event = Event(new_event_id(), "test", "thing.created.v1", utc_now(), canonical(rows({key: value})[0]))
+        await store.append([AppendRequest(f"thing-{key}", [event])])
+    assert await side.changes(start.position) is not None
+    first = await side.fetch(["a", "b"])
+    assert [(value_of(entity), entity.version) for entity in first] == [(5, 2), (7, 2)]
+    await store.append(
+        [AppendRequest("thing-b", [Event(new_event_id(), "test", "thing.removed.v1", utc_now(), b"{}")])]
+    )
+    assert [(value_of(entity), entity.version) for entity in await side.fetch(["a", "b"])] == [(5, 2), (None, 3)]

@@ -3,13 +3,13 @@
 
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 
 from nerv.errors import Invalid
 from nerv.protocols.history import Subscribable
 from nerv.protocols.side import Changes, Position
-from nerv.types import Description, entity_of
+from nerv.types import Description, Event, entity_of
 
 KEPT = 1_000_000  # keys; whoever is further behind compares everything anew
 
@@ -64,8 +64,10 @@ class HistoryFeed:
         self._kept = kept
         self._told = 0
 
-    async def since(self, after: Position | None) -> Changes | None:
-        """The changes after a position (see `Side.changes`)."""
+    async def since(
+        self, after: Position | None, note: Callable[[Event[bytes]], None] = lambda event: None
+    ) -> Changes | None:
+        """The changes after a position (see `Side.changes`); `note` is told the events."""
         now = Position(self._history.log_id, await self._history.end())
         if after is None:
             return Changes((), now)
@@ -75,6 +77,7 @@ class HistoryFeed:
         try:
             async for event in self._history.between(self._category, str(after.sequence), str(now.sequence)):
                 keys[entity_of(event.stream)] = None
+                note(event)
                 if len(keys) > self._kept:
                     return None
         except Invalid:  # a history that has not come so far is another one

@@ -18,7 +18,7 @@ from nerv.protocols.source import Complete
 from nerv.sync.current import Current, CurrentState, event_type
 from nerv.sync.sides.feed import ChangeLog, HistoryFeed
 from nerv.telemetry import carrier
-from nerv.types import Description, Event, Stamp, utc_now
+from nerv.types import Description, Event, Stamp, entity_of, utc_now
 
 BATCH = 1000  # objects that `load` gives at a time
 READS = 16  # streams that are read at once
@@ -51,6 +51,7 @@ class HistorySide:
         self._limit = limit
         self._loaded: dict[str, Current] | None = None
         self._given: set[str] = set()
+        self._recent: dict[str, Current] = {}
         self._appended = 0
 
     async def load(self) -> AsyncIterator[Sequence[Entity] | Complete]:
@@ -75,6 +76,7 @@ class HistorySide:
         if self._loaded is not None:
             known = {key: _entity(key, self._loaded.get(key)) for key in keys if key not in self._given}
             self._given.update(known)
+        known |= {key: _entity(key, self._recent.pop(key)) for key in keys if key in self._recent}
         pending = iter([key for key in keys if key not in known])
         while chunk := list(islice(pending, READS)):
             known.update(zip(chunk, await asyncio.gather(*map(self._read, chunk)), strict=True))
@@ -85,8 +87,21 @@ class HistorySide:
         if after is not None:
             self._loaded = None  # was kept for the comparison that followed the load
         if isinstance(self._feed, HistoryFeed):
-            return await self._feed.since(after)
+            return await self._recent_changes(self._feed, after)
         return None if self._feed is None else self._feed.since(after)
+
+    async def _recent_changes(self, feed: HistoryFeed, after: Position | None) -> Changes | None:
+        """What the feed tells. Streams that are as young as that are known by it, and need not be read."""
+        state, young = CurrentState(self.name), set[str]()
+
+        def note(event: Event[bytes]) -> None:
+            if event.sequence == 1:
+                young.add(entity_of(event.stream))
+            state.add(event)
+
+        told = await feed.since(after, note)
+        self._recent = {key: state.entities[key] for key in young}
+        return told
 
     async def write(self, steps: Sequence[Step]) -> list[WriteOutcome]:
         """Append each change at its exact version. One that is there already, by whatever run, is done."""
