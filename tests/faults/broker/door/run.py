@@ -34,6 +34,7 @@ LANES = 8
 UNFIT = 0.3
 UNDISTURBED = (0.3, 1.2)  # s of work before each kill
 PAUSE, AFTER_ERROR = 0.01, 0.2
+TOLD_EVERY = 10  # kills
 END_SECONDS = 300.0
 
 
@@ -57,7 +58,7 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
     prefix, work = f"d{uuid.uuid4().hex[:8]}", Work()
     topic = f"{prefix}.claim.v1"
     async with _mesh(prefix) as (mesh, clients):
-        await _publish_under_kills(mesh, clients, topic, work, share)
+        await _publish_under_kills(mesh, clients, topic, work, share, console)
         console.print(
             f"door: {work.sent:,} events sent, {len(work.unfit):,} do not fit, {work.duplicates:,} answered as known, "
             f"{work.kills} kills, {work.hit} in flight",
@@ -102,7 +103,7 @@ async def _mesh(prefix: str) -> AsyncIterator[tuple[LocalMesh, list[Client]]]:
 
 
 async def _publish_under_kills(
-    mesh: LocalMesh, clients: Sequence[Client], topic: str, work: Work, share: float
+    mesh: LocalMesh, clients: Sequence[Client], topic: str, work: Work, share: float, console: Console
 ) -> None:
     kills, events = round(KILLS * share), round(EVENTS * share)
     async with asyncio.TaskGroup() as group:
@@ -116,6 +117,8 @@ async def _publish_under_kills(
             while not work.in_flight:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.001)
             await _kill(mesh, work, busy=work.in_flight > 0)
+            if work.kills % TOLD_EVERY == 0:
+                console.print(f"door: {work.kills} of {kills} kills, {work.sent:,} events sent", highlight=False)
         while work.sent < events:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
         work.stop.set()

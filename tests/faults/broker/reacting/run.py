@@ -37,6 +37,7 @@ BROKERS = ("broker", "broker-2")
 KILLS, EVENTS, CUSTOMERS = 50, 50_000, 500
 POISON = 0.01
 SHARE_SECONDS, PIECES = 1.0, 10  # how long the events take that belong to one kill, and in how many pieces they come
+TOLD_EVERY = 10  # kills
 END_SECONDS = 300.0
 SETTLE_SECONDS = 3.0  # in which a broker does what it should have done before it said that it was done
 START = datetime(2013, 1, 15, tzinfo=UTC)
@@ -81,7 +82,7 @@ async def _ran(app: str, events: int, kills: int, fails: float, console: Console
         work = _orders(events, poison=POISON if fails else 0.0)
         ran = Ran({c: [n for n in numbers if n >= 0] for c, numbers in work.items()}, events)
         watch = _Watch(mesh, kafka, f"{prefix}.order.v1")
-        await _disturb(mesh, kafka, f"{prefix}.order.v1", work, ran, kills)
+        await _disturb(mesh, kafka, f"{prefix}.order.v1", work, ran, kills, console)
         await watch.until_read()
         await asyncio.sleep(SETTLE_SECONDS)
         left = await _see_to_letters(client) if fails else 0
@@ -126,7 +127,13 @@ def _orders(events: int, poison: float) -> dict[str, list[int]]:
 
 
 async def _disturb(
-    mesh: LocalMesh, kafka: KafkaSettings, topic: str, work: Mapping[str, Sequence[int]], ran: Ran, kills: int
+    mesh: LocalMesh,
+    kafka: KafkaSettings,
+    topic: str,
+    work: Mapping[str, Sequence[int]],
+    ran: Ran,
+    kills: int,
+    console: Console,
 ) -> None:
     """Publish in turns of all customers, a share for each kill; a broker is killed while its share is under way."""
     chance = random.Random(11)  # noqa: S311 - the same run again
@@ -144,6 +151,8 @@ async def _disturb(
             ran.kills += 1
             await mesh.restart(BROKERS[number % 2])
             await publishing
+            if ran.kills % TOLD_EVERY == 0:
+                console.print(f"reactions: {ran.kills} of {kills} kills", highlight=False)
 
 
 async def _publish(producer: Producer, records: Sequence[Outgoing]) -> None:
