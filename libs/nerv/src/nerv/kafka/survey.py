@@ -3,8 +3,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ from nerv.types import Description
 REQUEST_SECONDS = 10.0
 PATIENCE_SECONDS = 5.0  # with the client, which should itself say when a request has taken too long
 ASK_AGAIN_SECONDS = 0.1
+LOOK_SECONDS = 3.0
+NONE = -1  # of an instant behind the last record
 
 Partition = tuple[str, int]
 
@@ -112,22 +115,31 @@ class Survey:
         async def once() -> dict[Partition, int]:
             futures = self._client.list_offsets(dict(asked), isolation_level=isolation, request_timeout=REQUEST_SECONDS)
             found: list[Any] = await asyncio.gather(*map(self._answer, futures.values()))
+            if any(one.offset < NONE for one in found):  # so the client tells of a partition that nobody answered for
+                raise Unavailable("Kafka does not say where its partitions end", retry_after=1.0)
             return {(tp.topic, tp.partition): one.offset for tp, one in zip(futures, found, strict=True)}
 
         # Asked again for some seconds: the leader of a new topic may not know yet that it is.
-        try:
-            return await _until_answered(once)
-        except NotFound:
-            # The client remembers for minutes how many partitions a topic had; to look at the topic corrects it.
+        deadline, looked = time.monotonic() + REQUEST_SECONDS, False
+        while True:
+            try:
+                return await once()
+            except NotFound:
+                if looked:
+                    raise
+            except Unavailable:
+                if looked and time.monotonic() > deadline:
+                    raise
+            # The client remembers for minutes how many partitions a topic had, and in which epoch they were led: after a restart
+            # of Kafka it asks in vain. To look at the topics corrects it.
             await asyncio.to_thread(self._look, {topic for topic, _ in partitions})
-            return await _until_answered(once)
+            looked = True
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     def _look(self, topics: Iterable[str]) -> None:
         for topic in topics:
-            try:
-                self._client.list_topics(topic, REQUEST_SECONDS)
-            except KafkaException as error:
-                raise request_error(error) from error
+            with suppress(KafkaException):  # whoever asked learns it from the question itself
+                self._client.list_topics(topic, LOOK_SECONDS)
 
     async def _answer(self, future: "Future[Any]") -> Any:
         """Kafka's answer, or Unavailable. A client that does not even say that time is up is made anew."""
@@ -144,17 +156,6 @@ class Survey:
             return answered.result()
         except KafkaException as error:
             raise request_error(error) from error
-
-
-async def _until_answered(ask: Callable[[], Awaitable[dict[Partition, int]]]) -> dict[Partition, int]:
-    deadline = time.monotonic() + REQUEST_SECONDS
-    while True:
-        try:
-            return await ask()
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
 
 
 def _ids(nodes: Iterable[Any]) -> tuple[int, ...]:
