@@ -6,13 +6,13 @@ Whatever is lost of a queue as a whole is noticed at once; this finds what is lo
 
 import asyncio
 import random
-from contextlib import suppress
 from itertools import islice
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from nerv.cancelling import end
 from nerv.errors import NervError
 from nerv.protocols.queue import Queue
 from nerv_scheduler.runs import Recovery
@@ -40,9 +40,7 @@ class Sweeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     async def _sweeping(self) -> None:
         while True:

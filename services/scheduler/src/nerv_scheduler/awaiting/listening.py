@@ -7,12 +7,12 @@ While the queue may have lost who waits for what, nothing is read on. So no even
 import asyncio
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from nerv.cancelling import end
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
 from nerv.protocols.queue import Queue
@@ -65,9 +65,7 @@ class Listener:
         self._stopping.set()
         if self._task is not None:
             # What is given up here comes again: its offsets are not committed.
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE

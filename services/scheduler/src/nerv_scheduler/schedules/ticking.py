@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 import structlog
 
 from nerv.app import ScheduleSpec
+from nerv.cancelling import end
 from nerv.errors import Conflict, NervError, NotFound, Retry, VersionConflict
 from nerv.protocols import Clock
 from nerv.types import EventType
@@ -88,9 +89,7 @@ class Ticking:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     async def _tick(self) -> None:
         try:
