@@ -21,7 +21,7 @@ from nerv.sync.conflicts import ConflictJournal, Lost
 from nerv.sync.plan import Direction
 from nerv.sync.records import MemoryRecords
 from nerv.sync.schema import WholeRow
-from nerv.sync.sides import ChangeLog, HistorySide, MappingSide
+from nerv.sync.sides import HistorySide, MappingSide
 from nerv.sync.strategies import AskPerson, FieldMerge, LastWriter, SourcePriority, Strategy
 from nerv.sync.synchronizer import DiffSynchronizer
 from nerv.testing.clock import ManualClock
@@ -72,10 +72,10 @@ class Bench:
 
     @property
     def agreed(self) -> Records | InHistory:
-        """Where a new process finds what both agreed on; it has been told of no change before it was there."""
+        """Where a new process finds what both agreed on."""
         if not self.in_history:
             return self.records
-        return InHistory(HistorySide(self.history, "agreed", writer="sync", feed=ChangeLog()), self.records)
+        return InHistory(HistorySide(self.history, "agreed", writer="sync"), self.records)
 
     def sync(self, left: Side | None = None, right: Side | None = None, **more: Any) -> DiffSynchronizer:
         """A synchronizer over these sides, as a new process has it."""

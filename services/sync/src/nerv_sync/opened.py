@@ -16,7 +16,7 @@ from nerv.sync.conflicts import ConflictJournal
 from nerv.sync.pair import Pair
 from nerv.sync.records import MemoryRecords
 from nerv.sync.scope import Scope
-from nerv.sync.sides import ChangeLog, HistorySide
+from nerv.sync.sides import HistorySide
 from nerv.sync.synchronizer import DiffSynchronizer
 from nerv.types import Description
 from nerv_sync.pairs import Pairs, SourcePair
@@ -106,8 +106,8 @@ class Synchronizers:
         return Opened(name, pair, {"left": left, "right": right}, synchronizer, journal, guard)
 
     def _base(self, name: str) -> InHistory:
-        """A category of history. Its feed tells what this process writes; what another does makes the digests anew."""
-        side = HistorySide(self._client.streams, f"agreed.{name}", writer=f"nerv:sync:{name}", feed=ChangeLog())
+        """A category of history, which tells by itself what was appended to it, by whatever replica."""
+        side = HistorySide(self._client.streams, f"agreed.{name}", writer=f"nerv:sync:{name}")
         return InHistory(side, self._shared(self._key(name, "base")))
 
     async def _entered(self, side: Side) -> Side:

@@ -171,7 +171,7 @@ class AgreedSide:
     async def agree(self, rows: Mapping[str, Row | None]) -> None:
         """Both sides hold this now. What another process has agreed on since it was fetched stays: it knows more."""
         if self._head is None:
-            # The feed of this process is told of what it writes; the digests must know that it is this feed which goes on.
+            # A side may have a feed that only this process tells: the digests must know that it is this one which goes on.
             await self.head()
         guessed = {key: row for key, row in rows.items() if key not in self._seen}
         moved = await self._write(rows)
