@@ -248,10 +248,10 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _word(row: dict[str, Any], live: dict[str, Any]) -> str:
+    if row["control"]["paused"]:
+        return "paused"  # whatever else there is: while its lanes are stopped nobody can say how far it is
     if row["fault"] is not None:
         return "failing"
-    if row["control"]["paused"]:
-        return "paused"
     if not live.get("ready"):
         return f"rebuilding, {live.get('percent', 0)} %"
     return "code changed" if live.get("changed") else "ok"
