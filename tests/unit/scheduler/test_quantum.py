@@ -192,6 +192,53 @@ async def test_a_quantum_that_comes_too_late_changes_nothing() -> None:
     assert {node.status for node in state.nodes.values()} == {NodeStatus.COMPLETED}
 
 
+async def test_a_chain_that_ends_with_much_is_recorded_in_parts() -> None:
+    """No event holds what two tasks returned together: both are recorded all the same, and the run ends."""
+    app = nerv.App("made")
+
+    @app.task()
+    async def half(number: int) -> str:
+        return "x" * 90_000
+
+    @app.task()
+    async def large(text: str) -> str:
+        return "y" * 200_000
+
+    @app.task()
+    async def size(text: str) -> int:
+        return len(text)
+
+    @app.workflow("w")
+    def workflow(w: Drawing) -> Any:
+        return w.call(size, w.call(large, w.call(half, 1)))
+
+    world = steady(app)
+    for task in app.tasks:
+        world.fusing.note(task, TINY)
+    status, result, _ = await ran(world, "w")
+    assert (status, result) == (RunStatus.COMPLETED, b"200000")
+
+
+async def test_a_quantum_ends_before_its_record_is_too_large() -> None:
+    """Five hundred tasks with long names do not fit into one event: they are in several, and each is done once."""
+    app, name, counted = nerv.App("made"), "n" * 200, []
+
+    @app.task(name=name)
+    async def tiny(number: int) -> int:
+        counted.append(number)
+        return number
+
+    @app.workflow("w")
+    def workflow(w: Drawing) -> Any:
+        return w.map(name, range(500))
+
+    world = steady(app)
+    world.fusing.note(name, TINY)
+    status, _, types = await ran(world, "w")
+    assert (status, sorted(counted)) == (RunStatus.COMPLETED, list(range(500)))
+    assert types.count("quantum.completed") >= 2
+
+
 async def test_a_cancelled_run_stops_its_quantum() -> None:
     """What has not begun is given up; what was done is recorded."""
     world = made()

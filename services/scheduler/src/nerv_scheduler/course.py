@@ -16,7 +16,8 @@ from nerv.workflows import Argument, Result, arguments_of, filled, resolve
 from nerv_scheduler.fusing import Fusing, Strand
 from nerv_scheduler.invoke import Callee
 
-BYTES = 96 * 1024  # of results, after which a quantum ends: an event may have 256 KiB
+BYTES = 96 * 1024  # of its record, after which a quantum ends: an event may have 256 KiB
+ENTRY_BYTES = 160  # of the record of a task, besides its names and its result
 
 Outcome = Result | Exception
 Step = tuple[workflow_pb2.Task, Callee, list[Any]]
@@ -96,7 +97,7 @@ class Course:
         json = orjson.dumps(outcome.value) if isinstance(outcome, Result) else b""
         ran = Ran(task, began, self._clock.now(), outcome, json)
         self.ran[number].append(ran)
-        self._bytes += len(json)
+        self._bytes += ENTRY_BYTES + len(task.node) + len(task.task) + len(json)
         if isinstance(outcome, Result):
             self._outputs[task.node] = outcome.value
         return ran.plain

@@ -19,6 +19,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from nerv.api.workflow.v1 import workflow_pb2
+from nerv.errors import TooLarge
 from nerv.protocols.queue import Done, Link, NodeStatus
 from nerv.telemetry import Carrier, enabled, span
 from nerv.telemetry import names as n
@@ -133,6 +134,13 @@ class Quanta:
         events = RunEvents(a.source, claim.run, a.worker)
         chains = [[self._entry(strand, one) for one in ran] for strand, ran in fused]
         event = events.quantum(a.clock.now(), [strand.claim for strand, _ in fused], chains)
+        try:
+            a.recorder.check(event)
+        except TooLarge:
+            # What ended the chains is large: the first of each stands alone, and what followed it is done once more.
+            for strand, ran in fused:
+                await a.conclude(strand.claim, strand.task, ran[0].outcome, ran[0].began)
+            return
         if await a.patience(lambda: a.recorder.record(claim.run, event)) and not suspect:
             done = [_done(strand, ran) for strand, ran in fused]
         else:
