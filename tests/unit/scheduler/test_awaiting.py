@@ -135,6 +135,19 @@ class Paying:
                 await asyncio.sleep(0.01)
 
 
+def test_what_an_earlier_version_awaits_is_read_on() -> None:
+    """Runs stay on their version: a newer one that awaits nothing leaves them their events."""
+    paying = Paying()
+
+    @paying.world.app.workflow("w", version=2)
+    def workflow(w: Drawing, order: str) -> Output:
+        return w.call("begin", order)
+
+    matching = Matching(paying.world.app)
+    assert matching.topics == [TOPIC]
+    assert len(matching.arrived([paid(0, "o1")])) == 1
+
+
 async def test_an_event_that_comes_before_its_wait_is_found() -> None:
     """It was written while the task before the wait ran; it is in history before the wait is open."""
     paying = Paying()

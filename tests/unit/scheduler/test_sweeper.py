@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one run lost is found by comparing history with the queue."""
 
+from datetime import UTC, datetime
+
+import pytest
+
+from nerv.protocols import AppendRequest
+from nerv.types import Event
 from nerv_scheduler.sweeper import Sweeper
 from tests.unit.scheduler.scheduler_in_memory import made
 
@@ -23,3 +29,19 @@ async def test_a_run_that_the_queue_does_not_know_is_put_back() -> None:
         assert (await world.ended("lost")).result == b"1"
         await world.ended("there")
     assert await world.recovery.unfinished() == []
+
+
+@pytest.mark.parametrize("data", [b"no JSON", b"[]", b'{"task": 1}', b'{"task": ":map", "node": 7, "count": "x"}'])
+async def test_a_run_whose_history_cannot_be_read_holds_up_no_other(data: bytes) -> None:
+    """Somebody has written into the stream of a run: after a loss of all, the other run is put back and ends."""
+    world = made(lambda: 1)
+    await world.starter.start("w", {}, "spoilt")
+    await world.starter.start("w", {}, "sound")
+    stray = Event("stray", "somebody", "nerv.map.expanded.v1", datetime(2026, 1, 1, tzinfo=UTC), data)
+    await world.history.append([AppendRequest("run-spoilt", [stray])])
+    world.queue.wipe()
+    async with world.replica():
+        assert (await world.ended("sound")).result == b"1"
+    await world.recovery.restore_all()
+    assert await world.queue.awaiting(["k"]) == {}
+    assert await Sweeper(world.queue, world.recovery, 600.0).sweep() == 0

@@ -3,7 +3,7 @@
 
 import asyncio
 
-from nerv.errors import IdConflict, NervError, NotFound
+from nerv.errors import IdConflict, Internal, NervError, NotFound
 from nerv.limits import Limits, check_event_size
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History
 from nerv.protocols.history import Expect
@@ -26,11 +26,13 @@ class Recorder:
         check_event_size(len(event.data), self._limits)
 
     async def read(self, run: str) -> RunRecord:
-        """What history says of a run. Raises NotFound, Unavailable."""
+        """What history says of a run. Raises NotFound, Unavailable, Internal for what no scheduler can have written."""
         try:
             return fold(run, [event async for event in self._history.read(stream_of(run))])
         except NotFound:
             raise NotFound(f"there is no run {run}") from None
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise Internal(f"the stream of run {run} holds what is no event of a run: {error!r}") from error
 
     async def submit(self, run: str, event: Event[bytes], seconds: float) -> bool:
         """Record the start of a run. False: it has been started before. Raises TooLarge, Unavailable, TimeoutError (unknown)."""

@@ -10,7 +10,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from nerv.app import App, WorkflowSpec
-from nerv.errors import IdConflict, NotFound, UnknownOutcome
+from nerv.errors import IdConflict, NervError, NotFound, Retry, UnknownOutcome
 from nerv.protocols import Clock, History, ReadQuery
 from nerv.protocols.queue import DEADLINE, Queue, RunStatus
 from nerv.telemetry import names as n
@@ -147,11 +147,16 @@ class Recovery:
     async def restore(self, run: str) -> bool:
         """Put one run back if history says that it is unfinished, and have it follow its orders. False: it was all there.
 
-        One whose deadline has passed is ended by that.
+        One whose deadline has passed is ended by that. One whose history cannot be read holds up no other.
         """
         try:
             record = await self._recorder.read(run)
         except NotFound:
+            return False
+        except NervError as error:
+            if error.retry is not Retry.NEVER:
+                raise
+            log.error("run.unreadable", run=run, error=str(error))
             return False
         if record.status.ended:
             return False

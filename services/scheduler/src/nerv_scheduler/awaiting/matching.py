@@ -31,7 +31,7 @@ class Matching:
     def __init__(self, app: App) -> None:
         self._app = app
         self._fields: dict[str, set[str]] = {}
-        for spec in app.workflows.values():
+        for spec in app.workflow_versions.values():  # runs of earlier versions go on waiting
             for kind, field in spec.awaits.items():
                 self._fields.setdefault(kind, set()).add(field)
 
