@@ -198,7 +198,9 @@ class Dag:
     @cached_property
     def nodes(self) -> Mapping[str, Node]:
         """Every node by its name, in order of drawing."""
-        return {node.name: node for step in self.steps for node in step.nodes()}
+        counts = {step.name: step.count or 0 for step in self.steps if step.over is not None}
+        steps = [replace(step, then=tuple(_whole(step.then, counts))) if step.then else step for step in self.steps]
+        return {node.name: node for step in steps for node in step.nodes()}
 
     def expanded(self, counts: Mapping[str, int | None]) -> "Dag":
         """With maps of so many items; None takes a map's items away again."""
@@ -319,6 +321,13 @@ def _counted_step(step: Step, counts: Mapping[str, int | None]) -> Step:
     arguments = tuple(_counted(argument, counts) for argument in step.arguments)
     over = replace(step.over, count=counts[step.over.step]) if isinstance(step.over, Many) else step.over
     return step if (arguments, over) == (step.arguments, step.over) else replace(step, arguments=arguments, over=over)
+
+
+def _whole(names: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
+    """The names, and behind that of a map over a run-time list those of its items, as far as they are known."""
+    for name in names:
+        yield name
+        yield from (node_name(name, index) for index in range(counts.get(name, 0)))
 
 
 def _list_of(document: Mapping[str, Any]) -> Output | Outputs | Fan | Many:
