@@ -17,6 +17,7 @@ from nerv.redis.connection import Redis
 from nerv.testing.contracts.queue import LEASE, QueueContract, fan, finish, nothing, single, take
 from nerv.testing.memory_queue import MemoryQueue
 from nerv_scheduler.queue import RedisQueue
+from nerv_scheduler.queue.redis_queue import FOUND
 
 
 class TestMemoryQueue(QueueContract):
@@ -122,6 +123,30 @@ class TestRedisQueue(QueueContract):
         assert await queue.forget_workers(0) >= 1
         assert await queue.renew("holding", [claim]) == []
         assert (await take(queue, "other"))[0].node == claim.node
+
+    async def test_the_backlog_of_a_worker_that_is_gone_is_forgotten(
+        self, queue: RedisQueue, redis: Redis, mesh_name: str
+    ) -> None:
+        """It ended with something in its backlog, which another has taken since: no key of it stays."""
+        await queue.start(single())
+        claims = await take(queue, "gone")
+        await queue.shelve("gone", claims, 0.001)
+        await asyncio.sleep(LEASE)
+        assert await finish(queue, (await take(queue, "other"))[0], b"1")
+        assert await queue.forget_workers(0) >= 1
+        assert not [key async for key in redis.scan_iter(f"{mesh_name}:tasks:default:backlogs*")]
+
+    async def test_all_that_wait_for_one_event_are_found(self, queue: RedisQueue, redis: Redis, mesh_name: str) -> None:
+        """Also more than one answer holds, each once; another key beside it has its own."""
+        members = {f"k\nr-{i}\nonly": 0 for i in range(2 * FOUND + 5)}
+        await redis.zadd(f"{mesh_name}:tasks:default:awaited", members)
+        await queue.listen("r", "only", "other")
+        await queue.mark_intact({})
+        found = await queue.awaiting(["k", "other", "none"])
+        assert found is not None
+        assert found["other"] == [("r", "only")]
+        assert len(found["k"]) == len(set(found["k"])) == 2 * FOUND + 5
+        assert set(found) == {"k", "other"}
 
     async def test_a_waiting_run_costs_less_than_a_kibibyte(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
         """Runs that wait for an event, with a time-out and a deadline: what is kept of each, and of how many tasks it has."""

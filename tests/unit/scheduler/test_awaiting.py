@@ -19,8 +19,9 @@ from nerv.protocols.queue import RunStatus
 from nerv.types import Event
 from nerv.workflows import Drawing, Output
 from nerv_scheduler.awaiting import Deliverer, Listener
-from nerv_scheduler.awaiting.delivering import written_since_ms
+from nerv_scheduler.awaiting.delivering import looked_through_until_ms
 from nerv_scheduler.awaiting.matching import Matching
+from nerv_scheduler.model import plan
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.record import Order, OrderKind, RunRecord, Wait
 from nerv_scheduler.waiting import awaited_key
@@ -113,7 +114,7 @@ class Paying:
 
     async def search(self, record: RunRecord, node: str, wait: Wait) -> bool:
         """Look through what was written."""
-        since, key = written_since_ms(record), awaited_key(wait)
+        since, key = looked_through_until_ms(record, node), awaited_key(wait)
         found = [
             one for one in self.matching.arrived(list(self.written)) if key in one.keys and one.written_ms >= since
         ]
@@ -204,6 +205,30 @@ async def test_no_event_is_passed_over_while_the_queue_is_put_back() -> None:
     async with paying.world.replica():
         assert [(await paying.world.ended(run)).result for run in ("r1", "r2")] == [b"7", b"8"]
         await hearing
+
+
+async def test_an_event_that_comes_while_a_wait_loses_its_queue_is_found() -> None:
+    """Redis is wiped between the search and the record of an open wait, and put back by a plan without it: no event is missed."""
+    paying = Paying()
+    paying.gate.set()
+    world, record = paying.world, paying.world.recorder.record
+
+    async def wiped(run: str, event: Event[bytes]) -> bool:
+        if event.type != "nerv.wait.opened.v1":
+            return await record(run, event)
+        world.recorder.record = record  # type: ignore[method-assign]
+        before = await world.recorder.read(run)
+        world.queue.wipe()
+        await world.queue.mark_intact({})
+        await paying.write(paid(0, "o1"))
+        opened = await record(run, event)
+        await world.queue.start(plan(before, datetime.now(UTC)), restore=True)
+        return opened
+
+    world.recorder.record = wiped  # type: ignore[method-assign]
+    async with world.replica():
+        await world.starter.start("w", {"order": "o1"}, "r1")
+        assert (await world.ended("r1")).result == b"7"
 
 
 async def test_a_run_that_is_over_is_found_no_longer() -> None:

@@ -2,6 +2,7 @@
 """Runs that wait, decide and expand, on queue and history in memory, worked on by real replicas."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ import nerv
 from nerv.errors import Conflict, IdConflict, NotFound, Unavailable
 from nerv.protocols.queue import NodeStatus, RunStatus
 from nerv.workflows import Drawing, Many, Output
+from nerv_scheduler.fusing import Fusing
+from nerv_scheduler.invoke import callees
+from nerv_scheduler.model import fold, plan
 from nerv_scheduler.record import Order, OrderKind, RunRecord, Signal
 from tests.unit.scheduler.scheduler_in_memory import World
 
@@ -51,6 +55,27 @@ def double(number: int) -> int:
 def total(parts: list[int | None]) -> int:
     """The sum of what is there."""
     return sum(part for part in parts if part is not None)
+
+
+async def test_what_comes_after_a_map_comes_after_its_items() -> None:
+    """Also where it is given nothing of what they return; a wait is no other than a task."""
+    done: list[int] = []
+
+    def noted(number: int) -> None:
+        done.append(number)
+
+    def count() -> int:
+        return len(done)
+
+    def w(w: Drawing) -> Output:
+        return w.call("count", after=w.sleep(0.01, after=w.map("noted", w.call("numbers", 3))))
+
+    world = drawn(w, numbers, noted, count)
+    async with world.replica():
+        await world.starter.start("w", {}, "r1")
+        assert (await world.ended("r1")).result == b"3"
+    record = await world.recorder.read("r1")
+    assert record.dag.nodes["sleep"].after == ("noted", "noted[0]", "noted[1]", "noted[2]")
 
 
 async def test_a_map_expands_over_a_list_that_a_task_returns() -> None:
@@ -384,3 +409,32 @@ async def test_a_task_is_not_tried_again_past_its_deadline() -> None:
         state = await world.ended("r1")
     assert (state.status, state.error) == (RunStatus.FAILED, "work: ValueError: no")
     assert 1 < len(calls) < 1000
+
+
+async def test_what_was_done_in_a_map_is_found_done() -> None:
+    """A run is put back as it was before its map was expanded: no item is done again, and all take the same results."""
+    calls: list[int] = []
+
+    async def counted(number: int) -> int:
+        calls.append(number)
+        return 100 * len(calls) + number
+
+    def w(w: Drawing) -> Output:
+        made = w.map("counted", w.call("numbers", 4))
+        return w.call("total", made, after=w.signal("go", after=made))
+
+    world = drawn(w, numbers, counted, total)
+    world.fusing = Fusing(callees(world.app), 20.0)
+    world.fusing.note("counted", 0.0001)
+    async with world.replica():
+        await world.starter.start("w", {}, "r1")
+        await parked(world, "r1")
+        events = await world.stream("run-r1")
+        at = next(i for i, event in enumerate(events) if event.type == "nerv.map.expanded.v1")
+        known = await world.recorder.read("r1")
+        await world.queue.start(plan(fold("r1", events[:at]), datetime.now(UTC)), restore=True)
+        await parked(world, "r1")
+        await world.steering.signal("r1", Signal("s1", "go"))
+        state = await world.ended("r1")
+    assert sorted(calls) == [0, 1, 2, 3]
+    assert state.result == str(sum(known.node(f"counted[{i}]").result for i in range(4))).encode()

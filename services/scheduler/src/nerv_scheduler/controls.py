@@ -3,7 +3,7 @@
 
 A wait goes in this order, and dying after any of these is made good by whoever takes the node next:
 1. for an event: have it found by its key from now on, and then look through what was written since the run was started;
-2. record that it is open, and until when: an event wait that is open has been looked for;
+2. record that it is open, and until when; who finds it open later looks through what was written since then;
 3. put the node to sleep; a queue that has been told of more than was read here wakes it at once;
 4. woken, record by what it ended, and what it returns.
 """
@@ -55,6 +55,8 @@ class Controls:
         if record.round != claim.round:
             return False
         node = record.node(claim.node)
+        # Who had it before may have died, or was quicker: what follows may have been done, too.
+        suspect = node.verdict is not None
         if node.verdict is None and claim.over:
             return await self._write(lambda: self.queue.fail(claim, "the run is over", cancelled=True))
         if node.verdict is None:
@@ -64,8 +66,9 @@ class Controls:
                 event = self._events(claim).failed(self.clock.now(), claim, task.task, str(error))
             if event is None:
                 return await self._sleep(claim, (await self._read(claim)))
-            record = await self._record(claim, event, task.task)
-        return await self._follow(claim, record)
+            suspect = not await self._record(claim, event, task.task)
+            record = await self._read(claim)
+        return await self._follow(claim, record, suspect)
 
     async def _decide(self, claim: Claim, record: RunRecord, control: Control) -> Event[bytes] | None:
         """The event that the node ends by; None while it waits. Raises Invalid."""
@@ -88,6 +91,10 @@ class Controls:
             await self.patience(lambda: self.recorder.record(claim.run, event))
             record = await self._read(claim)
             wait = record.node(claim.node).wait
+        elif control is Control.EVENT and outcome(wait, self.clock.now()) is None:
+            # Who opened it may have lost the queue before, and with it that the node was to be found.
+            await self._search(claim, record, wait)
+            wait = (await self._read(claim)).node(claim.node).wait
         if wait is None:
             return None
         found = outcome(wait, self.clock.now())
@@ -105,16 +112,16 @@ class Controls:
             return await self._write(lambda: self.queue.release(claim))
         return await self._write(lambda: self.queue.wait(claim, to_ms(wait.due), awaited_key(wait), record.heard))
 
-    async def _record(self, claim: Claim, event: Event[bytes], task: str) -> RunRecord:
+    async def _record(self, claim: Claim, event: Event[bytes], task: str) -> bool:
+        """Record what a node comes to. False: another attempt was first."""
         try:
             self.recorder.check(event)
         except TooLarge as error:
             event = self._events(claim).failed(self.clock.now(), claim, task, f"what it returns is too large: {error}")
         found = event
-        await self.patience(lambda: self.recorder.record(claim.run, found))
-        return await self._read(claim)
+        return await self.patience(lambda: self.recorder.record(claim.run, found))
 
-    async def _follow(self, claim: Claim, record: RunRecord) -> bool:
+    async def _follow(self, claim: Claim, record: RunRecord, suspect: bool) -> bool:
         """Have the queue do what history says of a node that has its verdict."""
         node = record.node(claim.node)
         if node.verdict is NodeStatus.FAILED:
@@ -126,7 +133,9 @@ class Controls:
         grown = [planned[one.name] for one in step.nodes() if one.name != claim.node] if step.over else []
         skipped = [name for name in skipped_by(record, claim.node, node) if name in planned]
         result = output_of(node)
-        return await self._write(lambda: self.queue.unfold(claim, result, skipped=skipped, grown=grown))
+        return await self._write(
+            lambda: self.queue.unfold(claim, result, skipped=skipped, grown=grown, suspect=suspect)
+        )
 
     async def _read(self, claim: Claim) -> RunRecord:
         return await self.patience(lambda: self.recorder.read(claim.run))

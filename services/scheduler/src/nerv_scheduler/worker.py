@@ -276,6 +276,7 @@ class Worker:
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await asyncio.gather(*(self._queue.release(claim) for claim in left))
+                await self._queue.shelve(self._name, (), 0.0)
         except (NervError, TimeoutError) as error:
             # Their leases run out, and others take them then.
             log.warning("work.not_given_back", error=str(error), nodes=len(left))

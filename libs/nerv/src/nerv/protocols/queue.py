@@ -334,11 +334,18 @@ class WaitQueue(Protocol):
     """Nodes of the mesh's own, and who waits for what. Errors as above."""
 
     async def unfold(
-        self, claim: Claim, result: bytes, *, skipped: Sequence[str] = (), grown: Sequence[PlannedNode] = ()
+        self,
+        claim: Claim,
+        result: bytes,
+        *,
+        skipped: Sequence[str] = (),
+        grown: Sequence[PlannedNode] = (),
+        suspect: bool = False,
     ) -> bool:
         """As `complete`, of a node that decides what is done: nodes that are `skipped`, and nodes that are added.
 
-        Whoever waits for the node waits for those that are added, too. False: the token is old, nothing happened.
+        Whoever waits for the node waits for those that are added, too. `suspect` as of `Done`. False: the token is old,
+        nothing happened.
         """
         ...
 

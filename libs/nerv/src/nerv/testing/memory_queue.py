@@ -177,7 +177,13 @@ class MemoryQueue:
         return True
 
     async def unfold(
-        self, claim: Claim, result: bytes, *, skipped: Sequence[str] = (), grown: Sequence[PlannedNode] = ()
+        self,
+        claim: Claim,
+        result: bytes,
+        *,
+        skipped: Sequence[str] = (),
+        grown: Sequence[PlannedNode] = (),
+        suspect: bool = False,
     ) -> bool:
         """Complete a node that decides what is done (see `WaitQueue.unfold`)."""
         node = self._tokened(claim)
@@ -191,11 +197,12 @@ class MemoryQueue:
             run.nodes[name].status, run.nodes[name].ended = NodeStatus.SKIPPED, _now_ms()
         if run.status is RunStatus.RUNNING:
             for one in grown:
+                run.nodes[one.name].attempt = int(suspect)
                 self._enqueue(claim.run, one.name)
                 run.active += 1
             for name in skipped:
-                self._release(claim.run, run.nodes[name].plan.children)
-        return self._settle(claim, NodeStatus.COMPLETED, result, "")
+                self._release(claim.run, run.nodes[name].plan.children, suspect=suspect)
+        return self._settle(claim, NodeStatus.COMPLETED, result, "", suspect=suspect)
 
     async def wait(self, claim: Claim, due_ms: int, key: str, orders: int) -> bool:
         """Put a node to sleep (see `WaitQueue.wait`)."""
@@ -264,6 +271,8 @@ class MemoryQueue:
             self._obey(known, plan)
             return False
         self._awaited -= {(node.key, plan.run, node.name) for node in plan.nodes if node.status in _OVER}
+        for ended in (node.name for node in plan.nodes if node.due_ms and node.status is not NodeStatus.SLEEPING):
+            self._due.pop((plan.run, ended), None)
         parked = plan.run in self._parked
         self._parked.discard(plan.run)
         run = _Run(plan, uuid.uuid4().hex, plan.status, {}, plan.orders, plan.paused)
@@ -424,7 +433,7 @@ class MemoryQueue:
             return None
         return run.nodes[claim.node]
 
-    def _settle(self, claim: Claim, verdict: NodeStatus, result: bytes, error: str) -> bool:
+    def _settle(self, claim: Claim, verdict: NodeStatus, result: bytes, error: str, *, suspect: bool = False) -> bool:
         node = self._tokened(claim)
         if node is None:
             return False
@@ -438,7 +447,7 @@ class MemoryQueue:
             run.status = RunStatus.FAILING
             self._let_go(claim.run)
         self._entries.pop(claim.entry, None)
-        self._go_on(claim.run, node if verdict is NodeStatus.COMPLETED else None)
+        self._go_on(claim.run, node if verdict is NodeStatus.COMPLETED else None, suspect=suspect)
         return True
 
     def _go_on(self, run: str, node: _Node | None, *, suspect: bool = False) -> None:

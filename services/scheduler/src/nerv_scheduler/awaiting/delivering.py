@@ -29,6 +29,13 @@ def written_since_ms(record: RunRecord) -> int:
     return to_ms(record.started - SKEW)
 
 
+def looked_through_until_ms(record: RunRecord, node: str) -> int:
+    """From when on a topic is to be looked through for a node: who opened its wait had looked before."""
+    began = record.node(node).began
+    since = written_since_ms(record)
+    return since if began is None else max(since, to_ms(began - SKEW))
+
+
 class Deliverer:
     """Delivers."""
 

@@ -5,7 +5,7 @@ import asyncio
 
 from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.kafka.survey import Survey
-from nerv_scheduler.awaiting.delivering import Deliverer, written_since_ms
+from nerv_scheduler.awaiting.delivering import Deliverer, looked_through_until_ms
 from nerv_scheduler.awaiting.matching import Arrived, Matching
 from nerv_scheduler.record import RunRecord, Wait
 from nerv_scheduler.waiting import awaited_key
@@ -26,12 +26,15 @@ class Searcher:
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def search(self, record: RunRecord, node: str, wait: Wait) -> bool:
-        """Record the first event that a wait is for and that was written since its run was started. Raises Unavailable."""
+        """Record the first event that a wait is for and that was written since its run was started, or since the wait was opened.
+
+        Raises Unavailable.
+        """
         topic = self._matching.topic_of(wait.name.partition(" ")[0])
         if topic is None:  # the app does not have the event any more
             return False
         async with self._room:
-            found = await self._find(topic, written_since_ms(record), awaited_key(wait))
+            found = await self._find(topic, looked_through_until_ms(record, node), awaited_key(wait))
         if found is not None:
             await self._deliverer.record(record, node, found)
         return found is not None

@@ -48,7 +48,7 @@ from nerv.redis.connection import Redis
 GROUP = "workers"
 INTACT = ":intact"
 DUE = 100  # members made ready at a time
-FOUND = 1000  # nodes found by one key at a time
+FOUND = 1000  # nodes found by one key in one answer
 FORGET_SECONDS = 3600.0  # pods come and go under new names
 REMEMBERED = 10_000  # runs of a workflow
 _OVER = 2  # what renew.lua says of a claim whose run is being cancelled
@@ -155,10 +155,17 @@ class RedisQueue:
         return [answer == b"done" for answer in answers]
 
     async def unfold(
-        self, claim: Claim, result: bytes, *, skipped: Sequence[str] = (), grown: Sequence[PlannedNode] = ()
+        self,
+        claim: Claim,
+        result: bytes,
+        *,
+        skipped: Sequence[str] = (),
+        grown: Sequence[PlannedNode] = (),
+        suspect: bool = False,
     ) -> bool:
         """Complete a node that decides what is done (see `WaitQueue.unfold`)."""
-        args: Words = [*self._token(claim), claim.node, result, len(skipped), len(grown), *skipped]
+        args: Words = [*self._token(claim), claim.node, result, int(suspect)]
+        args += [len(skipped), len(grown), *skipped]
         for node in grown:
             args += [node.name, node.message, "\n".join(node.children)]
         return bool(await self._scripts("unfold", self._keys(claim.run), args) == b"done")
@@ -250,14 +257,21 @@ class RedisQueue:
 
     async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
         """Who waits for these keys (see `WaitQueue.awaiting`)."""
-        answer = await self._scripts("awaiting", [self._delayed, self._awaited], [FOUND, *keys])
-        if answer is None:
-            return None
-        found = {
-            key: [member.decode().split("\n")[1:] for member in members]
-            for key, members in zip(keys, answer, strict=True)
-        }
-        return {key: [(run, node) for run, node in those] for key, those in found.items() if those}
+        found: dict[str, list[tuple[str, str]]] = {}
+        left = {key: f"[{key}\n" for key in keys}
+        while True:
+            args: Words = [FOUND]
+            for key, first in left.items():
+                args += [first, f"({key}\v"]
+            answer = await self._scripts("awaiting", [self._delayed, self._awaited], args)
+            if answer is None:
+                return None
+            pages = {key: [one.decode() for one in page] for key, page in zip(left, answer, strict=True) if page}
+            for key, page in pages.items():
+                found.setdefault(key, []).extend((run, node) for _, run, node in (one.split("\n") for one in page))
+            left = {key: f"({page[-1]}" for key, page in pages.items() if len(page) == FOUND}
+            if not left:
+                return found
 
     async def known(self, runs: Sequence[str]) -> list[bool]:
         """Which runs are here (see `WaitQueue.known`)."""
@@ -278,8 +292,9 @@ class RedisQueue:
         await self._scripts("intact", [self._delayed], [f"{INTACT}?\n{witness}" if witness else "", INTACT])
 
     async def forget_workers(self, idle_seconds: float) -> int:
-        """Drop the names of workers that hold nothing and have been silent for so long; answers how many."""
-        return int(await self._scripts("forget", [self._stream], [GROUP, round(idle_seconds * 1000)]))
+        """Drop the names and backlogs of workers that hold nothing and have been silent for so long; answers how many."""
+        args: Words = [GROUP, round(idle_seconds * 1000)]
+        return int(await self._scripts("forget", [self._stream, self._backlogs], args))
 
     async def _promote(self, members: Sequence[str]) -> None:
         pairs = [member.partition("\n") for member in members]

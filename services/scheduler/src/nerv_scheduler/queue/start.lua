@@ -46,6 +46,9 @@ local function listen(i)
   elseif ARGV[i + 12] ~= '' then
     redis.call('ZREM', KEYS[6], member)
   end
+  if ARGV[i + 11] ~= '0' and ARGV[i + 4] ~= 'sleeping' then
+    redis.call('ZREM', KEYS[3], ARGV[2] .. '\n' .. ARGV[i])
+  end
 end
 
 local function obey()

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A node that decides what is done is completed: nodes are skipped, others are added. Checks first, writes last.
 -- KEYS: run, stream, delayed, parked, awaited
--- ARGV: group, epoch, attempt, entry, node, result, how many are skipped, how many are added, skipped...,
+-- ARGV: group, epoch, attempt, entry, node, result, suspect (0/1), how many are skipped, how many are added, skipped...,
 --       (node, message, children (lines))...
 local node = ARGV[5]
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'a:' .. node, 's:' .. node, 'status', 'run', 'c:' .. node, 'nodes',
@@ -18,10 +18,13 @@ end
 local now = redis.call('TIME')
 local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 local going = known[4] == 'running'
-local skips, adds = tonumber(ARGV[7]), tonumber(ARGV[8])
+local skips, adds = tonumber(ARGV[8]), tonumber(ARGV[9])
 local ready = 0
 
 local function enqueue(name)
+  if ARGV[7] == '1' and name ~= ':end' then
+    redis.call('HSETNX', KEYS[1], 'a:' .. name, 1)
+  end
   local entry = redis.call('XADD', KEYS[2], '*', 'run', known[5], 'node', name)
   redis.call('HSET', KEYS[1], 's:' .. name, 'ready', 'e:' .. name, entry)
   ready = ready + 1
@@ -45,7 +48,7 @@ if adds > 0 then
     redis.call('HINCRBY', KEYS[1], 'w:' .. child, adds)
   end
   local names = {}
-  for i = 9 + skips, 8 + skips + 3 * adds, 3 do
+  for i = 10 + skips, 9 + skips + 3 * adds, 3 do
     local name = ARGV[i]
     names[#names + 1] = name
     redis.call('HSET', KEYS[1], 'm:' .. name, ARGV[i + 1], 'w:' .. name, 0, 's:' .. name, 'waiting')
@@ -61,11 +64,11 @@ if adds > 0 then
   lines = string.sub(lines, 1, last) .. table.concat(names, '\n') .. string.sub(lines, last)
   redis.call('HSET', KEYS[1], 'nodes', string.sub(lines, 2, -2))
 end
-for i = 9, 8 + skips do
+for i = 10, 9 + skips do
   redis.call('HSET', KEYS[1], 's:' .. ARGV[i], 'skipped', 'r:' .. ARGV[i], '', 't:' .. ARGV[i], ms)
 end
 if going then
-  for i = 9, 8 + skips do
+  for i = 10, 9 + skips do
     release(redis.call('HGET', KEYS[1], 'c:' .. ARGV[i]))
   end
   release(known[6])

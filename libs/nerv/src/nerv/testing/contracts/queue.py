@@ -6,6 +6,8 @@ import time
 import uuid
 from dataclasses import replace
 
+import pytest
+
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.protocols.queue import (
     END,
@@ -592,6 +594,23 @@ class QueueContract:
         await queue.deafen(plans[1].run, "only", "k10")
         assert await queue.awaiting(["k10"]) == {}
 
+    @pytest.mark.parametrize("beside", [False, True])
+    async def test_what_is_woken_early_is_not_due_later(self, queue: Queue, beside: bool) -> None:
+        """A wait with a time-out ends by an event, in its run or parked: nothing of it is kept until the time has passed."""
+        plan = fan() if beside else single()
+        await queue.start(plan)
+        claims = await take(queue, at_least=len(plan.nodes) - 1 if beside else 1)
+        later = time.time_ns() // 1_000_000 + 3_600_000
+        assert await queue.wait(claims[0], later, "", 0)
+        assert (await queue.depth()).delayed == 1
+        woken = [
+            replace(node, due_ms=later, attempts=1) if node.name == claims[0].node else node for node in plan.nodes
+        ]
+        await queue.start(replace(plan, nodes=tuple(woken), orders=1), restore=True)
+        [again] = await take(queue)
+        assert await queue.unfold(again, b"1")
+        assert (await queue.depth()).delayed == 0
+
     async def test_what_sleeps_is_given_up_when_its_run_fails(self, queue: Queue) -> None:
         """It is handed out once more, told that the run is over, and its key finds nobody any more."""
         plan = fan()
@@ -626,6 +645,21 @@ class QueueContract:
             assert (await queue.results(run, ["map"])) == {"map": str(count).encode()}
             assert await finish(queue, join, b"2")
             assert [last.node for last in await take(queue)] == [END]
+
+    async def test_what_follows_a_decision_that_was_found_is_suspect(self, queue: Queue) -> None:
+        """Whoever takes what becomes ready by it is not the first, as far as is known, and takes no chain with it."""
+        run = f"r-{uuid.uuid4().hex}"
+        parts = (planned(run, "map", 0, ("other",)), planned(run, "other", 1, ("last",)), planned(run, "last", 1))
+        await queue.start(Plan(run, "w", 1000, parts, message(run, END)))
+        [claim] = await take(queue)
+        grown = [planned(run, "map[0]", 0, ("other",))]
+        assert await queue.unfold(claim, b"1", grown=grown, suspect=True)
+        [item] = await take(queue)
+        assert (item.node, item.attempt, item.losses) == ("map[0]", 2, 0)
+        [done] = await queue.complete([Done(item, b"1", suspect=True)])
+        assert done
+        [other] = await take(queue)
+        assert (other.node, other.attempt) == ("other", 2)
 
     async def test_nodes_are_skipped_by_the_node_that_decides(self, queue: Queue) -> None:
         """They are never handed out, have an empty result, and hold up nobody; also when they wait for each other."""
