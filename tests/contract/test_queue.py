@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from nerv.protocols.queue import NodeStatus, Queue, RunStatus
+from nerv.errors import UnknownOutcome
+from nerv.protocols.queue import Claim, NodeStatus, Queue, RunStatus
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
-from nerv.testing.contracts.queue import LEASE, QueueContract, fan, finish, nothing, single, take
+from nerv.testing.contracts.queue import LEASE, PATIENCE, QueueContract, fan, finish, nothing, single, take
 from nerv.testing.memory_queue import MemoryQueue
 from nerv_scheduler.queue import RedisQueue
 from nerv_scheduler.queue.redis_queue import FOUND
@@ -124,6 +126,26 @@ class TestRedisQueue(QueueContract):
         assert await queue.renew("holding", [claim]) == []
         assert (await take(queue, "other"))[0].node == claim.node
 
+    async def test_after_an_outage_the_living_keep_what_they_hold(
+        self, queue: RedisQueue, redis: Redis, mesh_name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Redis was away for longer than a lease: who lives renews before others may take its work, and the dead's is taken."""
+        await queue.start(fan())
+        held, dead = await take(queue, "a", at_least=2)
+        other = RedisQueue(redis, mesh_name, lease=LEASE, keep=60)
+        await asyncio.sleep(LEASE)
+        with monkeypatch.context() as patched:
+            patched.setattr(redis, "execute_command", _away)
+            with pytest.raises(UnknownOutcome):
+                await other.take("b", 10, 0.0)
+        await nothing(other)
+        taken: tuple[Claim, ...] = ()
+        async with asyncio.timeout(PATIENCE):
+            while not taken:
+                assert await queue.renew("a", [held]) == []
+                taken = (await other.take("b", 10, 0.05)).claims
+        assert [claim.node for claim in taken] == [dead.node]
+
     async def test_the_backlog_of_a_worker_that_is_gone_is_forgotten(
         self, queue: RedisQueue, redis: Redis, mesh_name: str
     ) -> None:
@@ -168,6 +190,11 @@ class TestRedisQueue(QueueContract):
         folder = Path(str(room.__file__)).parent
         called = set(re.findall(r'_scripts\("(\w+)"', (folder / "redis_queue.py").read_text(encoding="utf-8")))
         assert called == {path.stem for path in folder.glob("*.lua")}
+
+
+async def _away(*words: object, **options: object) -> None:
+    """What a server answers that is away."""
+    raise RedisConnectionError("away")
 
 
 async def _bytes(redis: Redis, mesh: str) -> int:

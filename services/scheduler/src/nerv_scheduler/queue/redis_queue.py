@@ -19,13 +19,14 @@
 An entry counts only if the run names it (`e:`), so that one that was written twice, or is left over, is passed over.
 """
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nerv.api.workflow.v1 import workflow_pb2
-from nerv.errors import Invalid
+from nerv.errors import Invalid, Unavailable, UnknownOutcome
 from nerv.protocols.queue import (
     ORDER,
     START,
@@ -71,9 +72,18 @@ class RedisQueue:
         self._lease_ms = round(lease * 1000)
         self._keep = keep
         self._tidied = False
+        self._expiring_from = 0.0
 
     async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
         """Claim nodes (see `TaskQueue.take`)."""
+        try:
+            return await self._take(worker, limit, seconds, chain)
+        except (Unavailable, UnknownOutcome):
+            # Who could not renew its leases meanwhile may live, and has as long as a lease to do it.
+            self._expiring_from = time.monotonic() + self._lease_ms / 1000
+            raise
+
+    async def _take(self, worker: str, limit: int, seconds: float, chain: int) -> Taken:
         if not self._tidied:
             self._tidied = True
             await self.forget_workers(FORGET_SECONDS)
@@ -303,6 +313,8 @@ class RedisQueue:
 
     async def _expired(self, worker: str, limit: int) -> list[Any] | None:
         """Entries whose worker has not renewed them; None when the stream or its group is gone."""
+        if time.monotonic() < self._expiring_from:
+            return []
         words = (self._stream, GROUP, worker, self._lease_ms, "0-0", "COUNT", limit)
         answer = await self._of_group("XAUTOCLAIM", *words)
         return None if answer is None else list(answer[1])
