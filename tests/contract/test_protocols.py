@@ -357,7 +357,9 @@ class TestDoor(BoundaryContract):
             async def receive() -> Message:
                 return {"type": "http.request", "body": body, "more_body": False}
 
-            scope = {"type": "http", "method": "POST", "path": "/v1/things", "headers": [], "query_string": b""}
+            scope = {
+                "type": "http", "method": "POST", "path": "/v1/things", "headers": [], "query_string": b"", "path_params": {}
+            }  # fmt: skip
             return StarletteRequest(scope, receive)
 
         return make

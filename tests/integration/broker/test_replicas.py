@@ -70,6 +70,15 @@ async def clients(pair: LocalMesh) -> AsyncIterator[tuple[Client, Client]]:
         yield one, two
 
 
+async def test_a_group_made_by_one_replica_is_never_denied_by_another(clients: tuple[Client, Client]) -> None:
+    """It is asked for there as soon as it was made here."""
+    for number in range(10):
+        name = f"denied-{number}"
+        await clients[0].subscriptions.make(name, {"topic": f"{PREFIX}.notice.v1", "from": "latest"})
+        assert await clients[1].subscriptions.fetch(name, "m", 1, wait=0) == []
+        await clients[0].subscriptions.delete(name)
+
+
 async def test_replicas_restarted_one_after_the_other_lose_and_repeat_nothing(
     pair: LocalMesh, clients: tuple[Client, Client]
 ) -> None:

@@ -70,14 +70,14 @@ def _number(request: Request[Deps]) -> int:
 
 
 async def rebuild(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/rebuild?version=N: begin another version beside the live one."""
+    """POST /v1/projections/{projection}/rebuild: begin another version beside the live one."""
     since = request.get(SINCE)
     ms = None if since is None else int(since.timestamp() * 1000)
     return await _decided(request, control.rebuild(_number(request), ms))
 
 
 async def switch(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/switch?version=N: the version that was built becomes live, in one step."""
+    """POST /v1/projections/{projection}/switch: the version that was built becomes live, in one step."""
     name, number = name_of(request), _number(request)
     if request.deps.control.of(name).building == number:
         built = request.deps.hub.version(name, number)
@@ -88,17 +88,17 @@ async def switch(request: Request[Deps]) -> Response:
 
 
 async def cancel(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/cancel?version=N: give up what is being built."""
+    """POST /v1/projections/{projection}/cancel: give up what is being built."""
     return await _decided(request, control.cancel(_number(request)))
 
 
 async def rollback(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/rollback?version=N: go back to what was live before."""
+    """POST /v1/projections/{projection}/rollback: go back to what was live before."""
     return await _decided(request, control.rollback(_number(request)))
 
 
 async def release(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/release?version=N: keep it no longer to go back to."""
+    """POST /v1/projections/{projection}/release: keep it no longer to go back to."""
     return await _decided(request, control.release(_number(request)))
 
 
@@ -113,7 +113,7 @@ async def resume(request: Request[Deps]) -> Response:
 
 
 async def skip(request: Request[Deps]) -> Response:
-    """POST /v1/projections/{projection}/skip?event=ID: an event that no fold takes from now on."""
+    """POST /v1/projections/{projection}/skip: an event that no fold takes from now on."""
     event = request.get(EVENT)
     if event is None:
         raise Invalid("name the event that is to be skipped: ?event=ID")

@@ -50,8 +50,8 @@ def _show_counts(job: Job, title: str, runs: Mapping[str, Document]) -> None:
 
 
 def _show_changes(job: Job, title: str, changes: Mapping[str, list[Document]]) -> None:
-    rows = [(c["action"], c["stream"], _difference(c)) for found in changes.values() for c in found]
-    job.table(title, ("action", "stream", "difference"), rows)
+    rows = [(source, c["action"], c["key"], _difference(c)) for source, found in changes.items() for c in found]
+    job.table(title, ("source", "action", "key", "difference"), rows)
 
 
 def _difference(change: Document) -> str:

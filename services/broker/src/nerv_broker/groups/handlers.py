@@ -111,7 +111,7 @@ async def delete_group(request: Request[HasGroups]) -> Response:
 
 async def show_group(request: Request[HasGroups]) -> Response:
     """GET /v1/subscriptions/{name}: the group, its members, how each partition stands, its lag and dead letters."""
-    hosted = request.deps.groups.get(check_name(request.path("name")))
+    hosted = await request.deps.groups.get(check_name(request.path("name")))
     return respond(await making.described(hosted, await making.ends([hosted], request.deps.survey)))
 
 
@@ -125,7 +125,7 @@ async def list_groups(request: Request[HasGroups]) -> Response:
 
 async def fetch(request: Request[HasGroups]) -> Response:
     """POST /v1/subscriptions/{name}/fetch: events for a member, which has them in hand until it answers or their lease ends."""
-    hosted = request.deps.groups.get(check_name(request.path("name")))
+    hosted = await request.deps.groups.get(check_name(request.path("name")))
     document = document_of(request)
     member = check_id(document.get("member"), "member")
     limit = int(amount(document, "limit", 1, 1, MOST))
@@ -137,7 +137,7 @@ async def fetch(request: Request[HasGroups]) -> Response:
 async def group_events(request: Request[HasGroups]) -> Response:
     """GET /v1/subscriptions/{name}/events: the same as server-sent events, never more than `limit` in the member's hand."""
     deps = request.deps
-    hosted = deps.groups.get(check_name(request.path("name")))
+    hosted = await deps.groups.get(check_name(request.path("name")))
     member = check_id(request.get(MEMBER), "member")
 
     def gone() -> bool:
@@ -151,7 +151,7 @@ async def group_events(request: Request[HasGroups]) -> Response:
 
 async def conclude(request: Request[HasGroups]) -> Response:
     """POST /v1/subscriptions/{name}/verdicts: what a member says of events; those not in its hand any more are told as lost."""
-    hosted = request.deps.groups.get(check_name(request.path("name")))
+    hosted = await request.deps.groups.get(check_name(request.path("name")))
     document = document_of(request)
     given = document.get("verdicts")
     if not isinstance(given, list) or not given:

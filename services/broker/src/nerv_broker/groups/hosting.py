@@ -20,7 +20,7 @@ from nerv.kafka.admin import Admin
 from nerv.protocols import ReadQuery
 from nerv.redis import connect
 from nerv.redis.connection import Redis
-from nerv.subscriptions import CATEGORY, Books, Kind
+from nerv.subscriptions import CATEGORY, Books, Kind, stream_of
 from nerv.types import Event
 from nerv.types.streams import entity_of
 from nerv_broker.deadletters.reading import LetterBox
@@ -121,12 +121,24 @@ class Groups:
             raise Unavailable(self._fault, retry_after=1.0)
         return [self._hosted[name] for name in sorted(self._hosted)]
 
-    def get(self, name: str) -> Hosted:
-        """A group. Raises NotFound, or Unavailable while they are not known."""
-        found = {hosted.name: hosted for hosted in self.all()}
-        if name not in found:
+    async def get(self, name: str) -> Hosted:
+        """A group. Raises NotFound, or Unavailable while it is not hosted here yet."""
+        self.all()
+        found = self._hosted.get(name)
+        if found is None:
+            # One that another replica has made is heard of here a moment later: only history says that there is none.
+            if name not in self._reactions and await self._is_made(name):
+                raise Unavailable(f"group {name} is not hosted by this replica yet", retry_after=0.2)
             raise NotFound(f"there is no group {name}; make it with PUT /v1/subscriptions/{name}")
-        return found[name]
+        return found
+
+    async def _is_made(self, name: str) -> bool:
+        with suppress(NotFound):
+            async for event in self._client.streams.read(
+                stream_of(name), ReadQuery(backward=True, limit=1, types=WHICH)
+            ):
+                return event.type == Kind.CREATED
+        return False
 
     def find(self, name: str) -> Hosted | None:
         """The group that has this name now, if any."""
