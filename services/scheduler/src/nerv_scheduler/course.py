@@ -2,7 +2,9 @@
 """The course of a quantum: which task is called next, with what, and what has come of those before. It calls nothing itself."""
 
 import time
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,9 +42,10 @@ class Ran:
 
 
 class Course:
-    """Goes through strands. `ran` is what was called of each; strands from `begun` on have not begun.
+    """Goes through strands. `begun` are those that have begun, with what was called of each.
 
     A strand ends with its chain, with a failure, with effects, and with a result that is large. All end when time is up.
+    While it is gone through in a thread, the loop may take from it what has not begun.
     """
 
     def __init__(
@@ -53,54 +56,76 @@ class Course:
         clock: Clock,
         fusing: Fusing,
     ) -> None:
-        self.strands = strands
-        self.ran: list[list[Ran]] = [[] for _ in strands]
-        self.begun = 0
+        self.begun: list[tuple[Strand, list[Ran]]] = []
+        self.timeout = max(callees[strand.task.task].spec.timeout for strand in strands)
         self.over = False  # nobody waits for it any more: what a thread still brings is late
+        self._left = deque(strands)
+        self._calling: tuple[str, float] | None = None  # a task, and since when
+        self._is_async = callees[strands[0].task.task].is_async
         self._outputs = outputs
         self._callees = callees
         self._clock = clock
         self._fusing = fusing
         self._bytes = 0
-        self._calling = self._steps()
+        self._going = self._steps()
 
     def next(self, outcome: Outcome | None) -> Step | None:
         """The next call, given what came of the one before (None at first); None when there is none."""
         try:
-            return self._calling.send(outcome)
+            return self._going.send(outcome)
         except StopIteration:
             return None
 
+    def rest(self) -> list[Strand]:
+        """Those that have not begun; they will not, here. The first one stays, unless all is over: a quantum does something."""
+        left: list[Strand] = []
+        with suppress(IndexError):
+            while self.over or self.begun or len(self._left) > 1:
+                left.append(self._left.pop())
+        return left[::-1]
+
+    def note_unfinished(self) -> None:
+        """What is called now has taken so long already."""
+        calling = self._calling
+        if calling is not None:
+            self._fusing.note_unfinished(calling[0], time.perf_counter() - calling[1])
+
     def _steps(self) -> Generator[Step, Outcome | None, None]:
         until = time.monotonic() + OVERTIME * self._fusing.target
-        is_async = self._callees[self.strands[0].task.task].is_async
-        for number, strand in enumerate(self.strands):
-            if number and (time.monotonic() > until or self._bytes > BYTES):
+        while self._left:
+            if self.begun and (time.monotonic() > until or self._bytes > BYTES):
                 return
-            self.begun = number + 1
+            try:
+                strand = self._left.popleft()
+            except IndexError:
+                return  # `rest` came in between
+            ran: list[Ran] = []
+            self.begun.append((strand, ran))
             for task in (strand.task, *strand.chain):
                 callee = self._callees.get(task.task)
-                if callee is None or callee.is_async != is_async or callee.spec.pool != "auto":
+                if callee is None or callee.is_async != self._is_async or callee.spec.pool != "auto":
                     break
                 if task is not strand.task and (time.monotonic() > until or self._bytes > BYTES):
                     return
                 began, since = self._clock.now(), time.perf_counter()
+                self._calling = task.task, since
                 outcome = yield task, callee, self._arguments(task)
+                self._calling = None
                 if self.over or outcome is None:
                     return
                 self._fusing.note(task.task, time.perf_counter() - since)
-                if not self._took(number, task, began, outcome):
+                if not self._took(ran, task, began, outcome):
                     break
 
-    def _took(self, number: int, task: workflow_pb2.Task, began: datetime, outcome: Outcome) -> bool:
+    def _took(self, ran: list[Ran], task: workflow_pb2.Task, began: datetime, outcome: Outcome) -> bool:
         """Note what came of a task; whether its chain goes on."""
         json = orjson.dumps(outcome.value) if isinstance(outcome, Result) else b""
-        ran = Ran(task, began, self._clock.now(), outcome, json)
-        self.ran[number].append(ran)
+        one = Ran(task, began, self._clock.now(), outcome, json)
+        ran.append(one)
         self._bytes += ENTRY_BYTES + len(task.node) + len(task.task) + len(json)
         if isinstance(outcome, Result):
             self._outputs[task.node] = outcome.value
-        return ran.plain
+        return one.plain
 
     def _arguments(self, task: workflow_pb2.Task) -> list[Any]:
         arguments = arguments_of(orjson.loads(task.arguments or b"[]"))

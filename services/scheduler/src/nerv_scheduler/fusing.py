@@ -33,6 +33,11 @@ class Fusing:
         self._kind(task).note(max(seconds, 1e-6))
         self._any.note(max(seconds, 1e-6))
 
+    def note_unfinished(self, task: str, seconds: float) -> None:
+        """A task has taken so long, and is not done."""
+        if seconds > self._kind(task).mean:
+            self.note(task, seconds)
+
     def wanted(self, slots: int) -> int:
         """How many nodes to take for so many free slots: as many as will last for about a target in each."""
         return min(MOST_FUSED, slots * self._fits(self._any))

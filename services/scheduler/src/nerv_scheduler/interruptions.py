@@ -20,7 +20,7 @@ class Interruptions:
 
     def __init__(self) -> None:
         self._calls: dict[Token, asyncio.Task[Any]] = {}
-        self._stopped: set[Token] = set()
+        self._stopped: set[asyncio.Task[Any]] = set()
 
     async def guard(self, claims: Sequence[Claim], call: Coroutine[Any, Any, T]) -> T:
         """What `call` gives or raises, made for these claims of one run.
@@ -34,17 +34,19 @@ class Interruptions:
             return await task
         except asyncio.CancelledError:
             task.cancel()
-            if tokens & self._stopped:
+            if task in self._stopped:
                 raise StoppedError(f"{claims[0].node} of run {claims[0].run}") from None
             raise
         finally:
             for token in tokens:
-                del self._calls[token]
-            self._stopped -= tokens
+                # It may be called elsewhere by now: a quantum hands back what it has not begun.
+                if self._calls.get(token) is task:
+                    del self._calls[token]
+            self._stopped.discard(task)
 
     def stop(self, claim: Claim) -> None:
         """Stop a claim's task if it is being called."""
         task = self._calls.get(claim.token)
         if task is not None and not task.done():
-            self._stopped.add(claim.token)
+            self._stopped.add(task)
             task.cancel()

@@ -9,7 +9,7 @@ queue; a node that may have been attempted before is looked up before, and what 
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import TooLarge
+from nerv.partition.tuning import OVERTIME
 from nerv.protocols.queue import Done, Link, NodeStatus
 from nerv.telemetry import Carrier, enabled, span
 from nerv.telemetry import names as n
@@ -36,6 +37,8 @@ from nerv_scheduler.record import NodeRecord, RunRecord
 
 log = structlog.get_logger(__name__)
 
+HandBack = Callable[[Sequence[Strand]], Awaitable[None]]
+
 HOLD_SECONDS = 0.005  # for so long a quantum on the loop keeps it to itself
 
 
@@ -45,27 +48,55 @@ class Quanta:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
 
-    async def perform(self, strands: Sequence[Strand]) -> Sequence[Strand]:
-        """Do these, all of one run; answers those that it had no time for. Raises LostError."""
+    async def perform(self, strands: Sequence[Strand], hand_back: HandBack) -> None:
+        """Do these, all of one run. Those that there is no time for are handed back, and do not wait for one that takes long.
+
+        Raises LostError.
+        """
         a, run = self._attempts, strands[0].claim.run
         suspect = any(strand.claim.attempt > 1 for strand in strands)
         if suspect:
             strands = await self._unsettled(strands, await a.patience(lambda: a.recorder.read(run)))
         if not strands:
-            return ()
+            return
         course = await self._course(run, strands)
+        called = asyncio.Event()
+        dividing = asyncio.create_task(self._divide(course, called, hand_back))
+        try:
+            await self._call(course, strands, called)
+            await self._settle(course, suspect)
+        except asyncio.CancelledError:
+            dividing.cancel()
+            raise
+        finally:
+            await dividing
+
+    async def _call(self, course: Course, strands: Sequence[Strand], called: asyncio.Event) -> None:
+        a = self._attempts
         try:
             call = self._on_loop(course) if a.callees[strands[0].task.task].is_async else self._in_thread(course)
             await a.interruptions.guard([strand.claim for strand in strands], call)
         except StoppedError:
-            course.over = True
-            for strand, ran in zip(strands, course.ran, strict=True):
-                if not ran:
-                    await a.give_up(strand.claim, "the run was cancelled")
-            await self._settle(course, suspect)
-            return ()
-        await self._settle(course, suspect)
-        return strands[course.begun :]
+            await self._stop(course)
+        finally:
+            called.set()
+
+    async def _divide(self, course: Course, called: asyncio.Event, hand_back: HandBack) -> None:
+        """Hand back what has not begun once the calls have ended, or time is up."""
+        try:
+            async with asyncio.timeout(OVERTIME * self._attempts.fusing.target):
+                await called.wait()
+        except TimeoutError:
+            course.note_unfinished()
+        if left := course.rest():
+            await hand_back(left)
+
+    async def _stop(self, course: Course) -> None:
+        """The run is cancelled: what nothing has come of is given up."""
+        course.over = True
+        idle = [strand for strand, ran in course.begun if not ran]
+        for strand in (*idle, *course.rest()):
+            await self._attempts.give_up(strand.claim, "the run was cancelled")
 
     async def _unsettled(self, strands: Sequence[Strand], record: RunRecord) -> Sequence[Strand]:
         """Those that history has no verdict of; the others are seen to."""
@@ -100,17 +131,17 @@ class Quanta:
 
     async def _in_thread(self, course: Course) -> None:
         """All in one thread. One that takes longer than its task may is left to itself, and its task has failed."""
-        callees = [self._attempts.callees[strand.task.task] for strand in course.strands]
         try:
-            async with asyncio.timeout(max(callee.spec.timeout for callee in callees)):
+            async with asyncio.timeout(course.timeout):
                 await self._attempts.threads.call(lambda: self._call_all(course))
         except TimeoutError:
             course.over = True
-            at = course.begun - 1
-            if not course.ran[at]:
-                strand, now = course.strands[at], self._attempts.clock.now()
-                late = TimeoutError(f"task {strand.task.task} took longer than {callees[at].spec.timeout:g} s")
-                course.ran[at].append(Ran(strand.task, now, now, late))
+            for strand, ran in course.begun[-1:]:
+                if ran:
+                    continue
+                now, task = self._attempts.clock.now(), strand.task.task
+                late = TimeoutError(f"task {task} took longer than {self._attempts.callees[task].spec.timeout:g} s")
+                ran.append(Ran(strand.task, now, now, late))
 
     def _call_all(self, course: Course) -> None:
         outcome: Outcome | None = None
@@ -121,11 +152,10 @@ class Quanta:
 
     async def _settle(self, course: Course, suspect: bool) -> None:
         """Record, go on with those that stand alone, and tell the queue."""
-        pairs = list(zip(course.strands, course.ran, strict=True))
-        fused = [(strand, ran) for strand, ran in pairs if ran and ran[0].plain]
+        fused = [(strand, ran) for strand, ran in course.begun if ran and ran[0].plain]
         if fused:
             await self._record(fused, suspect)
-        for strand, ran in pairs:
+        for strand, ran in course.begun:
             if ran and not ran[0].plain:
                 await self._attempts.conclude(strand.claim, strand.task, ran[0].outcome, ran[0].began)
 

@@ -3,8 +3,9 @@
 
 import asyncio
 import random
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -58,6 +59,7 @@ class Worker:
         self._quanta = Quanta(attempts)
         self._running: dict[asyncio.Task[None], Sequence[Claim]] = {}
         self._waiting: deque[Sequence[Strand]] = deque()  # claimed, and not begun
+        self._begun = time.monotonic()  # when something began last
         self._room = asyncio.Event()
         self._stopping = False
         self._idle = True
@@ -108,11 +110,11 @@ class Worker:
         # What an earlier process of this name had left: nobody else may take it from there.
         await self._attempts.patience(lambda: self._queue.shelve(self._name, (), 0.0))
         while not self._stopping:
-            if self.room <= 0 or self._waiting:
-                await self._wait_for_room()
-                continue
             try:
-                await self._take()
+                if self.room <= 0 or self._waiting:
+                    await self._wait_for_room()
+                else:
+                    await self._take()
             except NervError as error:
                 self._fault = f"cannot look for work: {error}"
                 log.warning("work.not_taken", error=str(error))
@@ -125,7 +127,9 @@ class Worker:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._room.wait()
         except TimeoutError:
-            return
+            if any(self._waiting):
+                await self._queue.begin(self._name, (), self._seconds(self._waiting))
+                self._fault = None
 
     async def _take(self) -> None:
         room = self.room
@@ -163,22 +167,29 @@ class Worker:
             log.info("work.stolen", nodes=len(taken.claims))
         return taken
 
-    async def _shelve(self, groups: Sequence[Sequence[Strand]]) -> None:
-        """Keep what has no room yet, and tell the others of it."""
+    async def _shelve(self, groups: Sequence[Sequence[Strand]], by: asyncio.Task[None] | None = None) -> None:
+        """Keep what has no room yet, and tell the others of it. `by` had it in hand until now."""
         if not groups:
             return
         claims = [strand.claim for strands in groups for strand in strands]
-        seconds = self._fusing.seconds([*self._waiting, *groups], self._settings.concurrency)
+        seconds = self._seconds([*self._waiting, *groups])
         await self._attempts.patience(lambda: self._queue.shelve(self._name, claims, seconds))
         self._waiting += groups
+        if by is not None:
+            moved = {claim.token for claim in claims}
+            self._running[by] = [claim for claim in self._running[by] if claim.token not in moved]
         self._fill()
 
     async def _unshelve(self, strands: Sequence[Strand]) -> None:
         """Do what was in the backlog and is the worker's still."""
         claims = [strand.claim for strand in strands]
-        seconds = self._fusing.seconds(self._waiting, self._settings.concurrency)
+        seconds = self._seconds(self._waiting)
         mine = await self._attempts.patience(lambda: self._queue.begin(self._name, claims, seconds))
         await self._do([strand for strand, found in zip(strands, mine, strict=True) if found])
+
+    def _seconds(self, groups: Iterable[Sequence[Strand]]) -> float:
+        """How long a backlog will take; at least as long as nothing of it could begin."""
+        return max(self._fusing.seconds(groups, self._settings.concurrency), time.monotonic() - self._begun)
 
     def _hold(self, claim: Claim) -> None:
         """Renew its lease from now on, whether it has begun or not."""
@@ -203,6 +214,7 @@ class Worker:
         claims = [strand.claim for strand in strands]
         task = asyncio.create_task(self._unshelve(strands) if shelved else self._do(strands))
         self._running[task] = claims
+        self._begun = time.monotonic()
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
@@ -222,17 +234,20 @@ class Worker:
     async def _fuse(self, strands: Sequence[Strand]) -> None:
         """Do a quantum; what it had no time for is the next."""
         run = strands[0].claim.run
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is one of `_running`
         try:
-            left = await self._quanta.perform(strands)
+            await self._quanta.perform(strands, lambda left: self._hand_back(task, left))
         except LostError as lost:
             log.info("claim.lost", run=run, nodes=len(strands), detail=str(lost))
         except Exception as error:
             log.exception("quantum.broken", run=run, nodes=len(strands))
-            for strand in strands:
-                await self._put_off(strand.claim, describe_error(error))
-        else:
-            # They took longer than was thought: what is left is divided anew.
-            await self._shelve(self._fusing.group([strand.claim for strand in left], self.room))
+            for claim in list(self._running[task]):
+                await self._put_off(claim, describe_error(error))
+
+    async def _hand_back(self, task: asyncio.Task[None], left: Sequence[Strand]) -> None:
+        """They took longer than was thought: what is left of a quantum is divided anew, and is its task's no longer."""
+        await self._shelve(self._fusing.group([strand.claim for strand in left], self.room), task)
 
     async def _perform(self, strand: Strand) -> None:
         claim, task = strand.claim, strand.task

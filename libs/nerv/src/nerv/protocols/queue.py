@@ -279,7 +279,9 @@ class SharedWork(Protocol):
         ...
 
     async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
-        """Half of another worker's backlog, the longest of those that will take at least `seconds`, as new attempts."""
+        """Half of another worker's backlog, and of an odd number one more, as new attempts: the longest that will take at least
+        `seconds`.
+        """
         ...
 
     async def depth(self) -> Depth:

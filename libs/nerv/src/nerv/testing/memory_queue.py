@@ -131,7 +131,7 @@ class MemoryQueue:
         victim = max(others, key=lambda name: others[name][1])
         shelved, estimate = others[victim]
         self._backlogs[victim] = (shelved, estimate / 2)
-        taken = [shelved.pop() for _ in range(len(shelved) // 2)]
+        taken = [shelved.pop() for _ in range(-(-len(shelved) // 2))]
         for claim in [claim for claim in taken if (node := self._tokened(claim)) and node.worker == victim]:
             self._runs[claim.run].nodes[claim.node].status = NodeStatus.READY
         given = [self._claim(worker, claim.entry, chain) for claim in taken if self._tokened(claim) is not None]

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Take half of the longest backlog from its end: what its worker has taken and not begun. Each is ready, and the thief's.
+-- Take half of the longest backlog (of an odd number one more) from its end: what its worker has taken and not begun.
+-- Each is ready, and the thief's.
 -- KEYS: stream, backlogs (worker -> ms that it will take)    ARGV: group, thief, least ms that is worth the move
 -- Answers (entry, run, node) of each. An item of a backlog is entry, run key, run, node, epoch and attempt, by lines.
 local victim, longest = nil, tonumber(ARGV[3])
@@ -13,7 +14,7 @@ if not victim then
   return {}
 end
 local backlog = KEYS[2] .. ':' .. victim
-local count = math.floor(redis.call('LLEN', backlog) / 2)
+local count = math.ceil(redis.call('LLEN', backlog) / 2)
 redis.call('HSET', KEYS[2], victim, math.floor(longest / 2))
 if count == 0 then
   redis.call('HDEL', KEYS[2], victim)

@@ -170,6 +170,15 @@ class QueueContract:
         [join] = await take(queue, "a")
         assert join.node == "join"
 
+    async def test_the_last_of_a_backlog_is_stolen_too(self, queue: Queue) -> None:
+        """Of one node half is that node; who it was stolen from may not begin it."""
+        await queue.start(single())
+        [mine] = await take(queue, "a")
+        await queue.shelve("a", [mine], 1.0)
+        [stolen] = (await queue.steal("b", 0.1)).claims
+        assert await queue.begin("a", [mine], 0.0) == [False]
+        assert await finish(queue, stolen, b"1")
+
     async def test_what_was_taken_over_is_stolen_from_nobody(self, queue: Queue) -> None:
         """The list of a worker that died names what others work on by now; an emptied list names nothing."""
         await queue.start(fan(count=4))
