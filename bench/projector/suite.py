@@ -24,7 +24,6 @@ from bench.harness import (
     kafka_for_measuring,
     peer_python,
 )
-from bench.projector.events import KEYS
 from bench.projector.filling import fill, make_topics
 from bench.projector.written import measure as written
 from nerv.dev import redis
@@ -35,6 +34,7 @@ from nerv.dev.processes import stop_together
 PEERS = Path(__file__).parent / "peers"
 MESH = "bench"
 FULL = 600_000
+LEAST = 200_000  # fewer are all folded before the first look at how far it is
 FAUST_SHARE = {"stateless": 8, "state": 40}  # of the events, or its turns take minutes
 FEW = 3
 PROJECTION = {"stateless": "totals", "state": "counter"}
@@ -129,7 +129,7 @@ class Suite:
 def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
     """All of it; some fifteen minutes at full size."""
     token = uuid.uuid4().hex[:12]
-    count = max(4 * KEYS, int(FULL * scale))
+    count = max(LEAST, int(FULL * scale))
     with (
         kafka_for_measuring(console.print) as bootstrap,
         tempfile.TemporaryDirectory(prefix="nerv-bench-") as name,
