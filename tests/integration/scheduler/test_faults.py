@@ -41,13 +41,6 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
-    """The client, to the first replica."""
-    async with Client({name: mesh.url(name) for name in ("temporal", "scheduler")}) as client:
-        yield client
-
-
 async def noted(client: Client, name: str) -> list[bytes]:
     """The data of the notes of a run."""
     try:

@@ -46,13 +46,6 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
-    """The client, to the first replica."""
-    async with Client({name: mesh.url(name) for name in ("temporal", "broker", "scheduler")}) as client:
-        yield client
-
-
 async def run(client: Client, workflow: str, **run_input: Any) -> dict[str, Any]:
     """A run, once it has ended."""
     started = await client.workflows.start(workflow, run_input)

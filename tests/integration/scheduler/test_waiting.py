@@ -45,13 +45,6 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
-    """The client, to the first replica."""
-    async with Client({name: mesh.url(name) for name in ("temporal", "broker", "scheduler")}) as client:
-        yield client
-
-
 async def pay(client: Client, *orders: str) -> None:
     """Publish the payments of some orders."""
     now = datetime.now(UTC)
