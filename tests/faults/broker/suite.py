@@ -12,11 +12,18 @@ from rich.console import Console
 from nerv.errors import Misconfigured
 from tests.faults.broker.door import run as door
 from tests.faults.broker.groups import run as groups
+from tests.faults.broker.pressure import run as pressure
 from tests.faults.broker.publishing import run as publishing
 from tests.faults.broker.reacting import run as reactions
 from tests.faults.verdict import Invariant
 
-PARTS = {"publishing": publishing.run, "door": door.run, "groups": groups.run, "reactions": reactions.run}
+PARTS = {
+    "publishing": publishing.run,
+    "pressure": pressure.run,
+    "door": door.run,
+    "groups": groups.run,
+    "reactions": reactions.run,
+}
 
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:

@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from nerv.client import Client
 from nerv.client.topics import Consumed, Wanted
+from nerv.cloudevents import to_headers
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import Invalid, NotFound
+from nerv.kafka import KafkaSettings, Outgoing, Producer
 from nerv.types import Event, format_instant, new_event_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -141,6 +144,47 @@ async def _ids(content: asyncio.StreamReader | aiohttp.StreamReader, count: int)
         *whole, text = text.split(b"\n\n")
         found += re.findall(r'"id":"([^"]+)"', b"".join(whole).decode())
     return found
+
+
+async def test_open_streams_get_what_is_added_to_their_topic(client: Client, kafka: str, prefix: str) -> None:
+    """Those who share a reading, one with a pace of his own, and one who comes back with an id from before; who named the
+    partition that there was gets nothing more.
+    """
+    topic = f"{prefix}.growing.v1"
+    await client.topics.create(topic, 1)
+    taking = [asyncio.create_task(take(client, topic, "earliest", 40)) for _ in range(2)]
+    taking += [asyncio.create_task(take_slowly(client, topic, 40))]
+    alone: list[Consumed] = []
+    named = asyncio.create_task(take(client, topic, "0:0", 40, alone))
+    first = [noted(n) for n in range(20)]
+    await client.topics.publish(topic, first)
+    AdminClient({"bootstrap.servers": kafka}).create_partitions([NewPartitions(topic, 3)])[topic].result()
+    later = [noted(n) for n in range(20, 40)]
+    async with Producer(KafkaSettings(bootstrap_servers=kafka), "test") as producer:
+        await producer.publish_all(
+            [Outgoing(topic, one.data, None, to_headers(one), 1 + n % 2) for n, one in enumerate(later)]
+        )
+    wanted = sorted(event.id for event in [*first, *later])
+    for found in await asyncio.gather(*taking, take(client, topic, "0:0,*", 40)):
+        assert sorted(one.event.id for one in found) == wanted
+    named.cancel()
+    assert {one.partition for one in alone} == {0}
+
+
+async def take_slowly(client: Client, topic: str, count: int) -> list[Consumed]:
+    """The next so many events, at a rate."""
+    found = []
+    async with asyncio.timeout(40):
+        async for one in client.topics.consume(topic, "earliest", Wanted(rate=1000.0)):
+            found.append(one)
+            if len(found) == count:
+                break
+    return found
+
+
+def noted(number: int) -> Event[bytes]:
+    """Of a type that no app declares."""
+    return Event(new_event_id(), "test", "thing.noted.v1", datetime(2013, 1, 15, tzinfo=UTC), b"%d" % number)
 
 
 async def test_wrong_starts_are_refused(client: Client, mesh: LocalMesh, prefix: str) -> None:

@@ -122,6 +122,28 @@ async def test_what_finds_no_room_is_not_sent(producer: Producer, settings: Kafk
     assert len(await written(settings, mesh_name, 2000)) == 2000
 
 
+async def test_bytes_that_wait_are_bounded(settings: KafkaSettings, mesh_name: str) -> None:
+    """A call that comes when more wait than may is refused, whichever it is; once they are answered there is room again, also
+    where nobody waited for the answer any more.
+    """
+    async with Producer(settings, "test", in_flight_bytes=1000) as small:
+        big = [Outgoing(mesh_name, b"x" * 2000)]
+        calls: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(small.publish(big)),
+            asyncio.ensure_future(small.publish_all(big)),
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="2000 bytes wait for Kafka; the limit is 1000"):
+            small.send(big[0])
+        assert isinstance(calls[1].exception(), Overloaded)
+        calls[0].cancel()
+        async with asyncio.timeout(30):
+            while small.describe().counters["bytes"]:
+                await asyncio.sleep(0.01)
+        await small.publish_all(big)
+        await small.send(big[0])
+
+
 async def test_a_cancelled_call_leaves_its_records_on_their_way(
     producer: Producer, settings: KafkaSettings, mesh_name: str
 ) -> None:

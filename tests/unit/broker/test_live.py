@@ -14,6 +14,7 @@ from nerv_broker.middleware import Chains
 from nerv_broker.subscriptions.lines import Line
 from nerv_broker.subscriptions.live import Live, Ring
 from nerv_broker.subscriptions.reading import Reading
+from nerv_broker.subscriptions.widths import Widths
 
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 PARTITIONS = 3
@@ -31,7 +32,7 @@ def some(partition: int, offset: int) -> Line:
 
 def reading(offsets: dict[int, int], chooses: Callable[[Event[bytes]], bool] | None) -> Reading:
     """Somebody at these offsets."""
-    return Reading("t", dict(offsets), None, chooses, None, CHAINS)
+    return Reading("t", dict(offsets), None, chooses, None, CHAINS, whole=True)
 
 
 def places(sent: bytes) -> list[tuple[int, int]]:
@@ -100,7 +101,8 @@ def test_whoever_joins_gets_each_event_once_and_can_go_on_from_every_id(
     for number, block in enumerate(blocks):
         if block:
             name = block.decode().partition("\n")[0][4:]
-            after = {int(p): int(o) for p, _, o in (pair.partition(":") for pair in name.split(","))}
+            after = {int(p): int(o) for p, _, o in (pair.partition(":") for pair in name.split(",")[:-1])}
+            assert name.endswith(",*")
             assert set(wanted(flat, after, chooses)) == set(places(b"\n\n".join(blocks[number + 1 :])))
 
 
@@ -131,3 +133,39 @@ async def test_a_bell_that_nobody_hears_keeps_nothing() -> None:
     assert [len(task.result() or []) for task in waiting[1:]] == [1, 1]
     assert live._waiting == []
     await live.close()
+
+
+def test_who_reads_a_whole_topic_reads_what_it_is_given_later() -> None:
+    """From the beginning of each new partition; who named some partitions reads these for ever."""
+    whole, some_alone = reading({0: 5}, None), Reading("t", {0: 5}, None, None, None, CHAINS)
+    for one in (whole, some_alone):
+        one.widen(3)
+    assert (whole.offsets, some_alone.offsets) == ({0: 5, 1: 0, 2: 0}, {0: 5})
+    assert (whole.begin(), some_alone.begin()) == (b"id: 0:5,1:0,2:0,*\n\n", b"id: 0:5\n\n")
+
+
+class Growing:
+    """A Kafka whose topics have more partitions each time."""
+
+    def __init__(self) -> None:
+        self.partitions = 1
+
+    async def counts(self, topics: list[str]) -> dict[str, int]:
+        """Of each."""
+        self.partitions += 1
+        return dict.fromkeys(topics, self.partitions)
+
+
+async def test_only_topics_that_are_read_are_looked_at() -> None:
+    """What has grown is told once; of a topic that nobody reads any more nothing is kept."""
+    widths = Widths(Growing())  # type: ignore[arg-type]  # all of a survey that is asked
+    assert await widths.look() == {}
+    with widths.reading("t", 4):
+        assert await widths.look() == {}
+        assert await widths.look() == {}
+        assert await widths.look() == {"t": 5}
+        assert widths.of("t") == 5
+        with widths.reading("t", 4):
+            assert widths.of("t") == 5
+    assert await widths.look() == {}
+    assert widths.note({"t": 9}) == {}

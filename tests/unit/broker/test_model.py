@@ -14,7 +14,7 @@ from nerv.errors import Invalid, Misconfigured, SchemaMismatch
 from nerv.telemetry import Carrier
 from nerv.types import Event
 from nerv_broker.model import append_request, keyed, listed, published, react
-from nerv_broker.subscriptions.positions import parse_place, position
+from nerv_broker.subscriptions.positions import Place, parse_place, position
 
 NOON = datetime(2013, 1, 15, 12, tzinfo=UTC)
 app = nerv.App("test")
@@ -118,10 +118,11 @@ def test_a_position_is_read_back_with_its_own_partition_first(offsets: dict[int,
     own = max(offsets)
     text = position(offsets, own)
     assert text.startswith(f"{own}:")
-    assert parse_place(text, 10, "from").offsets == offsets
+    assert parse_place(text, 10, "from") == Place(offsets=offsets)
+    assert parse_place(position(offsets, own, others=True), 10, "from") == Place(offsets=offsets, others=True)
 
 
-@pytest.mark.parametrize("text", ["", "x", "1", "1:", ":1", "10:1", "1:2;3:4", "1:2,", "1:9999999999999999999"])
+@pytest.mark.parametrize("text", ["", "x", "1", "1:", ":1", "10:1", "1:2;3:4", "1:2,", "*", "1:2*", "1:2,*,*", "1:9999999999999999999"])
 def test_a_wrong_position_is_refused(text: str) -> None:
     """And an instant needs its offset."""
     with pytest.raises(Invalid):

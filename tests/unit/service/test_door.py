@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from jwt.algorithms import RSAAlgorithm
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from nerv.errors import Misconfigured, NervError, UnknownOutcome, VersionConflict
 from nerv.limits import Limits
@@ -117,6 +117,36 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(tokens: AuthSe
         assert "NERV_LIMITS__BODY" in answer.json["detail"]
     packed = await ask(app, "POST", "/v1/echo", {**bearer("writer-token"), "content-encoding": "gzip"}, b"x")
     assert packed.status == 400
+
+
+async def test_all_bodies_together_are_bounded_while_they_are_read(tokens: AuthSettings) -> None:
+    """One that does not say how long it is counts as long as it may be; what is read, or given up, makes room."""
+    app = app_with(tokens, limits=Limits(body=10, bodies=15))
+    announced = {**bearer("writer-token"), "content-length": "10"}
+    for headers in (bearer("writer-token"), announced):
+        slow = asyncio.create_task(never_ending(app, headers))
+        await asyncio.sleep(0)
+        refused = await ask(app, "POST", "/v1/echo", announced, b"x" * 10)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert "NERV_LIMITS__BODIES" in refused.json["detail"]
+        assert (await ask(app, "POST", "/v1/echo", {**announced, "content-length": "5"}, b"x" * 5)).status == 200
+        slow.cancel()
+        await asyncio.wait({slow})
+        assert (await ask(app, "POST", "/v1/echo", announced, b"x" * 10)).status == 200
+
+
+async def never_ending(app: ASGIApp, headers: dict[str, str]) -> None:
+    """A request whose body does not come."""
+
+    async def receive() -> Message:
+        return await asyncio.get_running_loop().create_future()
+
+    async def send(message: Message) -> None:
+        pass
+
+    named = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/echo", "query_string": b"", "headers": named}
+    await app(scope, receive, send)
 
 
 async def test_the_door_comes_before_the_body(tokens: AuthSettings) -> None:

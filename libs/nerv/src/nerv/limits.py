@@ -15,6 +15,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     body: PositiveInt = MIB
+    bodies: PositiveInt = 128 * MIB  # of all requests that are being read at one time
     event: PositiveInt = 256 * KIB
     batch: PositiveInt = 500
     headers: PositiveInt = 64

@@ -41,22 +41,31 @@ class Catalog:
         self._asked = float("-inf")
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has. Raises NotFound, naming what there is, or Unavailable."""
-        if (count := self._known.get(topic)) is not None:
-            return count
-        async with self._asking:  # names that are not there, however many, put one question at a time to Kafka
-            with suppress(NotFound):
-                self._known[topic] = (await asyncio.to_thread(self._admin.state_of, topic)).partitions
-                return self._known[topic]
+        """How many partitions a topic has now: some may have been added. Raises NotFound, naming what there is, or Unavailable."""
+        with suppress(NotFound):
+            if topic in self._known:
+                return await self._count(topic)
+            async with self._asking:  # names that are not there, however many, put one question at a time to Kafka
+                return await self._count(topic)
+        self._known.pop(topic, None)
         known = await self.topics()
         names = sorted(self._app.all_topics().keys() & known.keys()) or sorted(known)
         raise NotFound(f"there is no topic {topic[:256]}; there are: {', '.join(names[:SHOWN]) or 'none'}")
 
+    async def check(self, topic: str) -> None:
+        """That there is such a topic, which is remembered. Raises as `partitions`."""
+        if topic not in self._known:
+            await self.partitions(topic)
+
     async def public(self, name: str) -> str:
         """The name of a topic that users may publish to and read. Raises Invalid, Forbidden for the mesh's own, NotFound."""
         check_topic(name, self._mesh)
-        await self.partitions(name)
+        await self.check(name)
         return name
+
+    async def _count(self, topic: str) -> int:
+        self._known[topic] = (await asyncio.to_thread(self._admin.state_of, topic)).partitions
+        return self._known[topic]
 
     def _internal(self, name: str) -> bool:
         return name.startswith(("__", f"{self._mesh}."))

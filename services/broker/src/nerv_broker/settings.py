@@ -15,6 +15,7 @@ class EdgeSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     in_flight: PositiveInt = 50_000  # records that may wait for Kafka; beyond: 429
+    in_flight_bytes: PositiveInt = 64 * 1024 * 1024  # of their data; beyond: 429
     tick_events: PositiveInt = 2000  # events that are published once in one transaction
     tick_bytes: PositiveInt = 8 * 1024 * 1024  # of their data
     waiting: PositiveInt = 20_000  # requests to publish once that may wait for an owner of keys; beyond: 429

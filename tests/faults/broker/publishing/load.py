@@ -176,7 +176,7 @@ class Subscriber:
         """Until it is cancelled."""
         at = dict.fromkeys(range(self._partitions), 0)
         while True:
-            start = ",".join(f"{partition}:{offset}" for partition, offset in at.items())
+            start = ",".join([*(f"{partition}:{offset}" for partition, offset in at.items()), "*"])
             try:
                 async for one in self._client.topics.consume(self._topic, start):
                     self.course.polls.append(Polled((one.partition, one.offset), one.event.id))

@@ -94,12 +94,12 @@ def wanted(app: AppOption = None, as_json: AsJson = False) -> None:
 
 @topics.command("list")
 def list_topics(as_json: AsJson = False) -> None:
-    """The topics there are, with records, events a second over the last minute, and how far each group lags behind."""
+    """The topics there are, with records, their bytes, events a second over the last minute, and how far each group lags behind."""
     found = call(lambda client: client.topics.list(figures=True))
     if as_json:
         say_json(found)
         return
-    names = ("name", "partitions", "records", "per_second", "lag")
+    names = ("name", "partitions", "records", "bytes_about", "per_second", "lag")
     rows = [{name: one[name] for name in names} | {"types": ", ".join(one["types"])} for one in found]
     console().print(table("topics", rows))
 

@@ -196,7 +196,7 @@ def _event(number: int, line: str) -> Event[bytes]:
 def consume(
     topic: Annotated[str, typer.Argument(help="The topic.")],
     start: Annotated[
-        str, typer.Option("--from", help="earliest, latest, positions such as 0:42,1:17, or an instant.")
+        str, typer.Option("--from", help="earliest, latest, positions such as 0:42,1:17 or 0:42,*, or an instant.")
     ] = "latest",
     to: Annotated[
         str | None, typer.Option("--to", help="End there: latest (as it is now), positions, or an instant.")

@@ -151,8 +151,8 @@ class Topics:
         return [Published("", one["partition"], one["offset"]) for one in answer.json()["records"]]
 
     async def list(self, *, figures: bool = False) -> "list[dict[str, Any]]":
-        """The topics there are, and what the app says of them; with `figures` also what they hold, how many events a second
-        came in the last minute, and how far each group lags behind.
+        """The topics there are, and what the app says of them; with `figures` also how many records and bytes they hold, how many
+        events a second came in the last minute, and how far each group lags behind.
         """
         query = {"figures": "true"} if figures else {}
         answer = await self._transport.request("broker", "GET", "/v1/topics", query=query)
@@ -189,9 +189,9 @@ class Topics:
     async def consume(
         self, topic: str, start: str = "latest", wanted: Wanted = Wanted(), *, to: str | None = None
     ) -> AsyncIterator[Consumed]:
-        """The events of a topic from `start` on: `earliest`, `latest`, positions such as `0:42,1:17`, or an instant. For ever,
-        or up to `to`, which is said as `start` is. A connection that breaks is made anew where it ended, without a gap
-        and without a double.
+        """The events of a topic from `start` on: `earliest`, `latest`, an instant, or positions such as `0:42,1:17`: of these
+        partitions alone, or, as `0:42,*`, of all others, too, from their beginning. For ever, or up to `to`, which is said as
+        `start` is. A connection that breaks is made anew where it ended, without a gap and without a double.
 
         Raises what the broker answers to the first request, or to a later one when it will not change.
         """

@@ -30,7 +30,7 @@ BATCH = 5000
 WAIT_SECONDS = 0.05  # how long a batch that is not full waits for more
 PATIENCE_SECONDS = 1.0  # how long the loop may be behind before partitions are paused (that drops what was fetched)
 BUSY_SECONDS = 0.05  # how often the thread then serves the group
-REVOKE_SECONDS = 30.0  # how long a revoke may wait for the batch in hand
+REBALANCE_SECONDS = 30.0  # how long a rebalance may wait for the loop: to end what is in hand, or to say where to start
 REQUEST_SECONDS = 10.0
 ASK_AGAIN_SECONDS = 0.1
 ANSWER_SECONDS = 0.005  # how often a thread that waits for the loop looks for what the loop asks of it
@@ -382,7 +382,7 @@ class BatchConsumer:
         if self._loop is None:
             raise RuntimeError("started without a loop")
         future: Future[R] = asyncio.run_coroutine_threadsafe(call, self._loop)
-        deadline = time.monotonic() + REVOKE_SECONDS
+        deadline = time.monotonic() + REBALANCE_SECONDS
         while not future.done():
             # Who is told of a rebalance may ask the consumer something, and this thread alone can answer.
             if (asked := self._next_asked(ANSWER_SECONDS)) is not None:
@@ -390,7 +390,9 @@ class BatchConsumer:
             # Only our own patience ends here; a service that is stopping must not wait for a loop that has ended.
             if time.monotonic() > deadline or self._loop.is_closed():
                 future.cancel()
-                raise TimeoutError
+                raise Unavailable(
+                    f"a rebalance of {self.name} took more than {REBALANCE_SECONDS:g} s; join again", retry_after=1.0
+                )
         return future.result()
 
 

@@ -20,11 +20,13 @@ from nerv.errors import NervError, Overloaded, Unavailable
 from nerv.kafka.faults import batch_error, delivery_error, request_error
 from nerv.kafka.records import Delivery, Outgoing, Position
 from nerv.kafka.settings import KafkaSettings
+from nerv.limits import MIB
 from nerv.types import Description
 
 POLL_SECONDS = 0.001  # how often reports are served while records are in flight; otherwise nothing runs
 DELIVERY_TIMEOUT_MS = 30_000  # after this a record that Kafka did not answer is an unknown outcome
 HEAR_EVERY = 64  # records that are sent one by one until reports are served, whatever the loop does
+QUEUE_KIB = 2 * 1024 * 1024  # that librdkafka would hold: it is bounded before, by what is let in
 DRAIN_SECONDS = 8.0  # a service has 10 s to end (rule 16)
 
 Report: TypeAlias = Callable[[KafkaError | None, Message | None], None]
@@ -33,38 +35,42 @@ Report: TypeAlias = Callable[[KafkaError | None, Message | None], None]
 class _Placing:
     """A call that is told where each of its records stands."""
 
-    __slots__ = ("future", "left", "places")
+    __slots__ = ("free", "future", "left", "places")
 
-    def __init__(self, size: int, future: "asyncio.Future[list[Delivery]]") -> None:
+    def __init__(self, size: int, future: "asyncio.Future[list[Delivery]]", free: Callable[[], None]) -> None:
         self.places: list[Any] = [None] * size
         self.left = size
-        self.future = future
+        self.future, self.free = future, free
 
     def report(self, index: int, error: KafkaError | None, message: Message | None) -> None:
         """What became of one record."""
         self.places[index] = _delivery(error, message)
         self.left -= 1
-        if not self.left and not self.future.done():
-            self.future.set_result(self.places)
+        if not self.left:
+            self.free()
+            if not self.future.done():
+                self.future.set_result(self.places)
 
 
 class _Counting:
     """A call that is told when all of its records stand, and what went wrong."""
 
-    __slots__ = ("errors", "future", "left")
+    __slots__ = ("errors", "free", "future", "left")
 
-    def __init__(self, size: int, future: "asyncio.Future[list[NervError]]") -> None:
+    def __init__(self, size: int, future: "asyncio.Future[list[NervError]]", free: Callable[[], None]) -> None:
         self.errors: list[NervError] = []
         self.left = size
-        self.future = future
+        self.future, self.free = future, free
 
     def report(self, error: KafkaError | None, message: Message | None) -> None:
         """What became of one record."""
         if error is not None:
             self.errors.append(delivery_error(error))
         self.left -= 1
-        if not self.left and not self.future.done():
-            self.future.set_result(self.errors)
+        if not self.left:
+            self.free()
+            if not self.future.done():
+                self.future.set_result(self.errors)
 
 
 def _delivery(error: KafkaError | None, message: Message | None) -> Delivery:
@@ -76,7 +82,10 @@ def _delivery(error: KafkaError | None, message: Message | None) -> Delivery:
 _position: Callable[..., Position] = tuple.__new__  # takes a third of the time that a NamedTuple's constructor takes
 
 
-def _settle(future: "asyncio.Future[Position]", error: KafkaError | None, message: Message | None) -> None:
+def _settle(
+    future: "asyncio.Future[Position]", free: Callable[[], None], error: KafkaError | None, message: Message | None
+) -> None:
+    free()
     if future.done():  # whoever asked has gone away
         return
     if error is None and message is not None:
@@ -94,18 +103,26 @@ class Producer:
     """
 
     def __init__(
-        self, settings: KafkaSettings, client_id: str, *, in_flight: int = 100_000, linger_ms: int = 2
+        self,
+        settings: KafkaSettings,
+        client_id: str,
+        *,
+        in_flight: int = 100_000,
+        in_flight_bytes: int = 512 * MIB,
+        linger_ms: int = 2,
     ) -> None:
+        """At most `in_flight` records wait for Kafka, and no more than a call above `in_flight_bytes` of their values."""
         self._native = NativeProducer(
             settings.producer(client_id)
             | {
                 "linger.ms": linger_ms,
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
                 "queue.buffering.max.messages": in_flight + 1,
-                "queue.buffering.max.kbytes": 1_048_576,
+                "queue.buffering.max.kbytes": QUEUE_KIB,
             }
         )
-        self._limit = in_flight
+        self._limit, self._most_bytes = in_flight, in_flight_bytes
+        self._bytes = 0  # of the values that wait
         self._unheard = 0  # sent one by one since reports were served
         self.name = client_id
         self._timer: asyncio.TimerHandle | None = None
@@ -133,11 +150,11 @@ class Producer:
         """Produce `records` and wait for Kafka. The answer has one entry for each record, in their order: its position,
         or the error that says whether it was refused or is unknown.
 
-        Raises Overloaded when more than `in_flight` records would be waiting; then none of these was sent.
+        Raises Overloaded when more records or bytes would be waiting than may; then none of these was sent.
         """
         if not records:
             return []
-        placing = _Placing(len(records), self._admit(len(records)))
+        placing = _Placing(len(records), *self._admit(records))
         report = placing.report
         for index, record in enumerate(records):
             self._produce(record, partial(report, index))
@@ -152,7 +169,7 @@ class Producer:
         """
         if not records:
             return
-        counting = _Counting(len(records), self._admit(len(records)))
+        counting = _Counting(len(records), *self._admit(records))
         report = counting.report
         for record in records:
             self._produce(record, report)
@@ -165,19 +182,27 @@ class Producer:
 
         A future for each record costs more than all else about it: where many records are at hand, `publish` them.
         """
-        future: asyncio.Future[Position] = self._admit(1)
-        self._produce(record, partial(_settle, future))
+        future, free = self._admit((record,))
+        self._produce(record, partial(_settle, future, free))
         self._unheard += 1
         if self._timer is None or self._unheard > HEAR_EVERY:
             self._serve()
         return future
 
-    def _admit(self, count: int) -> "asyncio.Future[Any]":
+    def _admit(self, records: Sequence[Outgoing]) -> "tuple[asyncio.Future[Any], Callable[[], None]]":
+        """A future, and what to call once none of them waits any more."""
         if self._loop is None:
             raise RuntimeError("use the producer as `async with`")
-        if self.waiting + count > self._limit:
+        if self.waiting + len(records) > self._limit:
             raise Overloaded(f"{self.waiting} records wait for Kafka; the limit is {self._limit}", retry_after=1.0)
-        return self._loop.create_future()
+        if self._bytes > self._most_bytes:
+            raise Overloaded(f"{self._bytes} bytes wait for Kafka; the limit is {self._most_bytes}", retry_after=1.0)
+        size = sum([len(record.value) for record in records if record.value])
+        self._bytes += size
+        return self._loop.create_future(), partial(self._free, size)
+
+    def _free(self, size: int) -> None:
+        self._bytes -= size
 
     def _produce(self, record: Outgoing, report: Report) -> None:
         topic, value, key, headers, partition = record
@@ -213,5 +238,6 @@ class Producer:
         return len(found.partitions)
 
     def describe(self) -> Description:
-        """The producer as data: how many records wait for Kafka."""
-        return Description("Producer", self.name, counters={"waiting": self.waiting, "limit": self._limit})
+        """The producer as data: how many records and bytes wait for Kafka."""
+        counters = {"waiting": self.waiting, "limit": self._limit, "bytes": self._bytes}
+        return Description("Producer", self.name, counters=counters)

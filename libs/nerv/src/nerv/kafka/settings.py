@@ -38,6 +38,8 @@ class KafkaSettings(BaseModel):
             # that is away the pause never grows: at 50 ms one consumer knocks 37 times a second, at 250 ms 8 times.
             "reconnect.backoff.ms": 250,
             "reconnect.backoff.max.ms": 1000,
+            # Partitions that are added to a topic are heard of by nothing else; the default is 5 minutes.
+            "topic.metadata.refresh.interval.ms": 30_000,
             "allow.auto.create.topics": False,
             "log.connection.close": False,
         }

@@ -80,6 +80,19 @@ class Survey:
             Layout(p.id, p.leader.id if p.leader else None, _ids(p.replicas), _ids(p.isr)) for p in found.partitions
         ]
 
+    async def counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions each of these topics has; those that are not there are left out."""
+        names = list(topics)
+        if not names:
+            return {}
+        futures = self._client.describe_topics(TopicCollection(names), request_timeout=REQUEST_SECONDS)
+        found: dict[str, int] = {}
+        for name in names:
+            with suppress(NotFound):
+                described: Any = await self._answer(futures[name])
+                found[name] = len(described.partitions)
+        return found
+
     async def config(self, topic: str) -> dict[str, str]:
         """What is configured of a topic otherwise than by default."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)

@@ -21,7 +21,17 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nerv.boundary import cross
-from nerv.errors import Internal, Invalid, NervError, NotFound, Refused, TooLarge, Unavailable, UnknownOutcome
+from nerv.errors import (
+    Internal,
+    Invalid,
+    NervError,
+    NotFound,
+    Overloaded,
+    Refused,
+    TooLarge,
+    Unavailable,
+    UnknownOutcome,
+)
 from nerv.limits import Limits
 from nerv.service.auth import Authenticator
 from nerv.service.openapi import PROBLEM, openapi
@@ -78,7 +88,8 @@ def application(
         Route("GET", COMPONENTS, components, "mesh:read"),
         Route("GET", OPENAPI, document, "mesh:read"),
     )
-    doors = {route: Door(route, deps, authenticator, limits) for route in table}
+    intake = Intake(limits.bodies)
+    doors = {route: Door(route, deps, authenticator, limits, intake) for route in table}
     made = [_Way(route.path, door, methods=[route.method]) for route, door in doors.items()]
     # The router alone, without what an application of Starlette puts around it: a door answers all that goes wrong behind it.
     return Router(made, default=_nowhere, middleware=_cors(cors_origins))
@@ -122,12 +133,36 @@ class MethodNotAllowed(Refused):
     title = "Method not allowed"
 
 
+class Intake:
+    """The bodies that are being read, of all doors of a service: together no more than `most` bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken = most, 0
+
+    def take(self, size: int) -> None:
+        """So many come. Raises Overloaded."""
+        if self._taken + size > self._most:
+            raise Overloaded(
+                f"{self._taken} bytes of requests are being read; the limit is {self._most} (NERV_LIMITS__BODIES)",
+                retry_after=1.0,
+            )
+        self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """So many are read, or will not come."""
+        self._taken -= size
+
+
 class Door:
     """The boundary in front of one route (`nerv.protocols.Boundary`): who asks, whether they may, how much they send."""
 
-    def __init__(self, route: Route, deps: Any, authenticator: Authenticator, limits: Limits) -> None:
+    def __init__(
+        self, route: Route, deps: Any, authenticator: Authenticator, limits: Limits, intake: Intake | None = None
+    ) -> None:
+        """`intake` is shared by the doors of a service."""
         self.name = f"{route.method} {route.path}"
         self._route, self._deps, self._authenticator, self._limits = route, deps, authenticator, limits
+        self._intake = intake or Intake(limits.bodies)
         self._words = {param.name for param in route.takes if param.place == "query"}
         self._counters: Counter[str] = Counter()
 
@@ -167,7 +202,7 @@ class Door:
             self._refuse_unknown(words)
         if route.streams and route.reads(headers.get("content-type", "")):
             return Request(self._deps, principal, b"", path, words, headers, raw.stream)
-        body = b"" if scope["method"] in BODILESS else await _body(raw, headers, self._limits.body)
+        body = b"" if scope["method"] in BODILESS else await _body(raw, headers, self._limits.body, self._intake)
         return Request(self._deps, principal, body, path, words, headers)
 
     def _refuse_unknown(self, words: Sequence[tuple[str, str]]) -> None:
@@ -220,13 +255,22 @@ def _check_head(scope: Scope, limits: Limits) -> None:
             )
 
 
-async def _body(request: StarletteRequest, headers: Mapping[str, str], limit: int) -> bytes:
-    """The body, read only as far as the limit."""
-    length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit:
+async def _body(request: StarletteRequest, headers: Mapping[str, str], limit: int, intake: Intake) -> bytes:
+    """The body, read only as far as the limit, and while there is room for it."""
+    length = headers.get("content-length", "")
+    expected = int(length) if length.isdigit() else limit
+    if expected > limit:
         raise TooLarge(f"the body has {length} bytes; the limit is {limit} (NERV_LIMITS__BODY)")
     if headers.get("content-encoding", "identity") != "identity":
         raise Invalid("send the body without content-encoding")
+    intake.take(expected)
+    try:
+        return await _read(request, limit)
+    finally:
+        intake.give_back(expected)
+
+
+async def _read(request: StarletteRequest, limit: int) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     while more:  # what Starlette's stream does, without a step for the end: most bodies come in one piece

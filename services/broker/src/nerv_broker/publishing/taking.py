@@ -120,7 +120,7 @@ async def publish_all(
     """
     passed = deps.chains.published(topic, events, keeps_invalid=keeps_invalid)
     for other in {one.topic for one in passed} - {topic}:
-        await deps.catalog.partitions(other)
+        await deps.catalog.check(other)
     with _sending(topic, len(events)) if enabled() else UNTOLD:
         rows = keyed(passed, deps.app, carrier(), (topic, events) if keeps_invalid else None)
         if known_by is None:

@@ -20,9 +20,14 @@ class Form(StrEnum):
 
 
 FASTEST = 1_000_000.0  # events a second, or times as fast as they happened
-PLACE = {"type": "string", "examples": ["earliest", "latest", "0:42,1:17", "2013-01-15T12:00:00Z"]}
+PLACE = {"type": "string", "examples": ["earliest", "latest", "0:42,1:17", "0:42,*", "2013-01-15T12:00:00Z"]}
 
-FROM = text("from", "earliest, latest (where it is left out), positions, or an instant.", PLACE)
+FROM = text(
+    "from",
+    "earliest, latest (where it is left out), an instant, or positions: of these partitions alone, or, ending with *, of all "
+    "others from their beginning.",
+    PLACE,
+)
 TO = text(
     "to", "Where to end, said as `from` is: latest is the end as it is now. Without it the stream has no end.", PLACE
 )

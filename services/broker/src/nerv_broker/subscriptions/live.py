@@ -101,12 +101,12 @@ def _round(before: Offsets, lines: Sequence[Line]) -> Round:
     for one in lines:
         offsets[one.partition] = one.offset + 1
         sent = b"" if one.dropped else body(one)
-        named = b"" if one.dropped else b"id: " + position(offsets, one.partition).encode() + b"\n" + sent
+        named = b"" if one.dropped else b"id: " + position(offsets, one.partition, others=True).encode() + b"\n" + sent
         written.append((one, named))
         parts.append(named)
         passed = one.dropped
     if passed:
-        parts.append(f"id: {position(offsets)}\n\n".encode())
+        parts.append(f"id: {position(offsets, others=True)}\n\n".encode())
     return Round(written, offsets, b"".join(parts))
 
 
@@ -215,16 +215,28 @@ class Lives:
         return found
 
     async def start(self, topic: str, partitions: int) -> Live:
-        """The one of a topic, from its end as it is now where it was not followed. Raises Unavailable."""
+        """The one of a topic, from its end as it is now where it was not followed. One that has fewer partitions makes way for
+        another, which goes on where it ends, and reads what was added from the beginning. Raises Unavailable.
+        """
         async with self._starting:
-            if (known := self.get(topic)) is not None:
+            known = self.get(topic)
+            if known is not None and len(known.ring.end) >= partitions:
                 return known
+            if known is not None:
+                await known.close()
+                return self._begin(topic, dict.fromkeys(range(partitions), 0) | dict(known.ring.end))
             ends = await self._survey.ends([(topic, partition) for partition in range(partitions)])
-            start = {partition: offset for (_, partition), offset in ends.items()}
-            made = Live(topic, start, self._chains, self._heartbeat)
-            made.start(self._kafka, f"{self._client_id}-live")
-            self._lives[topic] = made
-            return made
+            return self._begin(topic, {partition: offset for (_, partition), offset in ends.items()})
+
+    def _begin(self, topic: str, start: Offsets) -> Live:
+        made = self._lives[topic] = Live(topic, start, self._chains, self._heartbeat)
+        made.start(self._kafka, f"{self._client_id}-live")
+        return made
+
+    async def widen(self, topic: str, partitions: int) -> None:
+        """It has so many partitions now. Raises Unavailable."""
+        if self.get(topic) is not None:
+            await self.start(topic, partitions)
 
     async def close(self) -> None:
         """End all of them."""

@@ -2,7 +2,8 @@
 """Where a subscription starts and ends, and the position that it has reached. Pure.
 
 A position is `<partition>:<next offset>` for each partition, with commas between; the first one is that of the event it
-comes with, so that both the event's own place and the place to go on from can be read from it.
+comes with, so that both the event's own place and the place to go on from can be read from it. A `*` at its end stands for
+all other partitions, from their beginning: a topic may have been given more since.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from nerv.errors import Invalid
 from nerv.types import parse_instant
 
 MOST = 10_000  # partitions in one position
+OTHERS = "*"
 
 
 class Edge(StrEnum):
@@ -25,19 +27,23 @@ class Edge(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An edge, an instant (the first record at or after it), or the next offset of some partitions (only these are read)."""
+    """An edge, an instant (the first record at or after it), or the next offset of some partitions; of those that are not named
+    nothing is read, or all where it tells of the `others`.
+    """
 
     edge: Edge | None = None
     instant: datetime | None = None
     offsets: Mapping[int, int] | None = None
+    others: bool = False
 
 
 def parse_place(text: str, partitions: int, name: str) -> Place:
     """What `from=`, `to=` or `Last-Event-ID` says. Raises Invalid with an example of each form."""
     if text in list(Edge):
         return Place(edge=Edge(text))
-    if _offsets_like(text):
-        return Place(offsets=_offsets(text, partitions))
+    named = text.removesuffix(f",{OTHERS}")
+    if _offsets_like(named):
+        return Place(offsets=_offsets(named, partitions), others=named != text)
     try:
         return Place(instant=parse_instant(text, name))
     except Invalid:
@@ -64,10 +70,8 @@ def _offsets(text: str, partitions: int) -> dict[int, int]:
     return found
 
 
-def position(offsets: Mapping[int, int], partition: int | None = None) -> str:
+def position(offsets: Mapping[int, int], partition: int | None = None, *, others: bool = False) -> str:
     """The position after an event of `partition`, as `id:` of its server-sent event; of nothing, without a partition."""
-    rest = ",".join(f"{p}:{o}" for p, o in offsets.items() if p != partition)
-    if partition is None:
-        return rest
-    own = f"{partition}:{offsets[partition]}"
-    return f"{own},{rest}" if rest else own
+    own = [] if partition is None else [f"{partition}:{offsets[partition]}"]
+    rest = [f"{p}:{o}" for p, o in offsets.items() if p != partition]
+    return ",".join([*own, *rest, OTHERS] if others else [*own, *rest])

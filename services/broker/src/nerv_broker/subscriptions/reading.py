@@ -22,7 +22,8 @@ Offsets = dict[int, int]
 class Reading:
     """How far one subscription has come. `offsets` are the next ones to read, `until` the first ones that are not wanted.
 
-    `chooses` is None where everything is wanted, `pacer` where it is wanted as fast as can be.
+    `chooses` is None where everything is wanted, `pacer` where it is wanted as fast as can be. One that is `whole` reads also the
+    partitions that its topic is given later.
     """
 
     def __init__(
@@ -34,7 +35,10 @@ class Reading:
         pacer: Pacer | None,
         chains: Chains,
         form: Form = Form.EVENT,
+        *,
+        whole: bool = False,
     ) -> None:
+        self.whole = whole
         self.topic, self.offsets, self.until, self.pacer = topic, start, until, pacer
         self._chooses, self._chains, self._form = chooses, chains, form
         self._passed = False  # records that were passed over since the last event that was sent
@@ -47,14 +51,14 @@ class Reading:
 
     def begin(self) -> bytes:
         """The position to begin with, so that the reader can go on from here whatever happens; and the end of a range."""
-        first = f"id: {position(self.offsets)}\n"
+        first = f"id: {self._position()}\n"
         if self.until is None:
             return f"{first}\n".encode()
         return f"{first}event: range\ndata: ".encode() + orjson.dumps({"to": position(self.until)}) + b"\n\n"
 
     def end(self) -> bytes:
         """That the range was read whole."""
-        return f"id: {position(self.offsets)}\nevent: end\ndata: {{}}\n\n".encode()
+        return f"id: {self._position()}\nevent: end\ndata: {{}}\n\n".encode()
 
     def reached(self, read: Mapping[tuple[str, int], int]) -> None:
         """Nothing more is before these offsets: what a partition ends with may be no records, which no consumer sees."""
@@ -80,18 +84,26 @@ class Reading:
     def piece(self, found: Line) -> bytes:
         """One event with the position after it."""
         self._passed = False
-        return b"id: " + position(self.offsets, found.partition).encode() + b"\n" + body(found)
+        return b"id: " + self._position(found.partition).encode() + b"\n" + body(found)
 
     def passed(self) -> bytes | None:
         """The position, where records were passed over since the last event: from there the reader may go on."""
         if not self._passed:
             return None
         self._passed = False
-        return f"id: {position(self.offsets)}\n\n".encode()
+        return f"id: {self._position()}\n\n".encode()
+
+    def _position(self, partition: int | None = None) -> str:
+        return position(self.offsets, partition, others=self.whole)
 
     def follow(self, rounds: Sequence[Round]) -> bytes:
         """What to send of rounds that are read for all who follow. Moves on."""
         return b"".join(map(self._all if self._chooses is None else self._chosen, rounds))
+
+    def widen(self, partitions: int) -> None:
+        """Its topic has so many partitions: all that is in new ones came after it had begun."""
+        if self.whole:
+            self.offsets = dict.fromkeys(range(partitions), 0) | self.offsets
 
     def alone(self) -> None:
         """It reads for itself from here on."""
@@ -157,7 +169,7 @@ async def resolve(survey: Survey, topic: str, partitions: int, place: Place, *, 
                 f"{topic} has offsets {low} to {high} in partition {partition}, {offset} is outside; "
                 "start from earliest to read what is left"
             )
-    return dict(place.offsets)
+    return (_numbers(await survey.starts(everything)) if place.others else {}) | place.offsets
 
 
 def _numbers(found: Mapping[tuple[str, int], int]) -> Offsets:

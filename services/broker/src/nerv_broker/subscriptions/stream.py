@@ -21,10 +21,12 @@ from nerv_broker.subscriptions.choosing import Wanted, chooser
 from nerv_broker.subscriptions.live import Live, Lives
 from nerv_broker.subscriptions.pacing import Pace, Pacer
 from nerv_broker.subscriptions.reading import Reading, resolve
+from nerv_broker.subscriptions.widths import Widths
 
 BATCH = 500  # events in one piece of the answer
 FETCHED_KIB = 8 * 1024  # of a topic that wait for one reader who reads alone
 HEARTBEAT = b": nothing new\n\n"
+WIDTH_SECONDS = 5.0  # how often it looks whether topics have been given more partitions
 LOOK_SECONDS = 0.1  # how often a reading without news looks whether it is at its end, or has come up with the others
 
 Pieces = AsyncIterator[bytes]
@@ -46,16 +48,18 @@ class Subscriptions:
         self._kafka, self._name, self._settings = settings.kafka, f"{client_id}-subscription", settings.broker
         self._closing, self._chains, self._survey = closing, chains, survey
         self._lives = Lives(settings.kafka, self._name, survey, chains, settings.broker.heartbeat_seconds)
+        self._widths = Widths(survey)
         self._open = self._alone = self._behind = 0
 
     async def __aenter__(self) -> Self:
-        self._watch = asyncio.create_task(self._close())
+        self._tasks = [asyncio.create_task(self._close()), asyncio.create_task(self._widen())]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watch.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._lives.close()
 
     def describe(self) -> Description:
@@ -71,50 +75,58 @@ class Subscriptions:
             )
         chooses = chooser(asked.wanted, self._chains.as_json) if asked.wanted != Wanted() else None
         pacer = Pacer(asked.pace, time.monotonic()) if asked.pace != Pace() else None
+        self._widths.note({topic: partitions})  # before others are sent from a reading of fewer to one of all
         if asked.until is None and pacer is None and asked.form is Form.EVENT:
             await self._lives.start(topic, partitions)  # before its end is asked for, so that there is no gap between
         start = await resolve(self._survey, topic, partitions, asked.start)
         until = None if asked.until is None else await resolve(self._survey, topic, partitions, asked.until, until=True)
         if until is not None:
             start = {p: offset for p, offset in start.items() if p in until}
-        return self._send(Reading(topic, start, until, chooses, pacer, self._chains, asked.form), partitions)
+        whole = until is None and (asked.start.offsets is None or asked.start.others)
+        reading = Reading(topic, start, until, chooses, pacer, self._chains, asked.form, whole=whole)
+        return self._send(reading, partitions)
 
     async def _send(self, reading: Reading, partitions: int) -> Pieces:
         self._open += 1
         try:
-            yield reading.begin()
-            async for piece in self._following(reading, partitions) if reading.follows else self._ranging(reading):
-                yield piece
+            with self._widths.reading(reading.topic, partitions):
+                yield reading.begin()
+                async for piece in self._following(reading) if reading.follows else self._ranging(reading):
+                    yield piece
         except NervError as error:
             yield b"event: error\ndata: " + orjson.dumps(error.problem()) + b"\n\n"
         finally:
             self._open -= 1
 
     async def _ranging(self, reading: Reading) -> Pieces:
-        async for piece in self._reading(reading, reading.ended):
-            yield piece
+        while not (reading.ended() or self._closing().is_set()):
+            reading.widen(self._widths.of(reading.topic))
+            async for piece in self._reading(reading, reading.ended):
+                yield piece
         if reading.ended():
             yield reading.end()
 
-    async def _following(self, reading: Reading, partitions: int) -> Pieces:
-        """With the others, or alone until it has come up with them, in turns."""
+    async def _following(self, reading: Reading) -> Pieces:
+        """With the others, or alone until it has come up with them, in turns. Who reads some partitions alone never comes up with
+        those who read all.
+        """
 
         def level() -> bool:
             live = self._lives.get(reading.topic)
-            return live is None or live.ring.entry(reading.offsets) is not None
+            return reading.whole and (live is None or live.ring.entry(reading.offsets) is not None)
 
-        # Who names some partitions alone never comes up with those who read all.
-        shares = len(reading.offsets) == partitions
         while not self._closing().is_set():
-            live = await self._lives.start(reading.topic, partitions) if shares else None
+            reading.widen(self._widths.of(reading.topic))
+            live = await self._lives.start(reading.topic, len(reading.offsets)) if reading.whole else None
             number = None if live is None else live.ring.entry(reading.offsets)
             if live is not None and number is not None:
                 async for piece in self._sharing(live, number, reading):
                     yield piece
             reading.alone()
-            if not (shares and level()):
+            reading.widen(self._widths.of(reading.topic))
+            if not level():
                 self._behind += number is not None
-                async for piece in self._reading(reading, level if shares else lambda: False):
+                async for piece in self._reading(reading, level):
                     yield piece
 
     async def _sharing(self, live: Live, number: int, reading: Reading) -> Pieces:
@@ -127,7 +139,9 @@ class Subscriptions:
                 return
 
     async def _reading(self, reading: Reading, done: Callable[[], bool]) -> Pieces:
-        """What a consumer of its own reads, until it is done. Raises Overloaded where there are too many of them."""
+        """What a consumer of its own reads, until it is done, or its topic has more partitions. Raises Overloaded where there are
+        too many of them.
+        """
         if self._alone >= self._settings.readings:
             raise Overloaded(
                 f"{self._alone} event streams read for themselves, the most allowed (NERV_BROKER__READINGS); "
@@ -140,13 +154,16 @@ class Subscriptions:
             async with BatchConsumer(
                 self._kafka, self._name, self._name, assign=assign, batch=BATCH, ends=True, fetched_kib=FETCHED_KIB
             ) as consumer:
-                async for batch in self._batches(consumer, reading, done):
+                async for batch in self._batches(consumer, reading, lambda: done() or self._is_wider(reading)):
                     if not batch:
                         yield HEARTBEAT
                     async for piece in self._paced(reading, batch):
                         yield piece
         finally:
             self._alone -= 1
+
+    def _is_wider(self, reading: Reading) -> bool:
+        return reading.whole and self._widths.of(reading.topic) > len(reading.offsets)
 
     async def _paced(self, reading: Reading, batch: Sequence[Received]) -> Pieces:
         """The pieces of a batch: one, or as many as its pace makes of it."""
@@ -213,6 +230,14 @@ class Subscriptions:
                 with suppress(asyncio.CancelledError, NervError):
                     await coming
             await batches.aclose()  # type: ignore[attr-defined]  # an async generator
+
+    async def _widen(self) -> None:
+        """What is added to a topic is read by those who read it now."""
+        while True:
+            await asyncio.sleep(WIDTH_SECONDS)
+            with suppress(NervError):  # then the next look tells
+                for topic, partitions in (await self._widths.look()).items():
+                    await self._lives.widen(topic, partitions)
 
     async def _close(self) -> None:
         """When the service closes, those who share a reading are let go."""

@@ -3,8 +3,10 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from nerv.errors import NervError
@@ -13,6 +15,7 @@ from nerv.kafka.survey import Survey
 
 MINUTE = 60
 SAMPLED = 100  # of the last records of a partition, whose size is taken for that of all
+SAMPLED_OF_ALL = 10_000  # records of all topics together
 SAMPLE_SECONDS = 3.0
 GROUPS = 500  # that are asked how far they have come
 AT_ONCE = 20  # of them
@@ -71,10 +74,9 @@ class Figures:
     async def described(self, topic: str, partitions: int) -> dict[str, Any]:
         """One topic: where its partitions are, what they hold, how it is configured, who lags how far behind."""
         spans = await self.spans({topic: partitions})
-        layout, config, lags, size = await asyncio.gather(
-            self._survey.layout(topic), self._survey.config(topic), self.lags(spans), self._mean_size(spans)
+        layout, config, lags, bytes_about = await asyncio.gather(
+            self._survey.layout(topic), self._survey.config(topic), self.lags(spans), self.bytes_about(spans)
         )
-        whole = spans.of(topic)
         rows = [
             {
                 "partition": one.partition,
@@ -90,29 +92,35 @@ class Figures:
             for one in layout
         ]
         lag = {group: sum(of.values()) for group, of in lags.items()}
-        about = None if size is None else round(size * whole["records"])
-        return whole | {"bytes_about": about, "lag": lag, "config": config, "layout": rows}
+        about = bytes_about.get(topic)
+        return spans.of(topic) | {"bytes_about": about, "lag": lag, "config": config, "layout": rows}
 
-    async def _mean_size(self, spans: Spans) -> float | None:
-        """Bytes of a record, before Kafka packs them; of the last ones of each partition. None where there are none."""
-        assign = {
-            one: max(spans.starts[one], end - SAMPLED) for one, end in spans.ends.items() if end > spans.starts[one]
-        }
-        sizes: list[int] = []
+    async def bytes_about(self, spans: Spans) -> dict[str, int]:
+        """How many bytes the records of each topic have, before Kafka packs them, by the last ones of each partition. A topic
+        without records, or whose records did not come in time, is left out.
+        """
+        filled = [one for one, end in spans.ends.items() if end > spans.starts[one]]
+        each = max(1, min(SAMPLED, SAMPLED_OF_ALL // max(len(filled), 1)))
+        assign = {one: max(spans.starts[one], spans.ends[one] - each) for one in filled}
+        sizes = await self._sizes(assign, {one: spans.ends[one] for one in filled})
+        return {topic: round(fmean(of) * spans.of(topic)["records"]) for topic, of in sizes.items()}
+
+    async def _sizes(self, assign: Mapping[Partition, int], until: Mapping[Partition, int]) -> dict[str, list[int]]:
+        """Of the records between the two, by topic."""
+        sizes: dict[str, list[int]] = defaultdict(list)
         if not assign:
-            return None
+            return sizes
         try:
             async with (
                 asyncio.timeout(SAMPLE_SECONDS),
-                BatchConsumer(self._kafka, self._name, self._name, assign=assign, batch=SAMPLED, ends=True) as consumer,
+                BatchConsumer(self._kafka, self._name, self._name, assign=assign, ends=True) as consumer,
             ):
-                async for records in consumer.batches():
-                    sizes += [_size(record.key(), record.value(), record.headers() or ()) for record in records]
-                    if consumer.ended.keys() >= assign.keys() or len(sizes) >= SAMPLED * len(assign):
-                        break
+                async for records in consumer.batches_to(until):
+                    for record in records:
+                        sizes[record.topic()].append(_size(record.key(), record.value(), record.headers() or ()))
         except (TimeoutError, NervError):
             pass  # what was seen by then tells enough
-        return sum(sizes) / len(sizes) if sizes else None
+        return sizes
 
 
 def _size(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int:

@@ -20,7 +20,7 @@ from nerv.topics import Topic
 from nerv_broker.catalog import HasCatalog, check_topic
 from nerv_broker.topics.figures import Figures
 
-FIGURES = flag("figures", "With records, events a second over the last minute, and the lag of each group.")
+FIGURES = flag("figures", "With records, bytes, events a second over the last minute, and the lag of each group.")
 NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # Kafka's own rule
 Value = Annotated[str, StringConstraints(max_length=1000)]
 
@@ -60,11 +60,12 @@ async def topics(request: Request[HasTopics]) -> Response:
     rows = [_described(deps.app, name, count) for name, count in sorted(found.items())]
     if request.get(FIGURES):
         spans = await deps.figures.spans(found)
-        lags = await deps.figures.lags(spans)
+        lags, bytes_about = await asyncio.gather(deps.figures.lags(spans), deps.figures.bytes_about(spans))
         for row in rows:
             name = row["name"]
             row |= spans.of(name) | {
-                "lag": {group: lag for group, of in lags.items() if (lag := _sum(of, name)) is not None}
+                "bytes_about": bytes_about.get(name),
+                "lag": {group: lag for group, of in lags.items() if (lag := _sum(of, name)) is not None},
             }
     return respond({"topics": rows})
 

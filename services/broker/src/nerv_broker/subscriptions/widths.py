@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many partitions the topics have that are read: Kafka gives a topic more at any time, and tells nobody."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nerv.kafka.survey import Survey
+
+
+class Widths:
+    """Of each topic that somebody reads. What it knows grows by looking, and by whoever begins to read."""
+
+    def __init__(self, survey: Survey) -> None:
+        self._survey = survey
+        self._known: dict[str, int] = {}
+        self._readers: Counter[str] = Counter()
+
+    def of(self, topic: str) -> int:
+        """How many partitions a topic has that is read."""
+        return self._known[topic]
+
+    @contextmanager
+    def reading(self, topic: str, partitions: int) -> Iterator[None]:
+        """Somebody reads a topic, which had so many when he began."""
+        self._readers[topic] += 1
+        self.note({topic: partitions})
+        try:
+            yield
+        finally:
+            self._readers[topic] -= 1
+            if not self._readers[topic]:
+                del self._readers[topic], self._known[topic]
+
+    async def look(self) -> dict[str, int]:
+        """Ask Kafka; the topics that have more than was known, with how many they have. Raises Unavailable."""
+        return self.note(await self._survey.counts(list(self._readers)))
+
+    def note(self, found: dict[str, int]) -> dict[str, int]:
+        """What somebody has found; the same of it."""
+        grown = {topic: n for topic, n in found.items() if topic in self._readers and n > self._known.get(topic, 0)}
+        self._known |= grown
+        return grown
