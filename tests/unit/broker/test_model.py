@@ -122,7 +122,9 @@ def test_a_position_is_read_back_with_its_own_partition_first(offsets: dict[int,
     assert parse_place(position(offsets, own, others=True), 10, "from") == Place(offsets=offsets, others=True)
 
 
-@pytest.mark.parametrize("text", ["", "x", "1", "1:", ":1", "10:1", "1:2;3:4", "1:2,", "*", "1:2*", "1:2,*,*", "1:9999999999999999999"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "1", "1:", ":1", "10:1", "1:2;3:4", "1:2,", "*", "1:2*", "1:2,*,*", "1:9999999999999999999"]
+)
 def test_a_wrong_position_is_refused(text: str) -> None:
     """And an instant needs its offset."""
     with pytest.raises(Invalid):

@@ -139,7 +139,8 @@ async def never_ending(app: ASGIApp, headers: dict[str, str]) -> None:
     """A request whose body does not come."""
 
     async def receive() -> Message:
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        raise AssertionError
 
     async def send(message: Message) -> None:
         pass

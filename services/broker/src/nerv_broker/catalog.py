@@ -41,7 +41,7 @@ class Catalog:
         self._asked = float("-inf")
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has now: some may have been added. Raises NotFound, naming what there is, or Unavailable."""
+        """How many partitions a topic has now: more than before, maybe. Raises NotFound, naming what there is, or Unavailable."""
         with suppress(NotFound):
             if topic in self._known:
                 return await self._count(topic)

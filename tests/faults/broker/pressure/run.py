@@ -87,9 +87,7 @@ async def _flood(url: str, flood: Flood, *, once: bool) -> None:
 
 def _body() -> bytes:
     mark = new_event_id()
-    event = (
-        f'{{"specversion":"1.0","id":"{mark}-%d","source":"flood","type":"thing.counted.v1","data":"{"x" * EVENT_BYTES}"}}'
-    )
+    event = f'{{"specversion":"1.0","id":"{mark}-%d","source":"flood","type":"thing.counted.v1","data":"{"x" * EVENT_BYTES}"}}'
     return f"[{','.join(event % number for number in range(EVENTS))}]".encode()
 
 

@@ -94,7 +94,7 @@ def wanted(app: AppOption = None, as_json: AsJson = False) -> None:
 
 @topics.command("list")
 def list_topics(as_json: AsJson = False) -> None:
-    """The topics there are, with records, their bytes, events a second over the last minute, and how far each group lags behind."""
+    """The topics there are, with records, bytes, events a second over the last minute, and how far each group lags behind."""
     found = call(lambda client: client.topics.list(figures=True))
     if as_json:
         say_json(found)

@@ -63,7 +63,9 @@ def _check_same(name: str, known: dict[str, Any], spec: GroupSpec) -> None:
 async def _start(spec: GroupSpec, partitions: int, survey: Survey) -> dict[int, int]:
     found = await resolve(survey, spec.topic, partitions, parse_place(spec.start, partitions, "from"))
     if len(found) < partitions:
-        raise Invalid(f"from names {len(found)} of the {partitions} partitions of {spec.topic}; name each, or end with ,*")
+        raise Invalid(
+            f"from names {len(found)} of the {partitions} partitions of {spec.topic}; name each, or end with ,*"
+        )
     return found
 
 

@@ -169,7 +169,8 @@ async def resolve(survey: Survey, topic: str, partitions: int, place: Place, *, 
                 f"{topic} has offsets {low} to {high} in partition {partition}, {offset} is outside; "
                 "start from earliest to read what is left"
             )
-    return (_numbers(await survey.starts(everything)) if place.others else {}) | place.offsets
+    others = _numbers(await survey.starts(everything)) if place.others else {}
+    return others | dict(place.offsets)
 
 
 def _numbers(found: Mapping[tuple[str, int], int]) -> Offsets:
