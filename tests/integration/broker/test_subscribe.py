@@ -158,7 +158,8 @@ async def test_open_streams_get_what_is_added_to_their_topic(client: Client, kaf
     named = asyncio.create_task(take(client, topic, "0:0", 40, alone))
     first = [noted(n) for n in range(20)]
     await client.topics.publish(topic, first)
-    AdminClient({"bootstrap.servers": kafka}).create_partitions([NewPartitions(topic, 3)])[topic].result()
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
     later = [noted(n) for n in range(20, 40)]
     async with Producer(KafkaSettings(bootstrap_servers=kafka), "test") as producer:
         await producer.publish_all(
