@@ -9,7 +9,7 @@ import pytest
 
 import nerv.kafka.producer
 from nerv.errors import Overloaded, TooLarge
-from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Position, Producer, Received
+from nerv.kafka import BatchConsumer, Bounds, KafkaSettings, Outgoing, Position, Producer, Received
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic
 
@@ -28,7 +28,7 @@ def settings(kafka: str, mesh_name: str) -> KafkaSettings:
 @pytest.fixture
 async def producer(settings: KafkaSettings, mesh_name: str) -> AsyncIterator[Producer]:
     """One with room for 1,000 records."""
-    async with Producer(settings, mesh_name, in_flight=1000) as made:
+    async with Producer(settings, mesh_name, bounds=Bounds(1000)) as made:
         yield made
 
 
@@ -126,7 +126,7 @@ async def test_bytes_that_wait_are_bounded(settings: KafkaSettings, mesh_name: s
     """A call that comes when more wait than may is refused, whichever it is; once they are answered there is room again, also
     where nobody waited for the answer any more.
     """
-    async with Producer(settings, "test", in_flight_bytes=1000) as small:
+    async with Producer(settings, "test", bounds=Bounds(size=1000)) as small:
         big = [Outgoing(mesh_name, b"x" * 2000)]
         calls: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(small.publish(big)),

@@ -39,13 +39,7 @@ class Wiring(containers.DeclarativeContainer):
     survey = providers.Singleton(Survey, settings.provided.kafka, client_id)
     catalog = providers.Singleton(Catalog, admin, app, settings.provided.mesh)
     figures = providers.Singleton(Figures, settings.provided.kafka, client_id, survey)
-    producer = providers.Singleton(
-        Producer,
-        settings.provided.kafka,
-        client_id,
-        in_flight=settings.provided.broker.in_flight,
-        in_flight_bytes=settings.provided.broker.in_flight_bytes,
-    )
+    producer = providers.Singleton(Producer, settings.provided.kafka, client_id, bounds=settings.provided.broker.bounds)
     chains = providers.Singleton(Chains, app, settings.provided.broker.history)
     subscriptions = providers.Singleton(Subscriptions, settings, client_id, health.provided.closing, chains, survey)
     client = providers.Singleton(client_of, settings)

@@ -4,6 +4,7 @@
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from nerv import topics
+from nerv.kafka import Bounds
 from nerv.kafka.owning import Ownership
 from nerv.schemas import Compatibility
 from nerv.service import ServiceSettings
@@ -32,6 +33,11 @@ class EdgeSettings(BaseModel):
     append_lanes: PositiveInt = 4  # appends under way side by side; a stream stays in its lane, and so in order
     schema_compatibility: Compatibility = Compatibility.BACKWARD  # what a new version of a schema must be
     http_allow: tuple[str, ...] = ()  # URL prefixes that `nerv.http` effects may call
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of what waits for Kafka."""
+        return Bounds(self.in_flight, self.in_flight_bytes)
 
 
 class BrokerSettings(ServiceSettings):

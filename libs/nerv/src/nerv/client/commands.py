@@ -15,7 +15,17 @@ from nerv.client.positions import Positions
 from nerv.client.streams import append_message, outcome_of
 from nerv.client.transport import DEADLINE_SECONDS
 from nerv.errors import NotFound, Overloaded, Unavailable, UnknownOutcome
-from nerv.kafka import BatchConsumer, Delivery, KafkaSettings, Outgoing, Position, Producer, Received, partition_of
+from nerv.kafka import (
+    BatchConsumer,
+    Bounds,
+    Delivery,
+    KafkaSettings,
+    Outgoing,
+    Position,
+    Producer,
+    Received,
+    partition_of,
+)
 from nerv.protocols.history import AppendOutcome, AppendRequest
 from nerv.telemetry import carrier
 from nerv.types import Description, Health
@@ -41,7 +51,7 @@ class Commands:
         self._replies = topics.name(mesh, "replies.v1")
         self._sender = uuid.uuid4().hex
         self._client_id = f"nerv-client-{self._sender[:8]}"
-        self._producer = Producer(kafka, self._client_id, in_flight=IN_FLIGHT, linger_ms=LINGER_MS)
+        self._producer = Producer(kafka, self._client_id, bounds=Bounds(IN_FLIGHT), linger_ms=LINGER_MS)
         self._positions = positions or Positions()
         self._partitions = 0
         self._waiting: dict[str, asyncio.Future[AppendOutcome]] = {}

@@ -5,13 +5,14 @@ from nerv.kafka.consumer import BatchConsumer, Rebalance
 from nerv.kafka.fenced import CommitFailed, FencedWriter, RecordsRefused
 from nerv.kafka.membership import Membership
 from nerv.kafka.partitioner import partition_of
-from nerv.kafka.producer import Producer
+from nerv.kafka.producer import Bounds, Producer
 from nerv.kafka.records import Delivery, Outgoing, Position, Received
 from nerv.kafka.settings import KafkaSettings
 from nerv.kafka.transactional import TransactionalProducer
 
 __all__ = [
     "BatchConsumer",
+    "Bounds",
     "CommitFailed",
     "Delivery",
     "FencedWriter",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as NativeProducer
@@ -28,6 +28,16 @@ DELIVERY_TIMEOUT_MS = 30_000  # after this a record that Kafka did not answer is
 HEAR_EVERY = 64  # records that are sent one by one until reports are served, whatever the loop does
 QUEUE_KIB = 2 * 1024 * 1024  # that librdkafka would hold: it is bounded before, by what is let in
 DRAIN_SECONDS = 8.0  # a service has 10 s to end (rule 16)
+
+
+class Bounds(NamedTuple):
+    """What may wait for Kafka: so many records, and of their values no more than a call above so many bytes."""
+
+    records: int = 100_000
+    size: int = 512 * MIB
+
+
+BOUNDS = Bounds()
 
 Report: TypeAlias = Callable[[KafkaError | None, Message | None], None]
 
@@ -107,21 +117,19 @@ class Producer:
         settings: KafkaSettings,
         client_id: str,
         *,
-        in_flight: int = 100_000,
-        in_flight_bytes: int = 512 * MIB,
+        bounds: Bounds = BOUNDS,
         linger_ms: int = 2,
     ) -> None:
-        """At most `in_flight` records wait for Kafka, and no more than a call above `in_flight_bytes` of their values."""
         self._native = NativeProducer(
             settings.producer(client_id)
             | {
                 "linger.ms": linger_ms,
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
-                "queue.buffering.max.messages": in_flight + 1,
+                "queue.buffering.max.messages": bounds.records + 1,
                 "queue.buffering.max.kbytes": QUEUE_KIB,
             }
         )
-        self._limit, self._most_bytes = in_flight, in_flight_bytes
+        self._bounds = bounds
         self._bytes = 0  # of the values that wait
         self._unheard = 0  # sent one by one since reports were served
         self.name = client_id
@@ -143,7 +151,7 @@ class Producer:
 
     @property
     def waiting(self) -> int:
-        """Records that wait for Kafka, at most `in_flight`."""
+        """Records that wait for Kafka."""
         return len(self._native)
 
     async def publish(self, records: Sequence[Outgoing]) -> list[Delivery]:
@@ -193,10 +201,11 @@ class Producer:
         """A future, and what to call once none of them waits any more."""
         if self._loop is None:
             raise RuntimeError("use the producer as `async with`")
-        if self.waiting + len(records) > self._limit:
-            raise Overloaded(f"{self.waiting} records wait for Kafka; the limit is {self._limit}", retry_after=1.0)
-        if self._bytes > self._most_bytes:
-            raise Overloaded(f"{self._bytes} bytes wait for Kafka; the limit is {self._most_bytes}", retry_after=1.0)
+        most, most_bytes = self._bounds
+        if self.waiting + len(records) > most:
+            raise Overloaded(f"{self.waiting} records wait for Kafka; the limit is {most}", retry_after=1.0)
+        if self._bytes > most_bytes:
+            raise Overloaded(f"{self._bytes} bytes wait for Kafka; the limit is {most_bytes}", retry_after=1.0)
         size = sum([len(record.value) for record in records if record.value])
         self._bytes += size
         return self._loop.create_future(), partial(self._free, size)
@@ -239,5 +248,5 @@ class Producer:
 
     def describe(self) -> Description:
         """The producer as data: how many records and bytes wait for Kafka."""
-        counters = {"waiting": self.waiting, "limit": self._limit, "bytes": self._bytes}
+        counters = {"waiting": self.waiting, "limit": self._bounds.records, "bytes": self._bytes}
         return Description("Producer", self.name, counters=counters)

@@ -70,14 +70,15 @@ def application(
 
     Pages of `cors_origins` may call it from a browser, with a token; of others none may.
 
-    Beside the service's own routes it has COMPONENTS, which answers what `describe` says, with every door for a part, and
-    OPENAPI, the document of them all.
+    Beside the service's own routes it has COMPONENTS, which answers what `describe` says, with every door and their intake for
+    parts, and OPENAPI, the document of them all.
     """
 
     async def components(request: Request[Any]) -> Response:
         """GET /.well-known/nerv/components: what the parts of this replica say of themselves."""
         told = describe()
-        return respond(replace(told, parts=(*told.parts, *(door.describe() for door in doors.values()))).to_dict())
+        ways = (intake.describe(), *(door.describe() for door in doors.values()))
+        return respond(replace(told, parts=(*told.parts, *ways)).to_dict())
 
     async def document(request: Request[Any]) -> Response:
         """GET /openapi.json: this document."""
@@ -151,6 +152,10 @@ class Intake:
     def give_back(self, size: int) -> None:
         """So many are read, or will not come."""
         self._taken -= size
+
+    def describe(self) -> Description:
+        """What is being read as data: how many bytes, and how many may be."""
+        return Description("Intake", "bodies", counters={"bytes": self._taken, "limit": self._most})
 
 
 class Door:
