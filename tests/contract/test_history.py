@@ -148,6 +148,7 @@ class OverKafka:
         self.append = commands.append
         self.read = streams.read
         self.read_category = streams.read_category
+        self.latest = streams.latest
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

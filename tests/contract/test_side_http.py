@@ -4,19 +4,21 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
+import pytest
 import pytest_asyncio
 
 from nerv.protocols.side import Side
-from nerv.sync.sides.http import HttpSource
+from nerv.sync.sides.http import Feed, HttpSource
 from nerv.testing.contracts.side import Make, Thing, WritableSideContract, rows
 from tests.unit.sync.collection import Collection
 
 
+@pytest.mark.parametrize("told", [None, Feed("/changes")], ids=["without a feed", "with a feed"])
 class TestHttpSource(WritableSideContract):
-    """Pages of a collection, objects with ETags."""
+    """Pages of a collection, objects with ETags; what has changed since a cursor."""
 
     @pytest_asyncio.fixture
-    async def make(self) -> AsyncIterator[Make]:
+    async def make(self, told: Feed | None) -> AsyncIterator[Make]:
         """Served in this process."""
         async with AsyncExitStack() as stack:
 
@@ -33,6 +35,7 @@ class TestHttpSource(WritableSideContract):
                     category = "thing"
                     key = "key"
                     row = Thing
+                    feed = told
 
                 return await stack.enter_async_context(Things())
 

@@ -26,11 +26,12 @@ def filled(path: Path, values: Mapping[str, int]) -> Path:
     return path
 
 
-class TestSqliteWithAFeed(WritableSideContract):
-    """A table whose changes triggers note, and whose rows are written only if all their values are as they were seen."""
+@pytest.mark.parametrize("noting", [True, False], ids=["with a feed and versions", "as it is"])
+class TestSqlite(WritableSideContract):
+    """A table whose changes triggers note and whose rows have versions; and one without either."""
 
     @pytest.fixture
-    def make(self, tmp_path: Path) -> Make:
+    def make(self, tmp_path: Path, noting: bool) -> Make:
         """In a database of its own."""
 
         async def made(values: Mapping[str, int]) -> Side:
@@ -42,30 +43,8 @@ class TestSqliteWithAFeed(WritableSideContract):
                 category = "thing"
                 key = "key"
                 row = Thing
-                version = "version"
-                feed = True
-
-            return Things()
-
-        return made
-
-
-class TestSqliteWithoutAFeed(WritableSideContract):
-    """A table as it is: no triggers, no version."""
-
-    @pytest.fixture
-    def make(self, tmp_path: Path) -> Make:
-        """In a database of its own."""
-
-        async def made(values: Mapping[str, int]) -> Side:
-            file = filled(tmp_path / "things.db", values)
-
-            class Things(SqlSource):
-                url = f"sqlite:///{file}"
-                table = "thing"
-                category = "thing"
-                key = "key"
-                row = Thing
+                version = "version" if noting else None
+                feed = noting
 
             return Things()
 

@@ -279,6 +279,7 @@ async def test_the_sources_and_the_service_describe_themselves(client: Client) -
         "identifiers": ["tailnum"],
         "approval": False,
         "schedule": None,
+        "under": None,
         "source": "CsvSource",
         "reads": ["unused.csv"],
         "category": "unused",

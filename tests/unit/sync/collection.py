@@ -21,6 +21,9 @@ class Collection:
         self.rows = dict(rows)
         self.page = page
         self.asked: list[str] = []
+        self.log: list[str] = []  # keys in the order of their changes
+        self.cut = 0  # of the log: what is before is not told any more
+        self.told_at_once = 1000
         self.harm: Harm | None = None
 
     async def list(self, request: web.Request) -> web.StreamResponse:
@@ -35,6 +38,16 @@ class Collection:
             return web.Response(status=304)
         return web.Response(body=body, content_type="application/json", headers={"etag": etag})
 
+    async def changes(self, request: web.Request) -> web.StreamResponse:
+        """What changed since a cursor."""
+        said = request.query["since"]
+        since = len(self.log) if said == "now" else int(said)
+        if since < self.cut:
+            return web.Response(status=410)
+        end = min(len(self.log), since + self.told_at_once)
+        document = {"changes": self.log[since:end], "position": end, "more": end < len(self.log)}
+        return web.json_response(document)
+
     async def get(self, request: web.Request) -> web.StreamResponse:
         """One of them."""
         found = self.rows.get(request.match_info["key"])
@@ -45,14 +58,20 @@ class Collection:
         if not self._holds(request):
             return web.Response(status=412)
         row = orjson.loads(await request.read())
-        self.rows[request.match_info["key"]] = row
+        self.set(request.match_info["key"], row)
         return self._one(row)
+
+    def set(self, key: str, row: Any) -> None:
+        """Create or replace one."""
+        self.rows[key] = row
+        self.log.append(key)
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Remove one, if the condition holds."""
         if not self._holds(request):
             return web.Response(status=412)
         del self.rows[request.match_info["key"]]
+        self.log.append(request.match_info["key"])
         return web.Response(status=204)
 
     def _holds(self, request: web.Request) -> bool:
@@ -77,6 +96,7 @@ class Collection:
 
         app = web.Application(middlewares=[harmed])
         app.router.add_get("/things", self.list)
+        app.router.add_get("/changes", self.changes)
         app.router.add_get("/things/{key}", self.get)
         app.router.add_put("/things/{key}", self.put)
         app.router.add_delete("/things/{key}", self.delete)

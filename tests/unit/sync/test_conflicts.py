@@ -140,11 +140,11 @@ async def test_a_conflict_waits_until_a_person_decides() -> None:
     await kept.ask([found])
     [waiting] = await kept.waiting()
     assert (waiting.key, waiting.base, waiting.left, waiting.right) == ("k", {"a": 0}, {"a": 1}, None)
-    assert await kept.decision(found) is UNDECIDED
+    assert await kept.decisions([found]) == {}
     await kept.decide("k", waiting.id, "right", by="ann")
     assert await kept.waiting() == []
-    assert await kept.decision(found) is MISSING
-    assert await kept.decision(conflict({"a": 2}, MISSING, {"a": 0})) is UNDECIDED
+    assert await kept.decisions([found]) == {"k": MISSING}
+    assert await kept.decisions([conflict({"a": 2}, MISSING, {"a": 0})]) == {}
     await kept.ask([found])
     assert await kept.waiting() == []
 
@@ -158,7 +158,7 @@ async def test_a_person_may_choose_a_side_a_row_or_none(choice: Any, wanted: Any
     found = conflict({"a": 1}, {"a": 2}, {"a": 0})
     await kept.ask([found])
     await kept.decide("k", (await kept.waiting())[0].id, choice, by="ann")
-    assert await kept.decision(found) == wanted
+    assert await kept.decisions([found]) == {"k": wanted}
 
 
 async def test_a_decision_about_what_does_not_wait_is_refused() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams of a category as a side: the fold of its rows, and the appends that change them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,12 +10,12 @@ import pytest
 
 from nerv.errors import TooLarge
 from nerv.history.memory import MemoryHistory
-from nerv.protocols import AppendRequest
-from nerv.protocols.side import Action, Step, Written
+from nerv.protocols import AppendRequest, Latest
+from nerv.protocols.side import Action, Entity, Step, Written
 from nerv.sync.canonical import canonical
 from nerv.sync.current import Current, CurrentState
 from nerv.sync.schema import WholeRow
-from nerv.sync.sides import HistorySide, MappingSide
+from nerv.sync.sides import ChangeLog, HistorySide, MappingSide
 from nerv.sync.sides.history import event_id
 from nerv.sync.synchronizer import DiffSynchronizer
 from nerv.types import Event, Stamp
@@ -118,6 +119,31 @@ async def test_what_is_no_row_is_replaced() -> None:
         left = MappingSide.of("left", ["tailnum"], [{"tailnum": "N1", "seats": 1}])
         assert (await DiffSynchronizer("planes", left, side, WholeRow("plane", ("tailnum",))).sync()).done == 1
         assert (await side.fetch(["N1"]))[0].row == {"tailnum": "N1", "seats": 1}
+
+
+async def test_many_streams_are_read_by_one_question() -> None:
+    """Whatever other writers have appended to them: the row, the version and the latest time are those of the fold."""
+
+    class Counted(MemoryHistory):
+        asked = 0
+
+        async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
+            self.asked += 1
+            return await super().latest(streams, types)
+
+    history = Counted()
+    side = HistorySide(history, "plane", writer="x", feed=ChangeLog())
+    await side.write([step(Action.CREATE, f"N{n}", 0, seats=n) for n in range(400)])
+    await side.write([step(Action.DELETE, "N1", 1), step(Action.UPDATE, "N2", 1, time=NOON - timedelta(days=1))])
+    painted = Event("p", "x", "plane.painted.v1", NOON + timedelta(days=1), b"{}")
+    await history.append([AppendRequest("plane-N3", [painted]), AppendRequest("plane-P", [painted])])
+    found = {one.key: one for one in await side.fetch([*(f"N{n}" for n in range(401)), "P"])}
+    assert history.asked == 1
+    assert found["N1"] == Entity("N1", None, 2, Stamp.of(NOON))
+    assert found["N2"] == Entity("N2", {"tailnum": "N2"}, 2, Stamp.of(NOON))
+    assert found["N3"] == Entity("N3", {"tailnum": "N3", "seats": 3}, 2, Stamp.of(painted.time))
+    assert found["N400"] == Entity("N400", None, 0)
+    assert found["P"] == Entity("P", None, 1, Stamp.of(painted.time))
 
 
 async def test_a_category_is_bounded() -> None:

@@ -10,12 +10,13 @@ import pytest
 from aiohttp import web
 
 from nerv.errors import Invalid, Misconfigured, Unavailable, UnknownOutcome, VersionConflict
-from nerv.protocols.side import Action, Entity, Step, Written
+from nerv.protocols.side import Action, Entity, Position, Step, Written
 from nerv.sync.canonical import canonical
 from nerv.sync.errors import LoadRefused
-from nerv.sync.sides import paged
-from nerv.sync.sides.http import HttpSource
-from nerv.sync.sides.http.asking import Bounds
+from nerv.sync.sides import MappingSide, paged
+from nerv.sync.sides.http import Feed, HttpSource
+from nerv.sync.sides.http.asking import Bounds, Pace
+from nerv.sync.synchronizer import DiffSynchronizer
 from nerv.testing.contracts.side import loaded
 from tests.unit.sync.collection import Collection, Harm
 
@@ -129,6 +130,95 @@ async def test_pages_that_are_as_they_were_are_not_sent_again() -> None:
         after, _ = await loaded(side)
         assert side.describe().counters["unchanged_pages"] == 4
     assert before | {"k0": Entity("k0", {"key": "k0", "value": 99})} == after
+
+
+async def test_what_a_feed_tells_of_is_all_that_is_read() -> None:
+    """The second sync asks for no page of the collection, but for what changed, page by page, and for these objects."""
+    collection = Collection(ROWS, page=10)
+    collection.told_at_once = 1
+    async with collection.served() as address, source(address, feed=Feed("/changes")) as side:
+        follower = MappingSide("follower")
+        sync = DiffSynchronizer("things", side, follower, side.schema)
+        assert (await sync.sync()).done == 50
+        collection.asked.clear()
+        collection.set("k1", {"key": "k1", "value": 100})
+        collection.set("k50", {"key": "k50", "value": 50})
+        assert (await sync.sync()).done == 2
+        assert [follower[key]["value"] for key in ("k1", "k50")] == [100, 50]
+        assert {one.partition("?")[0] for one in collection.asked} == {
+            "GET /changes",
+            "GET /things/k1",
+            "GET /things/k50",
+        }
+        assert sum(one.startswith("GET /changes") for one in collection.asked) == 2
+        collection.asked.clear()
+        collection.cut = len(collection.log) + 1
+        del collection.rows["k2"]  # which nobody has told
+        collection.log.append("k1")
+        assert (await sync.sync()).done == 1
+        assert "GET /things?cursor=40" in collection.asked
+
+
+def told(**answers: Any) -> dict[str, Any]:
+    """A page of a feed."""
+    return {"changes": ["k1"], "position": 7, **answers}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "keys"),
+    [
+        (orjson.dumps(told()), "json", ["k1"]),
+        (orjson.dumps(told(changes=[{"key": "k1", "deleted": True}, {"key": "k2"}])), "json", ["k1", "k2"]),
+        (b'{"key": "k1"}\n\n{"key": "k2", "position": 6}\n{"position": "7"}\n', "x-ndjson", ["k1", "k2"]),
+        (b'{"position": 7}', "x-ndjson", []),
+        (orjson.dumps(told(epoch="restored")), "json", None),
+    ],
+)
+async def test_changes_are_told_in_more_than_one_way(body: bytes, kind: str, keys: list[str] | None) -> None:
+    """Keys, objects with the columns of the key, or lines; of another epoch nothing is known."""
+    collection = Collection(ROWS)
+
+    async def feeding(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type=f"application/{kind}")
+
+    collection.harm = feeding
+    async with collection.served() as address, source(address, feed=Feed("/changes")) as side:
+        found = await side.changes(Position("", 3))
+        assert (None if found is None else (list(found.keys), found.position.sequence)) == (
+            None if keys is None else (keys, "7" if b'"7"' in body else 7)
+        )
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (answering(status=404), "answers 404"),
+        (answering(b"[]"), "without a list under `changes`"),
+        (answering(orjson.dumps(told(position=None))), "under `position`"),
+        (answering(orjson.dumps(told(position=True))), "under `position`"),
+        (answering(orjson.dumps(told(changes=[{"value": 1}]))), "names no object"),
+        (answering(orjson.dumps(told(changes=[1.5]))), "names no object"),
+        (answering(orjson.dumps(told(more=True))), "goes on from there"),
+        (answering(b"{"), "no JSON"),
+    ],
+)
+async def test_a_feed_that_cannot_be_read_is_a_load_that_failed(harm: Harm, words: str) -> None:
+    """It says what is wrong; a feed without the addresses of its objects is refused at once."""
+    collection = Collection(ROWS)
+    collection.harm = harm
+    async with collection.served() as address, source(address, feed=Feed("/changes")) as side:
+        with pytest.raises(LoadRefused, match=words):
+            await side.changes(Position("", 3))
+    with pytest.raises(Misconfigured, match="no `item`"):
+        source("http://127.0.0.1:1/things", feed=Feed("/changes"), item=None)
+
+
+def test_requests_go_at_their_pace() -> None:
+    """With a rate of two in a second the third one at once waits for a second; what was not used is not saved up."""
+    pace = Pace(2.0)
+    assert [pace.wait(100.0) for _ in range(3)] == [0.0, 0.5, 1.0]
+    assert [pace.wait(200.0) for _ in range(2)] == [0.0, 0.5]
+    assert [Pace(None).wait(100.0) for _ in range(2)] == [0.0, 0.0]
 
 
 async def test_link_headers_are_followed() -> None:

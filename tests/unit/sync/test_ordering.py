@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nerv.protocols.side import Action, Row, Step
 from nerv.sync import ParentsInCycle
 from nerv.sync.canonical import canonical
-from nerv.sync.ordering import waves
+from nerv.sync.ordering import Waves, waves
 from nerv.sync.plan import Direction
 from nerv.sync.schema import WholeRow
 from nerv.sync.sides import MappingSide
@@ -30,9 +30,9 @@ def above(row: Row) -> str | None:
     return found
 
 
-def keys(found: list[list[Step]]) -> list[list[str]]:
+def keys(found: Waves) -> list[list[str]]:
     """Of each wave."""
-    return [[one.key for one in wave] for wave in found]
+    return [[one.key for one in wave] for wave in (*found.making, *found.removing)]
 
 
 def test_parents_are_made_before_and_removed_after_their_children() -> None:
@@ -49,10 +49,11 @@ def one_row(of: Step) -> Any:
     return {"above": names[of.key]}
 
 
-def test_without_parents_there_is_one_wave() -> None:
-    """And none without steps."""
-    assert keys(waves([step("a", "b"), step("b", None)], None)) == [["a", "b"]]
-    assert waves([], None) == []
+def test_without_parents_what_is_made_comes_before_what_is_removed() -> None:
+    """In one wave each; no wave without steps."""
+    steps = [step("a", "b"), step("c", None, Action.DELETE), step("b", None)]
+    assert keys(waves(steps, None)) == [["a", "b"], ["c"]]
+    assert waves([], None) == Waves([], [])
 
 
 def test_a_cycle_of_parents_is_named() -> None:
@@ -75,7 +76,7 @@ def test_every_step_is_in_one_wave_after_its_parent(parents: list[int]) -> None:
     """Over random forests."""
     steps = [step(str(n), str(parent) if parent < n else None) for n, parent in enumerate(parents)]
     found = waves(steps, above)
-    place = {one.key: number for number, wave in enumerate(found) for one in wave}
+    place = {key: number for number, wave in enumerate(keys(found)) for key in wave}
     assert sorted(place) == sorted(one.key for one in steps)
     for n, parent in enumerate(parents):
         if parent < n:

@@ -11,7 +11,7 @@ import pytest
 
 import nerv
 from nerv.errors import IdConflict, Misconfigured, NotFound, SchemaMismatch, Unavailable, UnknownOutcome
-from nerv.protocols import AppendOutcome, AppendRequest, History, ReadQuery
+from nerv.protocols import AppendOutcome, AppendRequest, History, Latest, ReadQuery
 from nerv.sync import DeletesUnconfirmed, LoadRefused, RowsSource, RunUnderWay
 from nerv.sync.sides.source import in_thread
 from nerv.sync.synchronizer import DiffSynchronizer
@@ -97,6 +97,10 @@ class Stumbling:
     def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """As the other reads."""
         return self._history.read_category(category, query)
+
+    async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
+        """As the other does."""
+        return await self._history.latest(streams, types)
 
 
 def fleet(count: int) -> dict[str, int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A batch of appends by somebody who may append to some streams alone."""
+"""Batches of appends, and of reads, by somebody who may append to, and read, some streams alone."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -52,3 +52,18 @@ async def test_each_stream_of_a_batch_is_asked_for(tmp_path: Path) -> None:
     assert router.streams == ["account-1", "account-2"]
     assert [one.WhichOneof("outcome") for one in reply.replies] == ["appended", "refused", "appended"]
     assert "streams:append:secret-1" in str(reply.replies[1])
+
+
+async def test_nothing_is_told_of_a_stream_that_may_not_be_read(tmp_path: Path) -> None:
+    """One such name refuses the question; so do no name at all, and more of them than the limit."""
+    deps = Deps(TemporalSettings(), App("none"), None, None, None, None, None)  # type: ignore[arg-type]  # never asked
+    app = application(ROUTES, deps, Authenticator(settings(tmp_path), insecure=False), Limits())
+    headers = bearer(token("streams:read:account-*")) | {"content-type": PROTOBUF}
+    for streams, status, words in (
+        (["account-1", "secret-1"], 403, "streams:read:secret-1"),
+        ([], 400, "1 to 500 streams"),
+        (["account-1"] * 501, 413, "NERV_LIMITS__BATCH"),
+    ):
+        body = history_pb2.LatestRequest(streams=streams).SerializeToString()
+        answer = await ask(app, "POST", "/v1/streams/latest", headers, body)
+        assert (answer.status, words in answer.body.decode()) == (status, True)

@@ -32,6 +32,7 @@ class Opened:
     synchronizer: DiffSynchronizer
     journal: ConflictJournal | None
     guard: float
+    below: Mapping[str, Pair]  # whose objects hang under these
 
     @property
     def kind(self) -> str:
@@ -72,7 +73,9 @@ class Synchronizers:
         if isinstance(pair, SourcePair) and pair.keeps_rows:
             left, right = pair.left(self._client), pair.right(self._client)
             synchronizer = DiffSynchronizer(name, left, right, pair.schema(), delete_guard=self._guard)
-            return Opened(name, pair, {"left": left, "right": right}, synchronizer, None, self._guard)
+            return Opened(
+                name, pair, {"left": left, "right": right}, synchronizer, None, self._guard, self._pairs.below(name)
+            )
         async with self._opening:
             if name not in self._opened:
                 self._opened[name] = await self._open(name, pair)
@@ -103,7 +106,8 @@ class Synchronizers:
             parent=pair.parent if pair.has_parents() else None,
             scope=Scope(pair.scope),
         )
-        return Opened(name, pair, {"left": left, "right": right}, synchronizer, journal, guard)
+        sides = {"left": left, "right": right}
+        return Opened(name, pair, sides, synchronizer, journal, guard, self._pairs.below(name))
 
     def _base(self, name: str) -> InHistory:
         """A category of history, which tells by itself what was appended to it, by whatever replica."""

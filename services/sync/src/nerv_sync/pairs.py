@@ -2,6 +2,7 @@
 """The syncs that the app declares, checked once at the start: sources, each with the streams of its category, and pairs."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from nerv.app import App
@@ -32,6 +33,7 @@ class SourcePair(Pair):
         self._limit = limit
         self._run = run
         self.schedule = getattr(source, "schedule", None)
+        self.under = getattr(source, "under", None)
 
     @property
     def keeps_rows(self) -> bool:
@@ -82,6 +84,8 @@ class Pairs:
             except Misconfigured as error:
                 raise Misconfigured(f"sync {name}: {error.detail}") from None
             _check_crons(f"sync {name}", pair.schedule, pair.verification)
+        self._under = {name: self.make(name).under for name in self.names()}
+        _check_under(self._under)
 
     def names(self) -> list[str]:
         """The names, sorted."""
@@ -99,6 +103,10 @@ class Pairs:
             return self._pair(name)
         return SourcePair(name, self._source(name), self._limit, self._run)
 
+    def below(self, name: str) -> dict[str, Pair]:
+        """The pairs whose objects hang under those of this one, by name."""
+        return {child: self.make(child) for child, above in self._under.items() if above == name}
+
     def row(self, name: str) -> dict[str, Any]:
         """What people should know of a sync."""
         pair = self.make(name)
@@ -110,6 +118,7 @@ class Pairs:
             "identifiers": list(schema.identifiers),
             "approval": pair.approval,
             "schedule": pair.schedule,
+            "under": pair.under,
         }
         if isinstance(pair, SourcePair):
             told = pair.source.describe()
@@ -146,6 +155,19 @@ def _check_crons(what: str, *crons: str | None) -> None:
             Ticks.of(cron, None, "UTC")
         except Misconfigured as error:
             raise Misconfigured(f"{what}: {error.detail}") from None
+
+
+def _check_under(under: Mapping[str, str | None]) -> None:
+    """Raises Misconfigured for a sync under one that is not there, or in the end under itself."""
+    for name, above in under.items():
+        way = [name]
+        while above is not None:
+            if above not in under:
+                raise Misconfigured(f"sync {way[-1]} is under {above!r}, which is none; there are {', '.join(under)}")
+            way.append(above)
+            if above in way[:-1]:
+                raise Misconfigured(f"syncs are under each other: {' → '.join(way)}")
+            above = under[above]
 
 
 def _check_category(name: str, category: str, owners: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ from nerv.sync.synchronizer import ROUNDS
 from nerv.sync.tally import Tally
 from nerv.telemetry import names as n
 from nerv.telemetry import span
+from nerv_sync.below import Below, Run
 from nerv_sync.journal import Claim
 from nerv_sync.model import Document, Order, applied_document, planned_document, verified
 from nerv_sync.opened import Opened, Synchronizers
@@ -45,10 +46,12 @@ class Performance:
     """
 
     def __init__(
-        self, order: Order, opened: Opened, record: RunRecord, shelf: Shelf, app: App, threads: Threads, tally: Tally
-    ) -> None:
+        self, order: Order, opened: Opened, record: RunRecord, shelf: Shelf, app: App, threads: Threads, tally: Tally,
+        below: Below,
+    ) -> None:  # fmt: skip
         self._order = order
         self._opened = opened
+        self._below = below
         self._record = record
         self._shelf = shelf
         self._app = app
@@ -72,9 +75,11 @@ class Performance:
         else:
             document = applied_document(self._order, names, plan, self._tally, guard)
             document |= {"resumed": self._resumed, "stopped": self._stopped}
+            if document["status"] == "done" and not self._below.whole:
+                document["status"] = "conflicts"
         seconds = {part: round(taken, 3) for part, taken in self._times.items()}
         measured = {"seconds": seconds, "memory_mib": memory_mib()}
-        return document | measured | ({} if missed is None else verified(missed))
+        return document | measured | self._below.document() | ({} if missed is None else verified(missed))
 
     async def _perform(self, approved: Kept | None) -> Plan:
         """Plan and apply; answers the plan of the first round that this attempt was at."""
@@ -90,6 +95,7 @@ class Performance:
                 _check_same(approved.plan, first)
             if self._order.dry_run:
                 await self._shelf.keep(self._order.sync, first, self._where)
+                await self._below.run()
                 return first
             await self._begin(1, first)
             await self._apply(first, self._tally, fresh=True)
@@ -135,7 +141,12 @@ class Performance:
         await self._timed(
             "apply",
             lambda: self._opened.synchronizer.apply(
-                plan, confirm_deletes=confirmed, tally=tally, report=self._report, fresh=fresh
+                plan,
+                confirm_deletes=confirmed,
+                tally=tally,
+                report=self._report,
+                between=self._below.run,
+                fresh=fresh,
             ),
             {"nerv.sync.changes": len(plan.steps)},
         )
@@ -211,11 +222,14 @@ class Performers:
         self._threads = threads
         self._clock = clock
 
-    async def perform(self, claim: Claim, tally: Tally) -> Document:
-        """Perform a run that was claimed (see `Performance.perform`)."""
+    async def perform(self, claim: Claim, tally: Tally, run: Run) -> Document:
+        """Perform a run that was claimed (see `Performance.perform`); `run` performs those that are a part of it."""
         opened = await self._synchronizers.open(claim.order.sync)
         record = RunRecord(self._history, self._clock, claim.order, claim.attempt)
-        return await Performance(claim.order, opened, record, self._shelf, self._app, self._threads, tally).perform()
+        below = Below(claim.order, opened.below, run)
+        return await Performance(
+            claim.order, opened, record, self._shelf, self._app, self._threads, tally, below
+        ).perform()
 
 
 def _check_same(approved: Plan, now: Plan) -> None:

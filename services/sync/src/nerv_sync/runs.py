@@ -63,7 +63,15 @@ class Runs:
             raise Unavailable("this replica is going down; repeat with the same Idempotency-Key", retry_after=1.0)
         return task.result()
 
-    def _task(self, order: Order) -> asyncio.Task[Document]:
+    async def within(self, order: Order) -> Document:
+        """Perform a run as a part of another one, in whose place it goes on, and wait for its end (see `order`)."""
+        task = self._task(order, inside=True)
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise Unavailable("this replica is going down", retry_after=1.0)
+        return task.result()
+
+    def _task(self, order: Order, *, inside: bool = False) -> asyncio.Task[Document]:
         place = (order.sync, order.run)
         if place in self._active:
             known, task = self._active[place]
@@ -72,7 +80,7 @@ class Runs:
             return task
         if self._closing.is_set():
             raise Unavailable("this replica is going down", retry_after=1.0)
-        if len(self._active) >= self._settings.runs:
+        if not inside and len(self._active) >= self._settings.runs:
             raise Overloaded(f"{len(self._active)} runs are under way here (NERV_SYNC__RUNS)", retry_after=2.0)
         task = asyncio.create_task(self._perform(order))
         self._active[place] = (order, task)
@@ -101,7 +109,7 @@ class Runs:
         tally = Tally()
         async with self._journal.alive(claim, tally.progress):
             try:
-                document = await self._performers.perform(claim, tally)
+                document = await self._performers.perform(claim, tally, self.within)
             except Refused as refusal:
                 document = refused_document(claim.order, refusal)
             recorded = await self._journal.finish(claim, document | {"attempt": claim.attempt})

@@ -10,6 +10,7 @@ from nerv.service.params import CLOUDEVENTS
 from nerv_temporal.api.appending import APPENDS, EXPECTED, IF_MATCH, append, append_batch
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.api.formats import FORMS
+from nerv_temporal.api.latest import LATEST, OF_LATEST, latest
 from nerv_temporal.api.partitions import PARTITIONS, partitions, positions
 from nerv_temporal.api.query import CONSISTENCY, KNOWN_AT, OF_MANY, OF_STREAM
 from nerv_temporal.api.reading import read_many, read_stream
@@ -47,6 +48,7 @@ ROUTES = (
     Route("GET", "/v1/streams/{stream:path}/events", read_stream, "streams:read", OF_STREAM, gives=FORMS, of="stream"),
     Route("GET", "/v1/streams/{stream:path}/state", state, "streams:read", OF_STATE, of="stream"),
     Route("GET", "/v1/streams/{stream:path}/diff", diff, "streams:read", OF_DIFF, of="stream"),
+    Route("POST", "/v1/streams/latest", latest, "streams:read", OF_LATEST, LATEST, gives=(PROTOBUF,), each=True),
     Route("GET", "/v1/streams/states", states, "streams:read", OF_STATES),
     # Numbers of partitions tell nothing of any stream, and replicas ask for them in the name of whoever reads one.
     Route("GET", "/v1/partitions", partitions, "streams:read", each=True),

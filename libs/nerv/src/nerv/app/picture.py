@@ -189,7 +189,7 @@ def _sync(spec: SyncSpec) -> dict[str, Any]:
     pair = spec.pair
     perspective = None if pair.perspective is None else pair.perspective.__name__
     found = {"name": spec.name, "class": pair.__name__, "direction": pair.direction.value, "perspective": perspective}
-    return {**found, "strategy": pair.strategy.name, "schedule": pair.schedule, "doc": _doc(pair)}
+    return {**found, "strategy": pair.strategy.name, "schedule": pair.schedule, "under": pair.under, "doc": _doc(pair)}
 
 
 def _key(rule: Any) -> Any:

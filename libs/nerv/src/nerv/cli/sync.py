@@ -19,7 +19,8 @@ from nerv.errors import Invalid
 
 # How a run can end other than well, and the command's exit code for it.
 CODES = {"conflicts": REFUSED, "refused": REFUSED, "interrupted": UNKNOWN, "unknown": UNKNOWN}
-LISTED = ("sync", "kind", "direction", "schedule", "run", "status", "started")
+LISTED = ("sync", "kind", "direction", "under", "schedule", "run", "status", "started")
+BELOW = ("sync", "status", "create", "update", "delete", "done", "refused", "unknown", "untried", "problem")
 RUNS = (
     "started",
     "run",
@@ -230,6 +231,8 @@ def _say_run(found: Mapping[str, Any], most: int) -> None:
     out.print(f"{found['sync']}: {found['status']}; {counts}", markup=False, soft_wrap=True)
     if found.get("changes"):
         out.print(changes_table(TITLES.get(found["status"], "changed"), found["changes"], most))
+    if below := _below(found):
+        out.print(table("what hangs under them", below, BELOW))
     for problem in found.get("problems") or ():
         out.print(cell(problem), style="red")
     if found.get("stopped"):
@@ -242,6 +245,15 @@ def _say_run(found: Mapping[str, Any], most: int) -> None:
         )
     if any((found.get("missed") or {}).values()):
         out.print(f"no feed had told of: {cell(found['missed'])}", style="yellow")
+
+
+def _below(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The runs of the syncs below, as rows, each before those below it."""
+    rows: list[dict[str, Any]] = []
+    for name, run in (found.get("below") or {}).items():
+        problem = (run.get("problem") or {}).get("detail")
+        rows += [{**_line(run), "sync": name, "problem": problem}, *_below(run)]
+    return rows
 
 
 def changes_table(title: str, changes: Sequence[Mapping[str, Any]], most: int = 20) -> Table:

@@ -11,8 +11,8 @@ from nerv.clock import SystemClock
 from nerv.errors import NotFound
 from nerv.history.decide import Accept, Duplicate, Known, judge
 from nerv.history.lifecycle import MARKS, Mark, gone, mark_of
-from nerv.history.select import check_positions, check_subscription, not_future, selector
-from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
+from nerv.history.select import check_positions, check_subscription, named, not_future, selector
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, Latest, ReadQuery
 from nerv.types import Description, Event, VersionedState, category_of
 
 
@@ -95,6 +95,11 @@ class MemoryHistory:
         log = self._log[:]  # as it is now: what is appended while somebody reads is not part of the answer
         for event in _selected([e for e in log if category is None or category_of(e.stream) == category], query):
             yield event
+
+    async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
+        """Of each stream the newest event of these types (see `History.latest`)."""
+        wanted = named(types)
+        return [_latest(self._streams.get(stream, ()), wanted) for stream in streams]
 
     def subscribe(
         self, stream: str, *, after: str | None = None, query: ReadQuery = ReadQuery()
@@ -186,3 +191,8 @@ def _selected(events: list[Event[bytes]], query: ReadQuery) -> list[Event[bytes]
     if query.backward:
         found.reverse()
     return found[: query.limit]
+
+
+def _latest(events: Sequence[Event[bytes]], wanted: Callable[[str], bool]) -> Latest:
+    found = next((event for event in reversed(events) if wanted(event.type)), None)
+    return Latest(len(events), max((event.time for event in events), default=None), found)

@@ -23,7 +23,7 @@ from nerv.errors import Misconfigured, NotFound, Unavailable
 from nerv.history.decide import Accept, Duplicate, Known, judge
 from nerv.history.lifecycle import MARKS, Mark, gone
 from nerv.history.select import check_positions, check_subscription, not_future
-from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, ReadQuery
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Clock, Followed, Latest, ReadQuery
 from nerv.types import Description, Event, Health, VersionedState, category_of
 
 SCHEMA = 1
@@ -101,6 +101,11 @@ class SqliteHistory:
                 return
             left = None if left is None else left - len(page)
             low, high = (low, page[-1][0] - 1) if query.backward else (page[-1][0] + 1, high)
+
+    async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
+        """Of each stream the newest event of these types (see `History.latest`)."""
+        query = ReadQuery(types=types, backward=True)
+        return await self._read(lambda db: [_latest(db, stream, query) for stream in streams])
 
     def subscribe(
         self, stream: str, *, after: str | None = None, query: ReadQuery = ReadQuery()
@@ -343,6 +348,13 @@ def _page(db: sqlite3.Connection, stream: str, query: ReadQuery, left: int | Non
             (stream, *values, PAGE if left is None else min(PAGE, left)),
         )
     )
+
+
+def _latest(db: sqlite3.Connection, stream: str, query: ReadQuery) -> Latest:
+    version, time_us = db.execute(
+        "SELECT max(version), max(time_us) FROM events WHERE stream = ?", (stream,)
+    ).fetchone()
+    return Latest(version, from_us(time_us), next(iter(_page(db, stream, query, 1)), None)) if version else Latest()
 
 
 def _positions(db: sqlite3.Connection) -> tuple[int, int]:

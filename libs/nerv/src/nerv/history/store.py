@@ -13,7 +13,7 @@ from nerv.history.fold import valid_time_order
 from nerv.history.memory import MemoryHistory
 from nerv.history.snapshots import DEFAULT, Replay
 from nerv.history.sqlite import SqliteHistory
-from nerv.protocols import AppendOutcome, AppendRequest, Clock, History, Projectable, ReadQuery, Snapshots
+from nerv.protocols import AppendOutcome, AppendRequest, Clock, History, Latest, Projectable, ReadQuery, Snapshots
 from nerv.types import Description, EntityId, Event, S, VersionedState, VersionId
 
 
@@ -70,6 +70,10 @@ class TemporalStore:
     def read_category(self, category: str | None, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of all streams of a category (see `History.read_category`)."""
         return self.history.read_category(category, query)
+
+    async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
+        """Of each stream the newest event of these types (see `History.latest`)."""
+        return await self.history.latest(streams, types)
 
     async def state(
         self,

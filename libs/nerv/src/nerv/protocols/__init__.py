@@ -15,6 +15,7 @@ from nerv.protocols.history import (
     Expected,
     Followed,
     History,
+    Latest,
     ReadQuery,
     Subscribable,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Expected",
     "Followed",
     "History",
+    "Latest",
     "Observable",
     "Projectable",
     "QuantumUnit",

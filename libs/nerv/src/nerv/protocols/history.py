@@ -87,6 +87,15 @@ class ReadQuery:
     deleted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """A stream as it stands: its version (0: there is none), the latest `time` in it, its newest event of those asked for."""
+
+    version: int = 0
+    time: datetime | None = None
+    event: Event[bytes] | None = None
+
+
 class History(Protocol):
     """Append-only streams of events, each with versions 1, 2, 3, ... without a gap.
 
@@ -111,6 +120,13 @@ class History(Protocol):
 
         `backward` reads the newest first. Each stream comes in order of version. Events recorded at one instant come
         in an order that does not change. What was appended before the call is read, each event once.
+        """
+        ...
+
+    async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
+        """Of each stream the newest event of these types (none: of all; see `ReadQuery.types`), in the order of the names.
+
+        Streams that were deleted are answered as they were recorded.
         """
         ...
 

@@ -25,6 +25,15 @@ Report = Callable[[Sequence[Step], Sequence[WriteOutcome]], Awaitable[None]]
 """Told the outcomes of each batch before anything is concluded from them."""
 
 
+Between = Callable[[], Awaitable[bool]]
+"""Awaited when all is made and before anything is removed, such as for the children that other syncs keep; False: nothing is."""
+
+
+async def at_once() -> bool:
+    """Nothing to wait for."""
+    return True
+
+
 async def silent(steps: Sequence[Step], outcomes: Sequence[WriteOutcome]) -> None:
     """A report to nobody."""
 
@@ -45,12 +54,15 @@ class Attempt:
     sides hold is agreed on after. It ends early at an unknown outcome, and at what is unavailable, which it raises.
     """
 
-    def __init__(self, means: Means, plan: Plan, tally: Tally, report: Report = silent) -> None:
+    def __init__(
+        self, means: Means, plan: Plan, tally: Tally, report: Report = silent, between: Between = at_once
+    ) -> None:
         """Raises ParentsInCycle."""
         self._means = means
         self._plan = plan
         self._tally = tally
         self._report = report
+        self._between = between
         self._waves = waves(plan.steps, means.parent)
         self._id = uuid.uuid4().hex
         self._open = defaultdict[str, int](int)
@@ -67,15 +79,21 @@ class Attempt:
         """Apply it. `fresh`: the plan was made a moment ago, so that what it found equal is so still."""
         held = {key: agreement for key, agreement in self._plan.agreed.items() if key not in self._open}
         await self._agree(held if fresh else await self._still(held))
-        for wave in self._waves:
+        if await self._all(self._waves.making) and await self._between():
+            await self._all(self._waves.removing)
+        self._tally.untried += len(self._plan.steps) - self._tried
+        return self._tally
+
+    async def _all(self, waves: Sequence[Sequence[Step]]) -> bool:
+        """Apply one wave after the other; False when the outcome of a step is not known."""
+        for wave in waves:
             pending = batches(wave)
             await asyncio.gather(*(self._work(pending) for _ in range(self._means.workers)))
             if self._failure is not None:
                 raise self._failure
             if self._tally.unknown:
-                break
-        self._tally.untried += len(self._plan.steps) - self._tried
-        return self._tally
+                return False
+        return True
 
     async def _work(self, pending: Iterator[Sequence[Step]]) -> None:
         """Take batches until there are none, or one has failed: the others end what they are at, and begin nothing."""

@@ -6,8 +6,7 @@ when the write was then refused: who dies in between has journaled too much, nev
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +14,18 @@ import orjson
 
 from nerv.clock import SystemClock
 from nerv.errors import IdConflict, Invalid, Misconfigured, NervError, NotFound
-from nerv.protocols import AppendRequest, Clock, History
+from nerv.protocols import AppendRequest, Clock, History, Latest
 from nerv.state import MISSING
 from nerv.sync.canonical import canonical
-from nerv.sync.strategies import UNDECIDED, Conflict
+from nerv.sync.strategies import Conflict
 from nerv.sync.threeway import Loss, boxed, unboxed
 from nerv.sync.tree import digest
 from nerv.types import Description, Event, EventType, format_instant
 
 MANY = 500  # events in one append
 _NAME = re.compile(r"[a-z0-9][a-z0-9._]{0,63}")
-_QUEUE = (EventType.CONFLICT_ASKED, EventType.CONFLICT_DECIDED, EventType.CONFLICT_CLOSED)
+_QUEUE = frozenset((EventType.CONFLICT_ASKED, EventType.CONFLICT_DECIDED, EventType.CONFLICT_CLOSED))
+_OPEN = (EventType.CONFLICT_ASKED, EventType.CONFLICT_DECIDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,14 @@ class ConflictJournal:
 
     async def ask(self, conflicts: Iterable[Conflict]) -> None:
         """Queue conflicts for a person; one that waits already waits on."""
-        for conflict in conflicts:
-            events = [event async for event in self._of(conflict.key)]
-            name = conflict_id(conflict)
-            if _state(events) not in ((EventType.CONFLICT_ASKED, name), (EventType.CONFLICT_DECIDED, name)):
-                await self._append([_asked(conflict, name, len(events))])
-                self._counts["asked"] += 1
+        found = list(conflicts)
+        new = [
+            _asked(one, conflict_id(one), latest.version)
+            for one, latest in zip(found, await self._queued([one.key for one in found]), strict=True)
+            if _state(latest) not in [(kind, conflict_id(one)) for kind in _OPEN]
+        ]
+        await self._append(new)
+        self._counts["asked"] += len(new)
 
     async def waiting(self) -> list[Waiting]:
         """The conflicts that wait, by key: of each object the latest."""
@@ -94,34 +96,33 @@ class ConflictJournal:
         It holds for this very conflict: when a side has changed by the next run, that is another one, and asked anew. Raises
         NotFound for a conflict that does not wait, Invalid for another choice.
         """
-        events = [event async for event in self._of(key)]
-        if _state(events) != (EventType.CONFLICT_ASKED, conflict):
+        [latest] = await self._queued([key])
+        if _state(latest) != (EventType.CONFLICT_ASKED, conflict):
             raise NotFound(
                 f"no conflict {conflict} of {key!r} waits; list them anew, for a side may have changed since"
             )
         if choice not in ("left", "right", None) and not isinstance(choice, dict):
             raise Invalid(f"choose left, right, a row, or None to delete the object, not {choice!r:.60}")
         data = {"id": conflict, "key": key, "choice": choice, "by": by}
-        await self._append([(EventType.CONFLICT_DECIDED, f"decided-{conflict}-{len(events)}", data)])
+        await self._append([(EventType.CONFLICT_DECIDED, f"decided-{conflict}-{latest.version}", data)])
         self._counts["decided"] += 1
 
-    async def decision(self, conflict: Conflict) -> Any:
-        """What a person has decided of this very conflict: a row, MISSING, or UNDECIDED."""
-        events = [event async for event in self._of(conflict.key) if event.type in _QUEUE]
-        if _state(events) != (EventType.CONFLICT_DECIDED, conflict_id(conflict)):
-            return UNDECIDED
-        choice = orjson.loads(events[-1].data)["choice"]
-        if isinstance(choice, str):
-            return conflict.left if choice == "left" else conflict.right
-        return MISSING if choice is None else choice
+    async def decisions(self, conflicts: Sequence[Conflict]) -> dict[str, Any]:
+        """What persons have decided of these very conflicts, by key: a row, or MISSING."""
+        latest = await self._queued([one.key for one in conflicts])
+        return {
+            one.key: _choice(one, found)
+            for one, found in zip(conflicts, latest, strict=True)
+            if _state(found) == (EventType.CONFLICT_DECIDED, conflict_id(one))
+        }
 
     async def close(self, key: str) -> None:
         """The conflict of this object is none any more, or another one."""
-        events = [event async for event in self._of(key)]
-        kind, name = _state(events)
+        [latest] = await self._queued([key])
+        kind, name = _state(latest)
         if kind == EventType.CONFLICT_ASKED:
             data = {"id": name, "key": key}
-            await self._append([(EventType.CONFLICT_CLOSED, f"closed-{name}-{len(events)}", data)])
+            await self._append([(EventType.CONFLICT_CLOSED, f"closed-{name}-{latest.version}", data)])
 
     async def lose(self, losses: Sequence[Loss], attempt: str) -> None:
         """These updates are about to be overwritten by an attempt to apply a plan."""
@@ -154,10 +155,9 @@ class ConflictJournal:
         stream = (f"{self._category}-*",)
         return Description("ConflictJournal", self._category, stream, stream, counters=dict(self._counts))
 
-    async def _of(self, key: str) -> AsyncIterator[Event[bytes]]:
-        with suppress(NotFound):
-            async for event in self._history.read(self._stream(key)):
-                yield event
+    async def _queued(self, keys: Sequence[str]) -> list[Latest]:
+        """How the queues of these objects stand: the latest event of each that says so."""
+        return await self._history.latest([self._stream(key) for key in keys], _QUEUE)
 
     async def _append(self, entries: Sequence[tuple[EventType, str, dict[str, Any]]]) -> None:
         for start in range(0, len(entries), MANY):
@@ -187,12 +187,17 @@ def _loss_id(loss: Loss, attempt: str) -> str:
     return f"{digest(canonical(_lost(loss))).hex()}-{attempt}"
 
 
-def _state(events: Sequence[Event[bytes]]) -> tuple[str, str]:
+def _state(latest: Latest) -> tuple[str, str]:
     """How the queue of an object stands: the type of the latest event that says so, and of which conflict."""
-    for event in reversed(events):
-        if event.type in _QUEUE:
-            return event.type, orjson.loads(event.data)["id"]
-    return "", ""
+    event = latest.event
+    return ("", "") if event is None else (event.type, orjson.loads(event.data)["id"])
+
+
+def _choice(conflict: Conflict, latest: Latest) -> Any:
+    choice = None if latest.event is None else orjson.loads(latest.event.data)["choice"]
+    if isinstance(choice, str):
+        return conflict.left if choice == "left" else conflict.right
+    return MISSING if choice is None else choice
 
 
 def _asked(conflict: Conflict, name: str, number: int) -> tuple[EventType, str, dict[str, Any]]:

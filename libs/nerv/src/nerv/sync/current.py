@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from nerv.protocols import Latest
 from nerv.protocols.side import Action
 from nerv.sync.canonical import recanonical
 from nerv.types import Event, entity_of
@@ -24,6 +25,20 @@ class Current:
     version: int
     time: datetime
     content: bytes | None
+
+
+def row_types(category: str) -> frozenset[str]:
+    """The types of the events that change a row."""
+    return frozenset(event_type(category, action) for action in Action)
+
+
+def current_of(category: str, latest: Latest) -> Current | None:
+    """What the newest event of these types says; None of a stream that does not exist."""
+    if latest.time is None:
+        return None
+    event = latest.event
+    whole = event is not None and event.type != event_type(category, Action.DELETE)
+    return Current(latest.version, latest.time, recanonical(event.data) if event is not None and whole else None)
 
 
 class CurrentState:

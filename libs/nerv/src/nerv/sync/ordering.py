@@ -3,6 +3,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 
@@ -15,20 +16,28 @@ Parent = Callable[[Row], str | None]
 SHOWN = 20  # keys of a cycle that an error names
 
 
-def waves(steps: Sequence[Step], parent: Parent | None) -> list[list[Step]]:
-    """The steps in waves: what is in one depends on earlier ones alone. Without parents there is one wave.
+class Waves(NamedTuple):
+    """Steps in waves: what is in one depends on earlier ones alone. What removes objects comes after all that makes them."""
 
-    Raises ParentsInCycle, naming the objects.
-    """
+    making: list[list[Step]]
+    removing: list[list[Step]]
+
+
+def waves(steps: Sequence[Step], parent: Parent | None) -> Waves:
+    """The steps in waves. Raises ParentsInCycle, naming the objects."""
     if parent is None:
-        return [list(steps)] if steps else []
+        removed = [step for step in steps if step.action is Action.DELETE]
+        made = [step for step in steps if step.action is not Action.DELETE]
+        return Waves([made] if made else [], [removed] if removed else [])
     above = {"left": _parents(steps, "left", parent), "right": _parents(steps, "right", parent)}
     depths = {side: _depths(found) for side, found in above.items()}
     making: dict[int, list[Step]] = defaultdict(list)
     removing: dict[int, list[Step]] = defaultdict(list)
     for step in steps:
         (removing if step.action is Action.DELETE else making)[depths[step.side][step.key]].append(step)
-    return [making[depth] for depth in sorted(making)] + [removing[depth] for depth in sorted(removing, reverse=True)]
+    return Waves(
+        [making[depth] for depth in sorted(making)], [removing[depth] for depth in sorted(removing, reverse=True)]
+    )
 
 
 def _parents(steps: Sequence[Step], side: str, parent: Parent) -> dict[str, str | None]:

@@ -20,7 +20,8 @@ class Pair(ABC):
     """Set the class attributes, write `left` and `right`, and declare it with `@app.sync("name")`.
 
     `perspective` is the diffing schema, too; without one whole rows are compared, told apart by `identifiers`. In both
-    directions `strategy` says who wins. `scope` narrows it to the objects whose fields have one of the values given.
+    directions `strategy` says who wins. `scope` narrows it to the objects whose fields have one of the values given. A run of
+    the sync that it is `under` runs it, too: after that has made objects, before it removes any.
     """
 
     perspective: ClassVar[type[Perspective] | None] = None
@@ -32,6 +33,7 @@ class Pair(ABC):
     approval: ClassVar[bool] = False  # only a plan that a person has approved is applied
     schedule: str | None = None  # cron, UTC: when to run
     events: ClassVar[tuple[str, ...]] = ()  # event types of history after which to run
+    under: str | None = None  # the sync that keeps what these objects hang under, such as the sites of racks
     verification: ClassVar[str | None] = None  # cron, UTC: when to read both sides whole, whatever the feeds have told
 
     @abstractmethod

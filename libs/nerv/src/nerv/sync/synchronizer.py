@@ -12,7 +12,7 @@ from nerv.protocols.side import Action, Side
 from nerv.state import MISSING
 from nerv.sync import tree
 from nerv.sync.agreed import InHistory, opened
-from nerv.sync.applying import Attempt, Means, Report, silent
+from nerv.sync.applying import Attempt, Between, Means, Report, at_once, silent
 from nerv.sync.conflicts import ConflictJournal, Waiting
 from nerv.sync.digests import Digests, Head, retried
 from nerv.sync.errors import LoadRefused
@@ -22,7 +22,7 @@ from nerv.sync.planning import Draft, Planner, Trio
 from nerv.sync.records import MemoryRecords
 from nerv.sync.schema import Digester, Schema
 from nerv.sync.scope import EVERYTHING, Scope, ScopedSide
-from nerv.sync.strategies import UNDECIDED, AskPerson, Strategy
+from nerv.sync.strategies import AskPerson, Strategy
 from nerv.sync.tally import Tally
 from nerv.types import Description
 
@@ -111,17 +111,19 @@ class DiffSynchronizer:
         confirm_deletes: bool = False,
         tally: Tally | None = None,
         report: Report = silent,
+        between: Between = at_once,
         fresh: bool = False,
     ) -> Tally:
         """Do what a plan says, every step only if its object is still as it was seen; a `tally` given counts on, and `report`
-        is told the outcomes batch by batch. `fresh`: it was made a moment ago, so that what it found equal is so still.
+        is told the outcomes batch by batch. `between` what is made and what is removed others may have to do something.
+        `fresh`: it was made a moment ago, so that what it found equal is so still.
 
         It ends early at an unknown outcome. Raises DeletesUnconfirmed before the first step, and Unavailable when a side
         cannot be written or the journal not be kept: what is done is done, and the same plan can be applied again.
         """
         check_deletes(plan, self._guard, confirm_deletes)
         tally = Tally() if tally is None else tally
-        attempt = Attempt(self._means, plan, tally, report)
+        attempt = Attempt(self._means, plan, tally, report, between)
         if self._journal is not None:
             await self._journal.ask(plan.asked)
         done = tally.done
@@ -250,8 +252,7 @@ class DiffSynchronizer:
             return
         asked = len(draft.asked)
         self._planner.reconcile(draft, trios, differs)
-        decided = {one.key: await self._journaled().decision(one) for one in draft.asked[asked:]}
-        decided = {key: said for key, said in decided.items() if said is not UNDECIDED}
+        decided = await self._journaled().decisions(draft.asked[asked:])
         if decided:
             draft.asked[asked:] = [one for one in draft.asked[asked:] if one.key not in decided]
             self._planner.reconcile(draft, [trio for trio in trios if trio.key in decided], differs, decided)

@@ -1,27 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The streams of a category of a history as a side: an object is a stream, its row is whole in each of its events."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
 import orjson
 
-from nerv.errors import IdConflict, NervError, NotFound, TooLarge
+from nerv.errors import IdConflict, NervError, TooLarge
 from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History
 from nerv.protocols.history import Expect, Subscribable
 from nerv.protocols.side import Changes, Entity, Position, Step, WriteOutcome, Written
 from nerv.protocols.source import Complete
-from nerv.sync.current import Current, CurrentState, event_type
+from nerv.sync.current import Current, CurrentState, current_of, event_type, row_types
 from nerv.sync.sides.feed import ChangeLog, HistoryFeed
 from nerv.telemetry import carrier
 from nerv.types import Description, Event, Stamp, entity_of, utc_now
 
 BATCH = 1000  # objects that `load` gives at a time
-READS = 16  # streams that are read at once
 STREAMS = 1_000_000  # of a category, unless another bound is given
 
 
@@ -71,15 +68,15 @@ class HistorySide:
         yield Complete(len(present), utc_now())
 
     async def fetch(self, keys: Sequence[str]) -> list[Entity]:
-        """As a load has read them, each once; what is asked for again, or was not loaded, is read from its stream."""
+        """As a load has read them, each once; what is asked for again, or was not loaded, is read, many streams at a time."""
         known: dict[str, Entity] = {}
         if self._loaded is not None:
             known = {key: _entity(key, self._loaded.get(key)) for key in keys if key not in self._given}
             self._given.update(known)
         known |= {key: _entity(key, self._recent.pop(key)) for key in keys if key in self._recent}
-        pending = iter([key for key in keys if key not in known])
-        while chunk := list(islice(pending, READS)):
-            known.update(zip(chunk, await asyncio.gather(*map(self._read, chunk)), strict=True))
+        if pending := [key for key in keys if key not in known]:
+            found = await self._history.latest([f"{self.name}-{key}" for key in pending], row_types(self.name))
+            known |= {key: _entity(key, current_of(self.name, one)) for key, one in zip(pending, found, strict=True)}
         return [known[key] for key in keys]
 
     async def changes(self, after: Position | None) -> Changes | None:
@@ -131,13 +128,6 @@ class HistorySide:
         """The side as data."""
         stream = f"{self.name}-*"
         return Description("HistorySide", self.name, (stream,), (stream,), counters={"appended": self._appended})
-
-    async def _read(self, key: str) -> Entity:
-        state = CurrentState(self.name)
-        with suppress(NotFound):
-            async for event in self._history.read(f"{self.name}-{key}"):
-                state.add(event)
-        return _entity(key, state.entities.get(key))
 
 
 def _entity(key: str, current: Current | None) -> Entity:

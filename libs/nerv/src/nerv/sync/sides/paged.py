@@ -4,9 +4,9 @@
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from nerv.errors import Invalid, NervError, Unavailable
 from nerv.perspectives import Perspective
@@ -16,6 +16,8 @@ from nerv.sync.errors import LoadRefused
 from nerv.sync.reading import MAX_FAULTS, Fault, FaultyRow, Model, fault, read_row, refuse
 from nerv.sync.schema import Schema, WholeRow, key_of
 from nerv.types import Description, utc_now
+
+T = TypeVar("T")
 
 TRIES = 5  # of one page, before a load is given up
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between them, unless the system says how long
@@ -140,15 +142,19 @@ class PagedSource(ABC):
         return Description(type(self).__name__, self.name, counters=counters)
 
     async def _page(self, cursor: Any) -> Page:
+        return await self._tried(lambda: self.page(cursor))
+
+    async def _tried(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What can be had later is asked for again, a few times."""
         pause = FIRST_PAUSE
         for _ in range(TRIES - 1):
             try:
-                return await self.page(cursor)
+                return await work()
             except Unavailable as error:
                 self._resumed += 1
                 await asyncio.sleep(min(error.retry_after or pause * random.uniform(0.5, 1.0), LONGEST_PAUSE))  # noqa: S311
                 pause = min(2 * pause, LONGEST_PAUSE)
-        return await self.page(cursor)
+        return await work()
 
 
 def refused(steps: Sequence[Step], error: NervError) -> list[WriteOutcome]:

@@ -9,7 +9,7 @@ import pytest
 
 from nerv.errors import Conflict, Gone, IdConflict, Invalid, NotFound, VersionConflict
 from nerv.history.lifecycle import MARKS
-from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History, ReadQuery
+from nerv.protocols import Appended, AppendOutcome, AppendRequest, Expected, History, Latest, ReadQuery
 from nerv.protocols.history import Expect
 from nerv.types import Event, EventType, new_event_id, utc_now
 
@@ -328,6 +328,30 @@ class HistoryContract:
         assert await versions(ReadQuery(as_of=NOON)) == [2]
         assert await versions(ReadQuery(known_at=early.recorded_time)) == [1]
         assert await versions(ReadQuery(as_of=NOON, known_at=early.recorded_time)) == []
+
+    async def test_the_newest_events_of_many_streams_are_had_at_once(self, history: History) -> None:
+        """Each with the version of its stream and the latest time in it; of some types; also of a stream that was deleted."""
+        category = fresh_category()
+        late = NOON + timedelta(hours=1)
+        requests = [
+            AppendRequest(f"{category}-{n}", [made(b"%d" % n, time=late), made(event_type="thing.painted.v1")])
+            for n in range(600)
+        ]
+        await history.append([*requests, AppendRequest(f"{category}-7", [mark(EventType.STREAM_DELETED)])])
+        names = [f"{category}-{number}" for number in range(-1, 600)]
+        none, *noted = await history.latest(names, frozenset({"thing.noted.v1"}))
+        assert none == Latest()
+        assert [one.event.data for one in noted if one.event] == [b"%d" % number for number in range(600)]
+        assert {one.time for one in noted} == {late}
+        assert {one.version for one in noted} == {2, 3}
+        [newest, deleted, again] = await history.latest([f"{category}-{n}" for n in (6, 7, 6)])
+        assert newest == again
+        assert [one.event and one.event.type for one in (newest, deleted)] == [
+            "thing.painted.v1",
+            EventType.STREAM_DELETED,
+        ]
+        [other] = await history.latest(names[1:2], frozenset({"other.*"}))
+        assert (other.version, other.time, other.event) == (2, late, None)
 
     async def test_recorded_time_grows_with_the_version(self, history: History) -> None:
         """Recorded time never goes back within a stream."""

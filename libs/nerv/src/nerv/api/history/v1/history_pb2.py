@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from nerv.api.event.v1 import event_pb2 as nerv_dot_api_dot_event_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!nerv/api/history/v1/history.proto\x12\x13nerv.api.history.v1\x1a\x1dnerv/api/event/v1/event.proto\"\x90\x01\n\rAppendRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12+\n\x06\x65xpect\x18\x02 \x01(\x0e\x32\x1b.nerv.api.history.v1.Expect\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x04\x12(\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x18.nerv.api.event.v1.Event\"\xac\x01\n\x0b\x41ppendReply\x12\x31\n\x08\x61ppended\x18\x01 \x01(\x0b\x32\x1d.nerv.api.history.v1.AppendedH\x00\x12/\n\x07refused\x18\x02 \x01(\x0b\x32\x1c.nerv.api.history.v1.ProblemH\x00\x12.\n\x06\x66\x61iled\x18\x03 \x01(\x0b\x32\x1c.nerv.api.history.v1.ProblemH\x00\x42\t\n\x07outcome\"\x93\x01\n\x08\x41ppended\x12\x15\n\rfirst_version\x18\x01 \x01(\x04\x12\x14\n\x0clast_version\x18\x02 \x01(\x04\x12-\n\x08position\x18\x03 \x01(\x0b\x32\x1b.nerv.api.event.v1.Position\x12\x11\n\tduplicate\x18\x04 \x01(\x08\x12\x18\n\x10recorded_time_us\x18\x05 \x01(\x12\"s\n\x07Problem\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\x05\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x1b\n\x13retry_after_seconds\x18\x05 \x01(\x01\x12\x0e\n\x06\x65rrors\x18\x06 \x01(\x0c\"C\n\x0b\x41ppendBatch\x12\x34\n\x08requests\x18\x01 \x03(\x0b\x32\".nerv.api.history.v1.AppendRequest\"E\n\x10\x41ppendBatchReply\x12\x31\n\x07replies\x18\x01 \x03(\x0b\x32 .nerv.api.history.v1.AppendReply\"`\n\rAppendCommand\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x33\n\x07request\x18\x03 \x01(\x0b\x32\".nerv.api.history.v1.AppendRequest\"i\n\x12\x41ppendCommandReply\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12/\n\x05reply\x18\x03 \x01(\x0b\x32 .nerv.api.history.v1.AppendReply\"H\n\x05\x46\x65nce\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x10\n\x08producer\x18\x04 \x01(\t\" \n\x08\x41nswered\x12\x14\n\x0cnext_command\x18\x01 \x01(\x04\"\x1e\n\x07\x43losing\x12\x13\n\x0bknown_at_us\x18\x01 \x01(\x12*f\n\x06\x45xpect\x12\x16\n\x12\x45XPECT_UNSPECIFIED\x10\x00\x12\x0e\n\nEXPECT_ANY\x10\x01\x12\x0f\n\x0b\x45XPECT_NONE\x10\x02\x12\x11\n\rEXPECT_EXISTS\x10\x03\x12\x10\n\x0c\x45XPECT_EXACT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!nerv/api/history/v1/history.proto\x12\x13nerv.api.history.v1\x1a\x1dnerv/api/event/v1/event.proto\"\x90\x01\n\rAppendRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12+\n\x06\x65xpect\x18\x02 \x01(\x0e\x32\x1b.nerv.api.history.v1.Expect\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x04\x12(\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x18.nerv.api.event.v1.Event\"\xac\x01\n\x0b\x41ppendReply\x12\x31\n\x08\x61ppended\x18\x01 \x01(\x0b\x32\x1d.nerv.api.history.v1.AppendedH\x00\x12/\n\x07refused\x18\x02 \x01(\x0b\x32\x1c.nerv.api.history.v1.ProblemH\x00\x12.\n\x06\x66\x61iled\x18\x03 \x01(\x0b\x32\x1c.nerv.api.history.v1.ProblemH\x00\x42\t\n\x07outcome\"\x93\x01\n\x08\x41ppended\x12\x15\n\rfirst_version\x18\x01 \x01(\x04\x12\x14\n\x0clast_version\x18\x02 \x01(\x04\x12-\n\x08position\x18\x03 \x01(\x0b\x32\x1b.nerv.api.event.v1.Position\x12\x11\n\tduplicate\x18\x04 \x01(\x08\x12\x18\n\x10recorded_time_us\x18\x05 \x01(\x12\"s\n\x07Problem\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\x05\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x1b\n\x13retry_after_seconds\x18\x05 \x01(\x01\x12\x0e\n\x06\x65rrors\x18\x06 \x01(\x0c\"C\n\x0b\x41ppendBatch\x12\x34\n\x08requests\x18\x01 \x03(\x0b\x32\".nerv.api.history.v1.AppendRequest\"E\n\x10\x41ppendBatchReply\x12\x31\n\x07replies\x18\x01 \x03(\x0b\x32 .nerv.api.history.v1.AppendReply\"/\n\rLatestRequest\x12\x0f\n\x07streams\x18\x01 \x03(\t\x12\r\n\x05types\x18\x02 \x03(\t\";\n\x0bLatestReply\x12,\n\x07streams\x18\x01 \x03(\x0b\x32\x1b.nerv.api.history.v1.Latest\"S\n\x06Latest\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0f\n\x07time_us\x18\x02 \x01(\x12\x12\'\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x18.nerv.api.event.v1.Event\"`\n\rAppendCommand\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x33\n\x07request\x18\x03 \x01(\x0b\x32\".nerv.api.history.v1.AppendRequest\"i\n\x12\x41ppendCommandReply\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12/\n\x05reply\x18\x03 \x01(\x0b\x32 .nerv.api.history.v1.AppendReply\"H\n\x05\x46\x65nce\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x10\n\x08producer\x18\x04 \x01(\t\" \n\x08\x41nswered\x12\x14\n\x0cnext_command\x18\x01 \x01(\x04\"\x1e\n\x07\x43losing\x12\x13\n\x0bknown_at_us\x18\x01 \x01(\x12*f\n\x06\x45xpect\x12\x16\n\x12\x45XPECT_UNSPECIFIED\x10\x00\x12\x0e\n\nEXPECT_ANY\x10\x01\x12\x0f\n\x0b\x45XPECT_NONE\x10\x02\x12\x11\n\rEXPECT_EXISTS\x10\x03\x12\x10\n\x0c\x45XPECT_EXACT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nerv.api.history.v1.history_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPECT']._serialized_start=1163
-  _globals['_EXPECT']._serialized_end=1265
+  _globals['_EXPECT']._serialized_start=1358
+  _globals['_EXPECT']._serialized_end=1460
   _globals['_APPENDREQUEST']._serialized_start=90
   _globals['_APPENDREQUEST']._serialized_end=234
   _globals['_APPENDREPLY']._serialized_start=237
@@ -46,14 +46,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPENDBATCH']._serialized_end=745
   _globals['_APPENDBATCHREPLY']._serialized_start=747
   _globals['_APPENDBATCHREPLY']._serialized_end=816
-  _globals['_APPENDCOMMAND']._serialized_start=818
-  _globals['_APPENDCOMMAND']._serialized_end=914
-  _globals['_APPENDCOMMANDREPLY']._serialized_start=916
-  _globals['_APPENDCOMMANDREPLY']._serialized_end=1021
-  _globals['_FENCE']._serialized_start=1023
-  _globals['_FENCE']._serialized_end=1095
-  _globals['_ANSWERED']._serialized_start=1097
-  _globals['_ANSWERED']._serialized_end=1129
-  _globals['_CLOSING']._serialized_start=1131
-  _globals['_CLOSING']._serialized_end=1161
+  _globals['_LATESTREQUEST']._serialized_start=818
+  _globals['_LATESTREQUEST']._serialized_end=865
+  _globals['_LATESTREPLY']._serialized_start=867
+  _globals['_LATESTREPLY']._serialized_end=926
+  _globals['_LATEST']._serialized_start=928
+  _globals['_LATEST']._serialized_end=1011
+  _globals['_APPENDCOMMAND']._serialized_start=1013
+  _globals['_APPENDCOMMAND']._serialized_end=1109
+  _globals['_APPENDCOMMANDREPLY']._serialized_start=1111
+  _globals['_APPENDCOMMANDREPLY']._serialized_end=1216
+  _globals['_FENCE']._serialized_start=1218
+  _globals['_FENCE']._serialized_end=1290
+  _globals['_ANSWERED']._serialized_start=1292
+  _globals['_ANSWERED']._serialized_end=1324
+  _globals['_CLOSING']._serialized_start=1326
+  _globals['_CLOSING']._serialized_end=1356
 # @@protoc_insertion_point(module_scope)

@@ -220,6 +220,86 @@ class AppendBatchReply(_message.Message):
 Global___AppendBatchReply: _TypeAlias = AppendBatchReply  # noqa: Y015
 
 @_typing.final
+class LatestRequest(_message.Message):
+    """Asks for the newest event of each of these streams."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAMS_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only events of these types, or of those that begin as one with a star at its end says; none: of all."""
+
+    def __init__(
+        self,
+        *,
+        streams: _abc.Iterable[_builtins.str] | None = ...,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["streams", b"streams", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatestRequest: _TypeAlias = LatestRequest  # noqa: Y015
+
+@_typing.final
+class LatestReply(_message.Message):
+    """The answer for the first of the streams that were asked for, in their order: as many as go into an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___Latest]: ...
+    def __init__(
+        self,
+        *,
+        streams: _abc.Iterable[Global___Latest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["streams", b"streams"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatestReply: _TypeAlias = LatestReply  # noqa: Y015
+
+@_typing.final
+class Latest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Of the stream; 0 where there is none."""
+    time_us: _builtins.int
+    """The latest time of its events."""
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """Not set where there is none of these types."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+        event: _event_pb2.Event | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "time_us", b"time_us", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Latest: _TypeAlias = Latest  # noqa: Y015
+
+@_typing.final
 class AppendCommand(_message.Message):
     """One append over Kafka: the value of a record of <mesh>.commands.v1, in the partition of its stream."""
 

@@ -29,6 +29,20 @@ class Bounds:
     seconds: float = 30.0
 
 
+class Pace:
+    """Lets so many requests go in a second; without a number, all."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._gap = 0.0 if rate is None else 1.0 / rate
+        self._next = 0.0
+
+    def wait(self, now: float) -> float:
+        """The seconds that the next request has to wait, which with that has its turn."""
+        at = max(now, self._next)
+        self._next = at + self._gap
+        return at - now
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back."""

@@ -2,6 +2,7 @@
 """A collection of JSON over HTTP as a side: pages that are followed to their end, objects by address, writes by If-Match."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -13,11 +14,12 @@ import orjson
 from yarl import URL
 
 from nerv.errors import Invalid, Misconfigured, NervError, Overloaded, Unavailable, UnknownOutcome, VersionConflict
-from nerv.protocols.side import Action, Entity, Step, WriteOutcome, Written
+from nerv.protocols.side import Action, Changes, Entity, Position, Step, WriteOutcome, Written
 from nerv.sync.canonical import canonical
 from nerv.sync.errors import LoadRefused
 from nerv.sync.reading import FaultyRow
-from nerv.sync.sides.http.asking import Answer, Bounds, ask, place
+from nerv.sync.sides.http.asking import Answer, Bounds, Pace, ask, place
+from nerv.sync.sides.http.feed import Feed
 from nerv.sync.sides.paged import LONGEST_PAUSE, TRIES, Page, PagedSource
 from nerv.types import Description
 
@@ -33,7 +35,9 @@ class HttpSource(PagedSource):
 
     With `item`, such as `"/planes/{key}"`, objects are read by address, their strong ETag is their version, and they are
     written by PUT and DELETE with If-Match; without, the side is only read. 429 and 503 are waited out as Retry-After
-    says, a few times; every other answer but 200 and 304 is a load that failed.
+    says, a few times; every other answer but 200 and 304 is a load that failed. `rate` is how many requests may go in a second.
+
+    With a `feed` only the objects are read that it tells of; it goes with `item`.
     """
 
     url: ClassVar[str]
@@ -42,6 +46,8 @@ class HttpSource(PagedSource):
     cursor: ClassVar[str] = "cursor"  # the parameter that a cursor is sent in
     total: ClassVar[str | None] = None
     item: ClassVar[str | None] = None
+    feed: ClassVar[Feed | None] = None
+    rate: ClassVar[float | None] = None
     bounds: ClassVar[Bounds] = Bounds()
 
     def __init__(self) -> None:
@@ -51,13 +57,16 @@ class HttpSource(PagedSource):
             raise Misconfigured(
                 f"the url of source {type(self).__name__} must begin with http:// or https:// and a host"
             )
+        if self.feed is not None and self.item is None:
+            raise Misconfigured(f"source {type(self).__name__} has a feed, and no `item` to read what that tells of")
         self.writable = self.item is not None
         self._keeps = self.item is None
         self._session: aiohttp.ClientSession | None = None
         self._pages: OrderedDict[URL, tuple[str, Page, int | None]] = OrderedDict()
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._pace = Pace(self.rate)
         self._claimed: int | None = None
-        self._given = self._unchanged = self._waited = 0
+        self._given = self._unchanged = self._waited = self._told = 0
 
     def headers(self) -> Mapping[str, str]:
         """Headers of every request, such as a token that is read from its file."""
@@ -102,6 +111,20 @@ class HttpSource(PagedSource):
             return await super().fetch(keys)
         return list(await asyncio.gather(*map(self._fetch, keys)))
 
+    async def changes(self, after: Position | None) -> Changes | None:
+        """What the feed tells (see `Side.changes`); None without one."""
+        if self.feed is None:
+            return None
+        feed = self.feed
+        address = self._base.join(URL(feed.path))
+
+        async def ask_feed(words: Mapping[str, str]) -> Answer:
+            return await self._tried(lambda: self._ask("GET", address.update_query(words), {}))
+
+        told = await feed.read(ask_feed, self.identifiers, after)
+        self._told += len(told.keys) if told is not None else 0
+        return told
+
     async def write(self, steps: Sequence[Step]) -> list[WriteOutcome]:
         """PUT or DELETE each, a few at once, on the condition that it still is as it was seen."""
         if self.item is None:
@@ -111,7 +134,7 @@ class HttpSource(PagedSource):
     def describe(self) -> Description:
         """The side as data."""
         told = super().describe()
-        counters = {**told.counters, "unchanged_pages": self._unchanged, "waited": self._waited}
+        counters = {**told.counters, "unchanged_pages": self._unchanged, "waited": self._waited, "told": self._told}
         reads = (place(self._base),)
         return Description(told.kind, self.name, reads, reads if self.writable else (), counters=counters)
 
@@ -222,6 +245,8 @@ class HttpSource(PagedSource):
     async def _ask(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
         if self._session is None:
             raise Misconfigured(f"source {self.name} is not open; use it as `async with`")
+        if wait := self._pace.wait(time.monotonic()):
+            await asyncio.sleep(wait)
         answer = await ask(self._session, method, url, {**self.headers(), **headers}, self.bounds, body)
         if method == "GET" and answer.status >= 500:
             raise Unavailable(f"{place(url)} answers {answer.status}")
