@@ -55,7 +55,7 @@ INSIDE = """
     nerv.sync.applying.Attempt
     nerv.sync.adapters.Compared nerv.sync.adapters.SideAdapter nerv.sync.current.CurrentState
     nerv.sync.planning.Planner nerv.sync.schema.Digester nerv.sync.tally.Tally
-    nerv.sync.sides.sql.feed.TriggerFeed nerv.sync.sides.sql.statements.Statements
+    nerv.sync.sides.http.asking.Pace nerv.sync.sides.sql.feed.TriggerFeed nerv.sync.sides.sql.statements.Statements
 """
 LISTED = {*NO_COMPONENTS, *INSIDE.split(), *(f"nerv.client.{name}" for name in APIS.split())}
 
