@@ -80,7 +80,9 @@ class Balance:
 
 @app.projection("account", on=["account.deposited.v1"], state=Balance)
 def account(state: Balance | None, event: Deposited) -> Balance:
-    """The balance of an account."""
+    """The balance of an account. Minus 7 is not taken."""
+    if event.amount == -7:
+        raise ValueError("minus seven")
     before = state or Balance(0, 0)
     return Balance(before.balance + event.amount, before.deposits + 1)
 

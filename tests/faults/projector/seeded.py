@@ -62,8 +62,8 @@ class Bug:
 
 BUGS = (
     Bug("the cursor is not compared", "folded", "if redis.call('HGET', KEYS[2], ARGV[at]) ~= ARGV[at + 1] then", "if false then"),
-    Bug("the cursor is not moved", "folded", "redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])", ""),
-    Bug("a view that is there is not written again", "folded", "KEYS[i], view, 'GET')", "KEYS[i], view, 'NX', 'GET')"),
+    Bug("the cursor is not moved", "folded", "redis.call('HSET', KEYS[2], ARGV[move], ARGV[move + 2])", ""),
+    Bug("a view that is there is not written again", "folded", "KEYS[number], view, 'GET')", "KEYS[number], view, 'NX', 'GET')"),
     Bug("a key is not listed", "listed", "together('ZADD', KEYS[3], names)", "together('ZADD', KEYS[3], {unpack(names, 3)})"),
     Bug("what a view was found by stays in the index", "found", "together('ZREM', KEYS[5], gone)", ""),
     Bug("what a view is found by is not in the index", "found", "together('ZADD', KEYS[5], come)", ""),
@@ -79,7 +79,7 @@ class Play:
         self.views._scripts._scripts["apply"] = redis.register_script(text)
         projection: Projection[Any] = Projection(app, app.projections["count"])
         self.hop = FoldHop(projection, self.views, Kept(), Told(), HISTORY, "t", 100)
-        self.epoch = Epoch("e", {HISTORY: "id"})
+        self.epoch = Epoch("e", {HISTORY: "id"}, indexes={"so_many": "how"})
         self.log = [record(event("counted.v1", f"c-{n % KEYS}", {}, n + 1), offset=n) for n in range(EVENTS)]
 
     async def owner(self) -> tuple[Session, int]:

@@ -380,6 +380,37 @@ async def test_groups_and_dead_letters(mesh: LocalMesh, prefix: str) -> None:
     assert (await nerv(mesh, "subscriptions", "show", "clerks")).code == 1
 
 
+async def test_a_parked_key_goes_on_by_its_dead_letter(mesh: LocalMesh) -> None:
+    """What a fold does not take is a dead letter: replayed it fails again, discarded its key is folded on without it."""
+    for amount in (1, -7, 5):
+        data = json.dumps({"account": "cursed", "amount": amount})
+        done = await nerv(mesh, "append", "account-cursed", data, "--type", "account.deposited.v1")
+        assert done.code == 0, done.err
+
+    async def dead(attempt: int) -> list[str]:
+        """The keys that wait for letters, once those were tried so often."""
+        async with asyncio.timeout(60):
+            while True:
+                letters = (await nerv(mesh, "deadletters", "parked", "fold-account", "--json")).json
+                rows = (await nerv(mesh, "projections", "parked", "account", "--json")).json["parked"]
+                if letters["dead"] and [row["attempt"] for row in rows] == [str(attempt)]:
+                    return [row["key"] for row in letters["parked"]]
+                await asyncio.sleep(0.2)  # the fold runs in another process
+
+    assert await dead(1) == ["cursed"]
+    shown = await nerv(mesh, "projections", "parked", "account")
+    assert "nerv deadletters replay fold-account --key KEY" in shown.out
+    replayed = await nerv(mesh, "deadletters", "replay", "fold-account", "--key", "cursed", "--json")
+    assert (replayed.code, replayed.json["replaying"]) == (0, 1)
+    assert await dead(2) == ["cursed"]
+    assert (await nerv(mesh, "deadletters", "discard", "fold-account", "--key", "cursed", "--why", "a test")).code == 0
+    async with asyncio.timeout(60):
+        while (await nerv(mesh, "projections", "parked", "account", "--json")).json["all"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)  # as above
+    found = (await nerv(mesh, "view", "account", "cursed", "--json")).json
+    assert (found["state"], found["version"]) == ({"balance": 6, "deposits": 2}, 2)
+
+
 async def test_topics_are_made_filled_and_looked_at(mesh: LocalMesh, prefix: str) -> None:
     """As with kcat: records in by standard input, out by a format. A topic tells what it holds, how fast it grows, who lags."""
     name, owned = f"{prefix}.bare.v1", f"{prefix}.account.v1"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nerv.cloudevents import to_headers
+from nerv.kafka.deadletters import Place
 from nerv.protocols.views import Epoch
 from nerv.state import written_between
 from nerv.types import Event
@@ -98,6 +99,8 @@ class Kept:
 
     letters: list[tuple[str, str]] = field(default_factory=list)
 
-    async def write(self, letters: Sequence[Letter], by: str) -> None:
-        """Keep cause and writer."""
-        self.letters += [(cause, by) for _, cause in letters]
+    async def write(self, letters: Sequence[Letter], by: str) -> Sequence[Place]:
+        """Keep cause and writer; each stands behind the one before."""
+        start = len(self.letters)
+        self.letters += [(cause, by) for _, cause, _ in letters]
+        return [Place(0, number) for number in range(start, len(self.letters))]

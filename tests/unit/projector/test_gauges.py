@@ -27,7 +27,8 @@ async def told(owned: frozenset[int]) -> dict[str, list[tuple[float, dict[str, A
     views = MemoryViews()
     await views.begin(EPOCH, {0: ZERO, 1: ZERO}, instead_of=None)
     moves = {0: Move(ZERO.to_bytes(), Cursor("id", 4), 4), 1: Move(ZERO.to_bytes(), Cursor("id", 5), 5)}
-    await views.apply(EPOCH, moves, {"N1": View(9, b"1234"), "N2": View(0, b"null", {"cause": "no"})})
+    parked = View(0, b"null", {"cause": "no"}, partition=1)
+    await views.apply(EPOCH, moves, {"N1": View(9, b"1234"), "N2": parked})
     projection: Projection[Any] = Projection(app, app.projections["plane"])
     runner = Runner(Hosted(projection, views, Sources(("h",), {}), "h", "", ()), None, None)  # type: ignore[arg-type]  # it is not started
     runner.epoch = EPOCH
@@ -51,20 +52,16 @@ async def told(owned: frozenset[int]) -> dict[str, list[tuple[float, dict[str, A
 
 
 async def test_a_replica_tells_of_its_own_partitions() -> None:
-    """And of the views, which all share, while it owns the first one."""
+    """And how many views there are, in all of them, while it owns the first one."""
     found = await told(frozenset({0}))
     at = {"nerv.projection": "plane", "messaging.destination.partition.id": "0"}
     lag = {"consumergroup": "m.projector.fold.plane", "topic": "h", "partition": "0"}
     assert found["kafka_consumergroup_lag"] == [(5, lag)]
     assert found["nerv.projection.position"] == [(4, at)]
-    assert found["nerv.projection.size"] == [(8, {"nerv.projection": "plane"})]
-    assert [found[f"nerv.projection.{what}"][0][0] for what in ("entities", "parked", "failures", "rate")] == [
-        2,
-        1,
-        0,
-        0,
-    ]
+    assert (found["nerv.projection.size"], found["nerv.projection.parked"]) == ([(4, at)], [(0, at)])
+    assert [found[f"nerv.projection.{what}"][0][0] for what in ("entities", "failures", "rate")] == [2, 0, 0]
     other = await told(frozenset({1}))
     assert other["kafka_consumergroup_lag"] == [(0, lag | {"partition": "1"})]
     assert other["nerv.projection.delay"][0][0] == 0
-    assert KINDS.keys() - other.keys() == {f"nerv.projection.{what}" for what in ("entities", "parked", "size")}
+    assert other["nerv.projection.parked"][0][0] == 1
+    assert KINDS.keys() - other.keys() == {"nerv.projection.entities"}

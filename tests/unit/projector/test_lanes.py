@@ -2,14 +2,15 @@
 """How a batch gets to its agent, and how work ends."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
 from nerv.cancelling import end
 from nerv.errors import Invalid, NervError, Unavailable
-from nerv.kafka import BatchConsumer, Received
-from nerv_projector.lanes import Handover, Partition
+from nerv.kafka import Received
+from nerv_projector.lanes import Handover
 from tests.unit.projector.records_in_memory import event, record
 
 RECORDS = [record(event("t", "plane-N1", {}), offset=0)]
@@ -21,10 +22,6 @@ class Works:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.taken = 0
-        self.rested = 0
-
-    def attach(self, consumer: BatchConsumer) -> None:
-        """Needs none."""
 
     async def take(self, records: Sequence[Received]) -> None:
         """Count, or fail."""
@@ -32,21 +29,10 @@ class Works:
             raise self.error
         self.taken += len(records)
 
-    def at_end(self, ended: Mapping[Partition, int]) -> bool:
-        """Never."""
-        return False
 
-    async def rest(self, ended: Mapping[Partition, int]) -> None:
-        """Count."""
-        self.rested += 1
-
-    async def close(self) -> None:
-        """Holds nothing."""
-
-
-def handover(session: Works, records: Sequence[Received] = RECORDS) -> Handover:
+def handover(session: Works) -> Handover:
     """Records for a session."""
-    return Handover(session, records, {}, asyncio.get_running_loop().create_future())
+    return Handover(partial(session.take, RECORDS), asyncio.get_running_loop().create_future())
 
 
 async def test_a_batch_that_is_durable_is_acknowledged() -> None:
@@ -54,13 +40,6 @@ async def test_a_batch_that_is_durable_is_acknowledged() -> None:
     work = handover(Works())
     await work.work()
     assert work.done.result() is None
-
-
-async def test_no_records_mean_rest() -> None:
-    """The agent moves the cursors over what it cannot see."""
-    session = Works()
-    await handover(session, ()).work()
-    assert (session.taken, session.rested) == (0, 1)
 
 
 async def test_a_fault_that_may_pass_goes_back_to_the_lane() -> None:

@@ -12,11 +12,12 @@ import nerv
 from nerv.app.specs import KeyRule
 from nerv.errors import Invalid, SchemaMismatch, TooLarge
 from nerv.projections import MAX_KEYS, Projection
-from nerv.protocols.views import View
+from nerv.protocols.views import Cursor, View
 from nerv.types import Event
-from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, origin_position
+from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, origin_position, since_of
 
 NOW = datetime(2013, 1, 1, tzinfo=UTC)
+SINCE = Cursor("id", 4, {0: 7}, {0: 9})
 
 
 class Moved(nerv.Event):
@@ -156,28 +157,32 @@ class TestFold:
         """The events before it count, it and what follows do not, and the cause is kept."""
         events = [moved(), moved(data=b'{"month":13}'), moved()]
         view, poison = fold_with_care(
-            projection(function=count), View(1, b'{"times":1}'), events, ["h/0/4", "h/0/5", "h/0/6"]
+            projection(function=count), View(1, b'{"times":1}'), events, ["h/0/4", "h/0/5", "h/0/6"], SINCE
         )
         assert poison is not None
         assert (poison.index, poison.cause) == (1, "ValueError: no such month")
         assert (view.version, view.state) == (2, b'{"times":2}')
+        assert view.parked is not None
         assert view.parked == {
             "event": "e1",
             "type": "moved.v1",
             "position": "h/0/5",
             "cause": "ValueError: no such month",
+            "attempt": "1",
+            "since": view.parked["since"],
         }
+        assert since_of(view.parked) == SINCE
 
     def test_a_state_that_cannot_be_written_parks_the_key(self) -> None:
         """What the fold answers must be of the declared type."""
         bad = projection(function=lambda state, event: {"at": NOW})
-        view, poison = fold_with_care(bad, None, [moved()], ["h/0/1"])
+        view, poison = fold_with_care(bad, None, [moved()], ["h/0/1"], SINCE)
         assert poison is not None
         assert poison.cause.startswith("TypeError")
         assert (view.version, view.state) == (0, b"null")
 
     def test_a_stored_state_that_no_longer_fits_parks_the_key(self) -> None:
         """After the state's type has changed the key waits for a rebuild."""
-        view, poison = fold_with_care(projection(state=Count), View(5, b'{"times":1}'), [moved()], ["h/0/1"])
+        view, poison = fold_with_care(projection(state=Count), View(5, b'{"times":1}'), [moved()], ["h/0/1"], SINCE)
         assert poison is not None
         assert (view.version, view.state) == (5, b'{"times":1}')

@@ -23,12 +23,11 @@ BREATH = 500  # records sorted before the loop may answer a request
 
 @dataclass(slots=True)
 class Batch:
-    """A batch by key, and where it takes the cursors."""
+    """A batch by key, and from where to where it takes the cursor of each partition that it has records of."""
 
     events: dict[str, list[Sourced]] = field(default_factory=dict)
-    offsets: dict[int, int] = field(default_factory=dict)
-    origins: dict[int, dict[int, int]] = field(default_factory=dict)
-    watermarks: dict[int, dict[int, int]] = field(default_factory=dict)
+    begins: dict[int, Cursor] = field(default_factory=dict)
+    ends: dict[int, Cursor] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
 
 
@@ -41,6 +40,7 @@ class Sorter:
     ) -> None:  # fmt: skip
         self._projection, self._epoch, self._skipped = projection, epoch, skipped
         self._window = projection.window
+        self._reached = dict(cursors)
         self._next = {p: cursor.next_offset for p, cursor in cursors.items()}
         self._origins = {p: dict(cursor.origins) for p, cursor in cursors.items()}
         self._watermarks = {p: dict(cursor.watermarks) for p, cursor in cursors.items()}
@@ -50,6 +50,7 @@ class Sorter:
         """The batch of these records."""
         batch = Batch()
         following, events, keys_of = self._next, batch.events, self._keys_of
+        before = dict(following)
         skipped = self._skipped()
         for number, record in enumerate(records):
             if not number % BREATH:
@@ -57,25 +58,31 @@ class Sorter:
             partition, offset = record.partition(), record.offset()
             if offset < following[partition]:
                 continue
-            following[partition] = batch.offsets[partition] = offset + 1
+            following[partition] = offset + 1
             try:
                 found = keys_of(record, partition)
             except Invalid as error:  # not an event at all, so that no key can be parked
-                batch.letters.append((record, str(error)))
+                batch.letters.append(Letter(record, str(error)))
                 continue
             for key, source in found:
                 if skipped and source[0].id in skipped:
                     continue
                 if self._window is not None and (cause := self._late(source, partition, self._window)) is not None:
-                    batch.letters.append((record, cause))
+                    batch.letters.append(Letter(record, cause))
                     continue
                 if key in events:
                     events[key].append(source)
                 else:
                     events[key] = [source]
-        batch.origins = {p: dict(self._origins[p]) for p in batch.offsets}
-        batch.watermarks = {p: dict(self._watermarks[p]) for p in batch.offsets}
+        for partition, offset in following.items():
+            if offset != before[partition]:
+                batch.begins[partition] = self._reached[partition]
+                batch.ends[partition] = self._reached[partition] = self._cursor(partition, offset)
         return batch
+
+    def _cursor(self, partition: int, offset: int) -> Cursor:
+        topic_id = self._reached[partition].topic_id
+        return Cursor(topic_id, offset, dict(self._origins[partition]), dict(self._watermarks[partition]))
 
     def _late(self, source: Sourced, partition: int, window: Window) -> str | None:
         """Why an event is folded no more. By the times of events alone, kept with the cursor: it is the same in every fold."""

@@ -2,24 +2,31 @@
 """What could not be processed goes to the dead letters, awaited (rule 15)."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
-from nerv.kafka import Producer, Received
-from nerv.kafka.deadletters import dead_letter, where
+from nerv.errors import NervError
+from nerv.kafka import Position, Producer, Received
+from nerv.kafka.deadletters import Place, dead_letter, where
+from nerv.kafka.faults import batch_error
 
 log = structlog.get_logger(__name__)
 
-Letter = tuple[Received, str]
-"""A record, and why it could not be processed."""
+
+class Letter(NamedTuple):
+    """A record, why it could not be processed, and how often that was tried."""
+
+    record: Received
+    cause: str
+    attempt: int = 1
 
 
 class Letters(Protocol):
     """Where what could not be processed goes. At least once."""
 
-    async def write(self, letters: Sequence[Letter], by: str) -> None:
-        """Write, and wait until it is durable."""
+    async def write(self, letters: Sequence[Letter], by: str) -> Sequence[Place]:
+        """Write, and wait until it is durable; where each stands."""
         ...
 
 
@@ -30,8 +37,12 @@ class DeadLetters:
         self._producer = producer
         self._topic = topic
 
-    async def write(self, letters: Sequence[Letter], by: str) -> None:
+    async def write(self, letters: Sequence[Letter], by: str) -> Sequence[Place]:
         """Write, and wait until Kafka has all of them. Raises the gravest error of any."""
-        for record, cause in letters:
-            log.error("poison", by=by, origin=where(record), cause=cause)
-        await self._producer.publish_all([dead_letter(self._topic, r, cause, by) for r, cause in letters])
+        for record, cause, attempt in letters:
+            log.error("poison", by=by, origin=where(record), cause=cause, attempt=attempt)
+        records = [dead_letter(self._topic, r, cause, by, attempt=attempt) for r, cause, attempt in letters]
+        found = await self._producer.publish(records)
+        if errors := [one for one in found if isinstance(one, NervError)]:
+            raise batch_error(errors, len(records))
+        return [Place(one.partition, one.offset) for one in found if isinstance(one, Position)]

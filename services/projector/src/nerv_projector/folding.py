@@ -7,15 +7,12 @@ written as one: of a key that comes in each of them there is one delta and one v
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nerv.cancelling import end
-from nerv.cloudevents import Incoming
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, Received
 from nerv.kafka.deadletters import where
@@ -23,9 +20,11 @@ from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
 from nerv.telemetry import names as n
 from nerv.telemetry import process_spans
+from nerv_projector.backlog import Backlog
 from nerv_projector.batching import Batch, Sorter
-from nerv_projector.changes import Change, Feed
-from nerv_projector.deadletters import Letters
+from nerv_projector.changes import Feed
+from nerv_projector.deadletters import Letter, Letters
+from nerv_projector.folded import Cache, Folded
 from nerv_projector.lanes import Partition, Session, StartOver
 from nerv_projector.meter import Meter
 from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, versioned
@@ -45,64 +44,6 @@ class Held:
     cursor: Cursor
 
 
-@dataclass(slots=True)
-class Folded:
-    """What batches come to: the changed keys, and how many events of each partition are folded."""
-
-    changes: dict[str, Change] = field(default_factory=dict)
-    entities: dict[str, Entity[Any]] = field(default_factory=dict)
-    counts: dict[int, int] = field(default_factory=dict)
-    last: dict[int, Incoming] = field(default_factory=dict)
-    batches: list[Batch] = field(default_factory=list)
-
-    def add(self, key: str, before: Entity[Any], after: Entity[Any], sources: Sequence[Sourced]) -> None:
-        """What became of a key. One that is parked may have changed in nothing else."""
-        self.entities[key] = after
-        if count := after.version - before.version:
-            event, record = sources[count - 1]
-            known = self.changes.get(key)
-            # One that was changed by an earlier batch goes from where it was before both to where it is after both.
-            self.changes[key] = (key, before if known is None else known[1], after, event)
-            partition = record.partition()
-            self.counts[partition] = self.counts.get(partition, 0) + count
-            self.last[partition] = event
-
-    def views(self) -> dict[str, View]:
-        """The changed keys as they are stored."""
-        return {key: entity.view() for key, entity in self.entities.items()}
-
-    def newest(self) -> dict[int, datetime]:
-        """When an event of each partition that is among the last ones was recorded."""
-        events = {partition: incoming.event() for partition, incoming in self.last.items()}
-        return {partition: event.recorded_time or event.time for partition, event in events.items()}
-
-
-class Cache:
-    """The states used last, at most `limit`."""
-
-    def __init__(self, limit: int) -> None:
-        self._entities: OrderedDict[str, Entity[Any]] = OrderedDict()
-        self._limit = limit
-
-    def without(self, keys: Iterable[str]) -> list[str]:
-        """Those of these keys of which nothing is known."""
-        known = self._entities
-        return [key for key in keys if key not in known]
-
-    def get(self, key: str) -> Entity[Any] | None:
-        """What is known of a key. It is kept longer once it is updated."""
-        return self._entities.get(key)
-
-    def update(self, entities: Mapping[str, Entity[Any]]) -> None:
-        """Keep these as the newest, and let the oldest go."""
-        known = self._entities
-        for key, entity in entities.items():
-            known[key] = entity
-            known.move_to_end(key)
-        while len(known) > self._limit:
-            known.popitem(last=False)
-
-
 class FoldHop:
     """Folds history itself (key: entity of the stream), or the projection's rekeyed topic."""
 
@@ -114,6 +55,8 @@ class FoldHop:
         self.topic = topic
         self.skipped = skipped
         self.meter = Meter()
+        self.session: FoldSession | None = None
+        self.parked = asyncio.Event()  # set when a key was parked, and when partitions were taken over
         self._group, self._cache, self._version = group, cache, version
 
     @property
@@ -131,7 +74,8 @@ class FoldHop:
         if missing := partitions - stored.keys():
             raise StartOver(f"{self.projection.name} has no cursor for partitions {sorted(missing)}", retry_after=0.1)
         held = {p: Held(stored[p], Cursor.from_bytes(stored[p])) for p in partitions}
-        session = FoldSession(self, epoch, held, Cache(self._cache))
+        session = self.session = FoldSession(self, epoch, held, Cache(self._cache))
+        self.parked.set()
         return session, {(self.topic, p): held[p].cursor.next_offset for p in partitions}
 
 
@@ -229,38 +173,87 @@ class FoldSession:
     async def _park(self, key: str, sources: Sequence[Sourced], batch: Batch, folded: Folded) -> Entity[Any]:
         """Fold the key again from its view, up to the event that fails; that one goes to the dead letters."""
         view = (await self._load([key])).get(key)
-        events = [event for event, _ in sources]
-        found, poison = fold_with_care(self._hop.projection, view, events, [where(record) for _, record in sources])
+        return self._refold(key, view, sources, batch.begins[sources[0][1].partition()], folded)
+
+    def _refold(
+        self, key: str, view: View | None, sources: Sequence[Sourced], since: Cursor, folded: Folded
+    ) -> Entity[Any]:
+        events, places = [event for event, _ in sources], [where(record) for _, record in sources]
+        found, poison = fold_with_care(self._hop.projection, view, events, places, since)
         # A state that no longer fits its type cannot be loaded; a parked key needs none.
         before: Entity[Any] = Entity(0) if view is None else Entity(view.version, None, view.state)
         after: Entity[Any] = Entity(found.version, None, found.state, found.parked, found.index)
         if poison is None:
             after = entity_of_view(self._hop.projection, found)
         else:
-            batch.letters.append((sources[poison.index][1], poison.cause))
+            folded.poisoned[key] = Letter(sources[poison.index][1], poison.cause, poison.attempt)
         folded.add(key, before, after, sources)
         return after
 
+    async def mend(self, backlog: Backlog) -> None:
+        """Fold parked keys on, with all that has come of them since. One that fails again is parked again. No batch is folded
+        meanwhile.
+
+        Does nothing where another session folds the partition now. Raises StartOver, or what the backlog, Kafka or Redis met.
+        """
+        await self.settle()
+        held = self._held.get(backlog.partition)
+        if held is None or backlog.epoch != self._epoch:
+            return
+        await backlog.read(held.cursor.next_offset)
+        folded, stored = Folded(), await self._hop.views.load(self._epoch, list(backlog.parked))
+        for key, view in stored.items():
+            if view.parked is not None and view.parked["position"] == backlog.parked[key]:
+                sources = backlog.events.get(key, ())
+                if sources:
+                    self._refold(key, view, sources, backlog.since, folded)
+                else:  # its event is skipped, and nothing came after it
+                    folded.entities[key] = entity_of_view(self._hop.projection, replace(view, parked=None))
+                    folded.partitions[key] = backlog.partition
+        await self._tell(folded, [])
+        await self._rewrite(backlog.partition, folded.views(), folded.counts.get(backlog.partition, 0))
+        self._cache.update(folded.entities)
+        if folded.poisoned:
+            self._hop.parked.set()
+
+    async def note(self, partition: int, keys: Mapping[str, str], books: int) -> None:
+        """Keep with these parked keys, which are parked at these positions, that a version of the books has their letters."""
+        await self.settle()
+        if partition not in self._held:
+            return
+        found = (await self._hop.views.load(self._epoch, list(keys))).items()
+        noted = {
+            key: replace(view, parked={**view.parked, "books": str(books)}, partition=partition)
+            for key, view in found
+            if view.parked is not None and view.parked["position"] == keys[key]
+        }
+        await self._rewrite(partition, noted, 0)
+
+    async def _rewrite(self, partition: int, views: Mapping[str, View], folded: int) -> None:
+        """Write keys that are parked, at the cursor as it is: only one of several owners can."""
+        held = self._held[partition]
+        cursor = replace(held.cursor, mends=held.cursor.mends + 1)
+        await self._apply({partition: Move(held.stored, cursor, folded, frozenset(views))}, views)
+
     async def _write(self, folded: Folded) -> None:
         """Letters and deltas first: what is not in Kafka when the cursors move would never get there."""
-        hop = self._hop
-        await hop.letters.write([letter for batch in folded.batches for letter in batch.letters], hop.name)
-        self._told = await hop.feed.write(self._epoch, list(folded.changes.values()), self._told)
+        await self._tell(folded, [letter for batch in folded.batches for letter in batch.letters])
         moves: dict[int, Move] = {}
         for batch in folded.batches:  # the last one that moves a partition says where to
-            for partition, offset in batch.offsets.items():
-                count = folded.counts.get(partition, 0)
-                moves[partition] = self._move(
-                    partition, offset, batch.origins[partition], batch.watermarks[partition], count
-                )
+            for partition, cursor in batch.ends.items():
+                held = self._held[partition]
+                moved = replace(cursor, mends=held.cursor.mends)
+                moves[partition] = Move(held.stored, moved, folded.counts.get(partition, 0))
         await self._apply(moves, folded.views())
-        hop.meter.folded(sum(folded.counts.values()), folded.newest())
+        if folded.poisoned:
+            self._hop.parked.set()
+        self._hop.meter.folded(sum(folded.counts.values()), folded.newest())
 
-    def _move(
-        self, partition: int, offset: int, origins: Mapping[int, int], watermarks: Mapping[int, int], folded: int = 0
-    ) -> Move:
-        held = self._held[partition]
-        return Move(held.stored, Cursor(held.cursor.topic_id, offset, origins, watermarks), folded)
+    async def _tell(self, folded: Folded, letters: Sequence[Letter]) -> None:
+        hop = self._hop
+        places = await hop.letters.write([*letters, *folded.poisoned.values()], hop.name)
+        folded.noted(places[len(letters) :])
+        self._told = await hop.feed.write(self._epoch, list(folded.changes.values()), self._told)
 
     async def _apply(self, moves: Mapping[int, Move], views: Mapping[str, View]) -> None:
         if not moves:
@@ -288,5 +281,5 @@ class FoldSession:
         for partition, held in self._held.items():
             end_offset = ended.get((self._hop.topic, partition), 0)
             if end_offset > held.cursor.next_offset:
-                moves[partition] = self._move(partition, end_offset, held.cursor.origins, held.cursor.watermarks)
+                moves[partition] = Move(held.stored, replace(held.cursor, next_offset=end_offset))
         await self._apply(moves, {})

@@ -93,13 +93,12 @@ def figures(runner: Runner, found: Standing, owned: frozenset[int]) -> Iterable[
     for partition in sorted(owned & found.partitions.keys()):
         at, lag = {n.PARTITION: str(partition)}, found.partitions[partition]
         yield n.PROJECTION_POSITION, found.positions[partition], at
+        yield n.PROJECTION_PARKED, found.progress.parked_in.get(partition, 0), at
+        yield n.PROJECTION_SIZE, found.progress.size_in.get(partition, 0), at
         seconds = meter.seconds_behind(partition) if lag else 0.0
         if seconds is not None:
             yield n.PROJECTION_DELAY, seconds, at
     yield n.PROJECTION_RATE, meter.rate(), {}
     yield n.PROJECTION_FAILURES, runner.failures, {}
     if 0 in owned:
-        progress = found.progress
-        yield n.PROJECTION_ENTITIES, progress.entities, {}
-        yield n.PROJECTION_PARKED, progress.parked, {}
-        yield n.PROJECTION_SIZE, progress.size, {}
+        yield n.PROJECTION_ENTITIES, found.progress.entities, {}

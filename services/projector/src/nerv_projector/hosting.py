@@ -9,12 +9,16 @@ from nerv.app import App
 from nerv.kafka import Producer
 from nerv.projections import Projection
 from nerv.redis.connection import Redis
+from nerv.subscriptions.books import Store
+from nerv_projector.backlog import reader
 from nerv_projector.changes import Changes
 from nerv_projector.control import ControlTopic
+from nerv_projector.control.model import skip
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.faust_app import FaustHost
 from nerv_projector.folding import FoldHop
 from nerv_projector.lanes import Hop, Lane, Send
+from nerv_projector.parks import Parks
 from nerv_projector.rekeying import RekeyHop
 from nerv_projector.runner import Hosted
 from nerv_projector.settings import ProjectorSettings
@@ -29,9 +33,9 @@ class Hosting:
 
     def __init__(
         self, settings: ProjectorSettings, app: App, redis: Redis, letters: DeadLetters, producer: Producer,
-        control: ControlTopic, host: FaustHost,
+        control: ControlTopic, host: FaustHost, store: Store | None,
     ) -> None:  # fmt: skip
-        self._settings, self._app, self._redis, self._letters = settings, app, redis, letters
+        self._settings, self._app, self._redis, self._letters, self._store = settings, app, redis, letters, store
         self._producer, self._control = producer, control
         self._copy = LiveCopy(redis, settings.mesh)
         self._free: dict[str, list[tuple[Send, ...]]] = {
@@ -73,7 +77,7 @@ class Hosting:
         views = self.views(name, version)
         fold = FoldHop(
             projection, views, self._letters, feed, folded, settings.group, settings.projector.cache, version,
-            lambda: self._control.of(name).skipped,
+            partial(self._control.skipped, name),
         )  # fmt: skip
         hops: list[Hop] = [self._rekey(projection, sources, version), fold] if projection.rekeyed else [fold]
         client_id = f"projector-{settings.instance}"
@@ -81,7 +85,13 @@ class Hosting:
             Lane(hop, settings.kafka, f"{client_id}-{hop.name}", settings.projector.batch, send)
             for hop, send in zip(hops, sends, strict=True)
         ]
-        return Hosted(projection, views, sources, folded, feed.topic, tuple(lanes), version, fold.meter)
+        read = reader(settings.kafka, f"{client_id}-{fold.name}-parks", folded)
+        parks = Parks(fold, lanes[-1], read, self._store, partial(self._skip, name))
+        return Hosted(projection, views, sources, folded, feed.topic, tuple(lanes), version, fold.meter, parks)
+
+    async def _skip(self, name: str, event: str) -> None:
+        if event not in self._control.of(name).skipped:
+            await self._control.decide(name, skip(event))
 
     def release(self, hosted: Hosted) -> None:
         """Its agents may work for another version. Its lanes have been stopped."""

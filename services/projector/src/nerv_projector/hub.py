@@ -147,6 +147,8 @@ class Hub:
             versions[number] = await runner.__aenter__()
         for runner in versions.values():
             await runner.pause(control.paused)
+            if runner.hosted.parks is not None:
+                runner.hosted.parks.nudge()
 
     async def _clear(self, name: str, control: Control) -> None:
         """Delete what is left of versions that control names no more."""

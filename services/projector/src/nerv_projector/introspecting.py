@@ -2,15 +2,18 @@
 """What the projector says of itself over HTTP: how far each projection is, and what this replica does."""
 
 import asyncio
+from operator import itemgetter
 from typing import Any
 
 from starlette.responses import Response
 
-from nerv.errors import NervError
+from nerv.errors import NervError, Unavailable
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
+from nerv_projector.asking import LIMIT, PERSPECTIVE, understood
 from nerv_projector.deps import Deps
 from nerv_projector.lag import Standing, standing
+from nerv_projector.model import versioned
 from nerv_projector.operations import name_of, state_of
 from nerv_projector.runner import Runner
 from nerv_projector.sources import sources_of
@@ -78,12 +81,30 @@ def _here(runner: Runner, found: Standing) -> dict[str, Any]:
             "position": found.positions[p],
             "lag": lag,
             "seconds_behind": meter.seconds_behind(p) if lag else 0.0,
+            "parked": found.progress.parked_in.get(p, 0),
+            "size": found.progress.size_in.get(p, 0),
         }
         for p, lag in found.partitions.items()
     ]
     return {
         "rate": meter.rate(), "failures": runner.failures, "started_in": runner.started_in, "partitions": partitions
     }  # fmt: skip
+
+
+async def parked(request: Request[Deps]) -> Response:
+    """GET /v1/projections/{projection}/parked: the keys that are parked, and at which event each is."""
+    asked = understood(request)
+    runner = asked.runner
+    if (epoch := runner.epoch) is None:
+        raise Unavailable(f"projection {runner.name} has not started yet", retry_after=0.5)
+    every = frozenset(range(request.deps.settings.partitions))
+    found = [
+        {"key": key, "partition": view.partition, "version": view.version, **(asked.seen.parked(view) or {})}
+        async for key, view in runner.hosted.views.parked(epoch, every)
+    ]
+    rows = sorted(found, key=itemgetter("key"))[: request.get(LIMIT)]
+    subscription = versioned(f"fold-{runner.name}", runner.hosted.version)
+    return respond({"projection": runner.name, "subscription": subscription, "all": len(found), "parked": rows})
 
 
 async def well_known(request: Request[Deps]) -> Response:
@@ -107,4 +128,5 @@ async def well_known(request: Request[Deps]) -> Response:
 ROUTES = (
     Route("GET", "/v1/projections", projections, "views:read"),
     Route("GET", "/v1/projections/{projection}", projection, "views:read", of="projection"),
+    Route("GET", "/v1/projections/{projection}/parked", parked, "views:read", (LIMIT, PERSPECTIVE), of="projection"),
 )

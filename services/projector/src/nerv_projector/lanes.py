@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from nerv.cancelling import end
@@ -68,22 +69,17 @@ class Hop(Protocol):
 
 @dataclass(slots=True)
 class Handover:
-    """Records for the agent (none: it is time to rest), and what became of them."""
+    """Work for the agent, and what became of it."""
 
-    session: Session
-    records: Sequence[Received]
-    ended: Mapping[Partition, int]
+    begin: Callable[[], Awaitable[None]]
     done: "asyncio.Future[None]"
 
     async def work(self) -> None:
-        """Work on it, and say so. Raises only what the service cannot go on after."""
+        """Do it, and say so. Raises only what the service cannot go on after."""
         if self.done.done():
             return  # the lane was stopped while this waited in the channel
         try:
-            if self.records:
-                await self.session.take(self.records)
-            else:
-                await self.session.rest(self.ended)
+            await self.begin()
         except NervError as error:
             if error.retry is Retry.NEVER:
                 raise
@@ -157,17 +153,47 @@ class Lane:
 
     async def _feed(self, session: Session, consumer: BatchConsumer) -> None:
         async for records in consumer.batches():
-            await self._submit(Handover(session, records, {}, asyncio.get_running_loop().create_future()))
+            await self._submit(partial(session.take, records))
 
     async def _tick(self, session: Session, consumer: BatchConsumer) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             if not self._turn.locked() and session.at_end(consumer.ended):
-                done = asyncio.get_running_loop().create_future()
-                await self._submit(Handover(session, (), dict(consumer.ended), done))
+                await self._submit(partial(session.rest, dict(consumer.ended)))
 
-    async def _submit(self, handover: Handover) -> None:
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something between two batches. Raises what it met.
+
+        After what may pass the lane starts over, as after a batch; what is refused concerns the caller alone.
+        """
+        if self._stack is None:
+            raise Unavailable(f"{self.hop.name} does not run here now", retry_after=0.5)
+        refused: list[NervError] = []
+
+        async def begin() -> None:
+            try:
+                await work()
+            except NervError as error:
+                if error.retry is not Retry.NEVER:
+                    raise
+                refused.append(error)
+
+        try:
+            await self._submit(begin)
+        except NervError as error:
+            if self.failed is not None:
+                self.failed(error)
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Unavailable(f"{self.hop.name} was stopped meanwhile", retry_after=0.5) from None
+        if refused:
+            raise refused[0]
+
+    async def _submit(self, work: Callable[[], Awaitable[None]]) -> None:
         async with self._turn:
-            self._in_hand = handover.done
-            await self.send(handover)
-            await handover.done
+            done = self._in_hand = asyncio.get_running_loop().create_future()
+            await self.send(Handover(work, done))
+            await done

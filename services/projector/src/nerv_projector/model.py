@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decisions of the projector, pure: which keys an event goes to, what is a double, what a key's events fold into."""
 
+import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from nerv.model import Envelope
 from nerv.projections import Projection
-from nerv.protocols.views import View
+from nerv.protocols.views import Cursor, View
 from nerv.types import Event
 
 S = TypeVar("S")
@@ -33,6 +34,7 @@ class Poison:
 
     index: int
     cause: str
+    attempt: int = 1
 
 
 @dataclass(slots=True)  # not frozen, for one is made for every key of every batch; nobody changes one
@@ -45,9 +47,9 @@ class Entity(Generic[S]):
     parked: Mapping[str, str] | None = None
     index: tuple[str, ...] = ()
 
-    def view(self) -> View:
-        """As it is stored."""
-        return View(self.version, self.data, self.parked, self.index)
+    def view(self, partition: int = 0) -> View:
+        """As it is stored, of this partition."""
+        return View(self.version, self.data, self.parked, self.index, partition)
 
 
 def entity_of_view(projection: Projection[S], view: View | None) -> Entity[S]:
@@ -68,21 +70,35 @@ def fold(projection: Projection[S], entity: Entity[S], events: Sequence[Envelope
 
 
 def fold_with_care(
-    projection: Projection[S], view: View | None, events: Sequence[Envelope], where: Sequence[str]
+    projection: Projection[S], view: View | None, events: Sequence[Envelope], where: Sequence[str], since: Cursor
 ) -> tuple[View, Poison | None]:
     """Fold a key's events one by one from the stored view, writing the state after each, up to the one that fails.
 
-    The key is then parked as it stood before that event. `where` gives each event's position, for the record.
+    The key is then parked as it stood before that event. `where` gives each event's position, `since` a cursor before the
+    first of them: from there all that came of the key can be read again. A view that was parked is folded on.
     """
-    current = view or View(0, NOTHING)
+    before = {} if view is None else view.parked or {}
+    current = View(0, NOTHING) if view is None else replace(view, parked=None)
     for index, event in enumerate(events):
         try:
-            current = fold(projection, entity_of_view(projection, current), [event]).view()
+            current = fold(projection, entity_of_view(projection, current), [event]).view(current.partition)
         except Exception as error:  # whatever the app's code raises is the cause
             cause = describe(error)
             parked = {"event": event.id, "type": event.type, "position": where[index], "cause": cause}
-            return View(current.version, current.state, parked, current.index), Poison(index, cause)
+            attempt = attempt_of(before) + 1 if before.get("event") == event.id else 1
+            parked |= {"attempt": str(attempt), "since": base64.b64encode(since.to_bytes()).decode()}
+            return replace(current, parked=parked), Poison(index, cause, attempt)
     return current, None
+
+
+def attempt_of(parked: Mapping[str, str]) -> int:
+    """How often the event was tried at which a key is parked."""
+    return int(parked.get("attempt", "1"))
+
+
+def since_of(parked: Mapping[str, str]) -> Cursor:
+    """A cursor before the event at which a key is parked."""
+    return Cursor.from_bytes(base64.b64decode(parked["since"]))
 
 
 def describe(error: BaseException) -> str:

@@ -123,7 +123,7 @@ class RekeySession:
             try:
                 sources[partition].append(hop.sources.read(record))
             except NervError as error:
-                letters.append((record, str(error)))
+                letters.append(Letter(record, str(error)))
         events = (event for group in sources.values() for event, _ in group)
         topic = ",".join(hop.sources.topics)
         with process_spans(topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}) as passed:
@@ -148,7 +148,7 @@ class RekeySession:
             try:
                 keys = self._keys(source, number)
             except Exception as error:  # the app's key rule, or data that does not fit: no key to park
-                letters.append((record, describe(error)))
+                letters.append(Letter(record, describe(error)))
                 continue
             trace = passed.get(Carrier(event.traceparent, event.tracestate)) if passed else None
             for ordinal, key in enumerate(keys):

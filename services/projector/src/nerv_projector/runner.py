@@ -20,6 +20,7 @@ from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Views
 from nerv_projector.lanes import Lane
 from nerv_projector.meter import Meter
+from nerv_projector.parks import Parks
 from nerv_projector.rebuilding import Rebuilding
 from nerv_projector.sources import Sources
 from nerv_projector.watermarks import Bounds, Watermarks
@@ -44,6 +45,7 @@ class Hosted:
     lanes: tuple[Lane, ...]
     version: int = 1
     meter: Meter = field(default_factory=Meter)
+    parks: Parks | None = None
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -103,6 +105,8 @@ class Runner:
     async def __aenter__(self) -> Self:
         self._dirty.set()
         self._tasks.append(asyncio.create_task(self._run(), name=f"runner-{self.name}"))
+        if self.hosted.parks is not None:
+            self._tasks.append(asyncio.create_task(self._park(self.hosted.parks), name=f"parks-{self.name}"))
         return self
 
     async def __aexit__(
@@ -183,6 +187,12 @@ class Runner:
                     await self._restart()
         except asyncio.CancelledError:
             raise
+        except Exception as error:
+            self._crash(error)
+
+    async def _park(self, parks: Parks) -> None:
+        try:
+            await parks.run(lambda: None if self.epoch is None or not self._working else (self.epoch, self._working))
         except Exception as error:
             self._crash(error)
 

@@ -19,6 +19,8 @@ from nerv.protocols.views import View
 from nerv.types import Principal
 from nerv_projector.model import NOTHING
 
+PARKED = ("event", "type", "position", "cause", "attempt", "letter")  # of what a view says of why it is parked
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -54,7 +56,7 @@ class Seen:
         """Why a key is parked. What the fold said of it may hold anything of the event: that is for those who may see all."""
         if view.parked is None:
             return None
-        return {name: said for name, said in view.parked.items() if self.whole or name != "cause"}
+        return {name: view.parked[name] for name in PARKED if name in view.parked and (self.whole or name != "cause")}
 
     def mark(self) -> Sequence[str]:
         """What an answer depends on beside the view."""

@@ -3,7 +3,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,9 +31,16 @@ class Instant:
 class TimeTravel:
     """Reads history through *temporal* and folds it. Bounded in events and in how many do it at once."""
 
-    def __init__(self, history: History, settings: FoldSettings) -> None:
+    def __init__(
+        self,
+        history: History,
+        settings: FoldSettings,
+        skipped: Callable[[str], AbstractSet[str]] = lambda name: frozenset(),
+    ) -> None:
+        """`skipped`: the ids of the events that no fold of a projection takes."""
         self._history = history
         self._settings = settings
+        self._skipped = skipped
         self._free = asyncio.Semaphore(settings.scans)
 
     async def view(self, projection: Projection[Any], key: str, instant: Instant) -> View | None:
@@ -63,12 +71,12 @@ class TimeTravel:
             )
         found: dict[str, list[Event[bytes]]] = defaultdict(list)
         async with self._free:
-            count = 0
+            count, skipped = 0, self._skipped(projection.name)
             async for event in self._read(projection, key, instant):
                 count += 1
                 if count > self._settings.scan:
                     raise TooLarge(f"this reads more than {self._settings.scan} events (NERV_PROJECTOR__SCAN)")
-                for name in _keys(projection, event):
+                for name in () if event.id in skipped else _keys(projection, event):
                     if key is None or name == key:
                         found[name].append(event)
                 if count % BREATH == 0:

@@ -23,7 +23,8 @@ projections = typer.Typer(
 ASK_SECONDS = 0.5  # between two looks at how far a rebuild is
 COLUMNS = ("projection", "live", "is", "lag", "seconds", "rate", "folded", "entities", "parked", "bytes")
 VERSIONS = ("version", "is", "ready", "percent", "seconds_left", "code_changed", "epoch")
-PARTITIONS = ("partition", "position", "lag", "seconds_behind")
+PARTITIONS = ("partition", "position", "lag", "seconds_behind", "parked", "size")
+PARKED = ("key", "partition", "event", "type", "attempt", "letter", "cause")
 
 Name = Annotated[str, typer.Argument(help="The projection.")]
 Accept = Annotated[bool, typer.Option("--accept-differences", help="Switch also where it says something else.")]
@@ -53,6 +54,22 @@ def show(name: Name, as_json: AsJson = False) -> None:
     for what in ("types", "topics", "indexes", "perspectives"):
         console().print(f"{what}: {', '.join(now[what]) or 'none'}", markup=False)
     _say_faults([now])
+
+
+@projections.command("parked")
+def parked(
+    name: Name,
+    most: Annotated[int, typer.Option("--max", min=1, max=1000, help="Keys at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """The keys whose fold has failed, and at which event. Replay or discard their dead letters, and they are folded on."""
+    found = call(lambda client: client.projections.parked(name, limit=most))
+    if as_json:
+        say_json(found)
+        return
+    console().print(table(f"{name}: {found['all']:,} parked", found["parked"], PARKED))
+    if found["parked"]:
+        console().print(f"fold on: nerv deadletters replay {found['subscription']} --key KEY", markup=False)
 
 
 @projections.command("fingerprint")
@@ -182,7 +199,7 @@ def resume(name: Name, as_json: AsJson = False) -> None:
 def skip(
     name: Name, event: Annotated[str, typer.Argument(help="The id of the event.")], as_json: AsJson = False
 ) -> None:
-    """Have no fold take an event, from now on. A key that it has parked is folded anew by a rebuild."""
+    """Have no fold take an event, from now on. A key that is parked at it is folded on, without it."""
     _say(call(lambda client: client.projections.skip(name, event)), as_json)
 
 

@@ -65,8 +65,15 @@ class Projections:
         return await self._call("POST", projection, "/resume")
 
     async def skip(self, projection: str, event: str) -> Document:
-        """Have no fold take an event, from now on; a rebuild folds anew what it had parked."""
+        """Have no fold take an event, from now on; a key that is parked at it is folded on, without it."""
         return await self._call("POST", projection, "/skip", {"event": event})
+
+    async def parked(self, projection: str, *, limit: int | None = None) -> Document:
+        """The keys that are parked: `{all, subscription, parked: [{key, partition, event, type, position, cause, ...}]}`.
+
+        Their dead letters are those of `subscription`: `deadletters.replay` has a key folded on, `discard` without the event.
+        """
+        return await self._call("GET", projection, "/parked", {"limit": limit})
 
     async def rates(self, *, top: int | None = None) -> Document:
         """What comes now: `{seconds, types: [{type, events, per_second, counts}], keys: [{key, events, per_second}], ...}`.

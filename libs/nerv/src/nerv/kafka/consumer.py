@@ -281,6 +281,11 @@ class BatchConsumer:
         self._group_metadata = self._consumer.consumer_group_metadata()
 
     def _step(self) -> None:
+        if not (self._assign or self._topics):
+            # Who reads nothing is only asked things, and need not wait for records before it answers.
+            if (asked := self._next_asked(self._wait)) is not None:
+                asked.run()
+            return
         self._answer_asked()
         if not self._ahead.acquire(timeout=PATIENCE_SECONDS):
             self._serve_group_until_free()

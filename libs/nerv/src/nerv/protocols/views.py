@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The view port: read models of one projection, kept with the position that they cover."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -48,26 +48,30 @@ class Epoch:
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """What is folded of one partition. `origins`: of a rekeyed topic, the next origin position of each partition of history.
-    `watermarks`: of a projection in windows, the latest time of an event from each partition of history (microseconds).
+    `watermarks`: of a projection in windows, the latest time of an event from each partition of history (microseconds). `mends`:
+    how often a parked key of it was folded on, or what is known of one was written anew; so that two owners cannot both do it.
     """
 
     topic_id: str
     next_offset: int
     origins: Mapping[int, int] = field(default_factory=dict)
     watermarks: Mapping[int, int] = field(default_factory=dict)
+    mends: int = 0
 
     def to_bytes(self) -> bytes:
         """As it is stored (nerv.api.projection.v1.Cursor)."""
         message = projection_pb2.Cursor(
-            topic_id=self.topic_id, next_offset=self.next_offset, origins=self.origins, watermarks=self.watermarks
-        )
+            topic_id=self.topic_id, next_offset=self.next_offset, origins=self.origins, watermarks=self.watermarks,
+            mends=self.mends,
+        )  # fmt: skip
         return message.SerializeToString(deterministic=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Cursor":
         """The cursor that was stored."""
         message = projection_pb2.Cursor.FromString(data)
-        return cls(message.topic_id, message.next_offset, dict(message.origins), dict(message.watermarks))
+        origins, watermarks = dict(message.origins), dict(message.watermarks)
+        return cls(message.topic_id, message.next_offset, origins, watermarks, message.mends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +79,52 @@ class View:
     """One entity: how many events are folded into it, its state as JSON, and why it is parked, if it is.
 
     A state of `null` is an entity that has been removed. `index`: the entries by which it is found (`nerv.projections.indexes`).
+    `partition`: that of the folded topic which its events come from; told to the store with a write, and read back by nobody.
     """
 
     version: int
     state: bytes
     parked: Mapping[str, str] | None = None
     index: tuple[str, ...] = ()
+    partition: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A partition's cursor goes from `seen`, exactly as it was stored, to `cursor`; `folded` events lie between."""
+    """A partition's cursor goes from `seen`, exactly as it was stored, to `cursor`; `folded` events lie between.
+
+    `mended`: keys that were parked, and are not any more if their views say so. No other write touches a parked key.
+    """
 
     seen: bytes
     cursor: Cursor
     folded: int = 0
+    mended: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an epoch stands: the cursors as stored, how many events are folded, entities there are and keys parked.
+    """Where an epoch stands: the cursors as stored, how many events are folded, and entities there are.
 
-    `size` is the bytes of the views as they are stored, without their keys and the store's own overhead.
+    By partition of the folded topic: how many keys are parked, and the bytes of the views as they are stored, without their
+    keys and the store's own overhead. Partitions that have none may be left out.
     """
 
     cursors: Mapping[int, bytes]
     folded: int
     entities: int
-    parked: int = 0
-    size: int = 0
+    parked_in: Mapping[int, int] = field(default_factory=dict)
+    size_in: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def parked(self) -> int:
+        """Keys that are parked, in all partitions."""
+        return sum(self.parked_in.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all views."""
+        return sum(self.size_in.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +171,10 @@ class Views(Protocol):
         ...
 
     async def apply(self, epoch: Epoch, moves: Mapping[int, Move], views: Mapping[str, View]) -> Verdict:
-        """Write views and the cursors that cover them together, if every cursor still is as `moves` saw it."""
+        """Write views and the cursors that cover them together, if every cursor still is as `moves` saw it.
+
+        Each view is of a partition whose cursor moves.
+        """
         ...
 
     async def page(
@@ -161,6 +185,10 @@ class Views(Protocol):
         With a `span`, views by its members of the index instead (`nerv.projections.indexes`), in their order or backwards; each
         comes with its member. One that changes meanwhile may be missed, or come at its old place and at the new one.
         """
+        ...
+
+    def parked(self, epoch: Epoch, partitions: Set[int]) -> AsyncIterator[tuple[str, View]]:
+        """The keys of these partitions that are parked, and their views, in no order; `partition` says where each belongs."""
         ...
 
     async def drop(self, epoch: Epoch) -> None:

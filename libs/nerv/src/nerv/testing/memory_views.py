@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The view port in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 
 from nerv.projections.indexes import member
 from nerv.protocols.views import Cursor, Epoch, Move, Progress, Span, Verdict, View
@@ -35,8 +36,10 @@ class MemoryViews:
         """Where an epoch stands."""
         token = epoch.token
         views = self._views.get(token, {})
-        parked = sum(view.parked is not None for view in views.values())
-        size = sum(len(view.state) for view in views.values())
+        parked = Counter(view.partition for view in views.values() if view.parked is not None)
+        size = Counter[int]()
+        for view in views.values():
+            size[view.partition] += len(view.state)
         return Progress(dict(self._cursors.get(token, {})), self._folded.get(token, 0), len(views), parked, size)
 
     async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
@@ -69,6 +72,12 @@ class MemoryViews:
             ((one, view) for one, view in members if span.low <= one < span.high), key=_first, reverse=backward
         )
         return [(one.decode(), view) for one, view in found[:limit]]
+
+    async def parked(self, epoch: Epoch, partitions: Set[int]) -> AsyncIterator[tuple[str, View]]:
+        """The keys that are parked, and their views."""
+        for key, view in list(self._views.get(epoch.token, {}).items()):
+            if view.parked is not None and view.partition in partitions:
+                yield key, view
 
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over."""

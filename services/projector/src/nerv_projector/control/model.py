@@ -138,7 +138,7 @@ def resume(now: Control) -> Control:
 
 
 def skip(event_id: str) -> Step:
-    """Have an event passed over by every fold from now on; a key that it has parked is folded anew by a rebuild."""
+    """Have an event passed over by every fold from now on; a key that is parked at it is folded on, without it."""
 
     def step(now: Control) -> Control:
         if len(now.skipped | {event_id}) > SKIPPED:

@@ -49,6 +49,10 @@ class ControlTopic:
         """What stands for a projection."""
         return self._controls.get(projection, Control())
 
+    def skipped(self, projection: str) -> frozenset[str]:
+        """The ids of the events that no fold of a projection takes."""
+        return self.of(projection).skipped
+
     def since(self, projection: str, version: int) -> int | None:
         """By which record a version is live; BEFORE where nothing was decided yet; None where it is not live."""
         return self._since.get(projection, BEFORE) if self.of(projection).live == version else None

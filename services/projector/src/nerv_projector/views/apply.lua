@@ -1,19 +1,21 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Write the views of one batch, what they are found by, and the cursors that cover them; everything is checked before anything is
--- written.
--- KEYS: epoch, cursors, keys, counts, index, view...
--- ARGV: token, number of moves, (partition, cursor seen, cursor, folded)..., keys newly parked,
---       where in its key a view's name begins, view...
+-- Write the views of one batch, what they are found by, which of them are parked, and the cursors that cover them; everything is
+-- checked before anything is written.
+-- KEYS: epoch, cursors, keys, counts, index, parked, view...
+-- ARGV: token, 1 where views are found by an index, number of moves,
+--       (partition, cursor seen, cursor, folded, number of views)...,
+--       number of keys that are parked or no longer so, (key, its partition or '')...,
+--       where in its key a view's name begins, view... in the order of the moves
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'replaced'
 end
-local moves = tonumber(ARGV[2])
-local at = 3
+local moves = tonumber(ARGV[3])
+local at = 4
 for _ = 1, moves do
   if redis.call('HGET', KEYS[2], ARGV[at]) ~= ARGV[at + 1] then
     return 'moved'
   end
-  at = at + 4
+  at = at + 5
 end
 
 -- The entries in a view as it is stored: the text of their line, '' where there are none.
@@ -38,53 +40,69 @@ local function together(command, key, arguments)
   end
 end
 
-at = 3
-local folded = 0
+local parks = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, parks do
+  local key, partition = ARGV[at], ARGV[at + 1]
+  local before = redis.call('HGET', KEYS[6], key)
+  if partition ~= '' and not before then
+    redis.call('HSET', KEYS[6], key, partition)
+    redis.call('HINCRBY', KEYS[4], 'parked:' .. partition, 1)
+  elseif partition == '' and before then
+    redis.call('HDEL', KEYS[6], key)
+    redis.call('HINCRBY', KEYS[4], 'parked:' .. before, -1)
+  end
+  at = at + 2
+end
+
+local begins = tonumber(ARGV[at])
+local names, gone, come, folded, number = {}, {}, {}, 0, 6
+local function write(view)
+  number = number + 1
+  local old = redis.call('SET', KEYS[number], view, 'GET')
+  local name = (not old or ARGV[2] == '1') and string.sub(KEYS[number], begins)
+  if not old then
+    names[#names + 1] = 0
+    names[#names + 1] = name
+  end
+  if ARGV[2] == '1' then
+    local was, is = line(old), line(view)
+    if was ~= is then
+      local before, after = entries(was), entries(is)
+      for entry in pairs(before) do
+        if not after[entry] then
+          gone[#gone + 1] = entry .. '\1' .. name
+        end
+      end
+      for entry in pairs(after) do
+        if not before[entry] then
+          come[#come + 1] = 0
+          come[#come + 1] = entry .. '\1' .. name
+        end
+      end
+    end
+  end
+  return #view - (old and #old or 0)
+end
+
+local move = 4
 for _ = 1, moves do
-  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])
-  folded = folded + tonumber(ARGV[at + 3])
-  at = at + 4
+  local size = 0
+  for _ = 1, tonumber(ARGV[move + 4]) do
+    at = at + 1
+    size = size + write(ARGV[at])
+  end
+  redis.call('HSET', KEYS[2], ARGV[move], ARGV[move + 2])
+  folded = folded + tonumber(ARGV[move + 3])
+  if size ~= 0 then
+    redis.call('HINCRBY', KEYS[4], 'size:' .. ARGV[move], size)
+  end
+  move = move + 5
 end
 if folded > 0 then
   redis.call('HINCRBY', KEYS[4], 'folded', folded)
 end
-if ARGV[at] ~= '0' then
-  redis.call('HINCRBY', KEYS[4], 'parked', ARGV[at])
-end
-at = at + 1
-local begins = tonumber(ARGV[at])
-local names, gone, come, size = {}, {}, {}, 0
-for i = 6, #KEYS do
-  local view = ARGV[at + i - 5]
-  local old = redis.call('SET', KEYS[i], view, 'GET')
-  size = size + #view
-  if old then
-    size = size - #old
-  else
-    names[#names + 1] = 0
-    names[#names + 1] = string.sub(KEYS[i], begins)
-  end
-  local was, is = line(old), line(view)
-  if was ~= is then
-    local name = '\1' .. string.sub(KEYS[i], begins)
-    local before, after = entries(was), entries(is)
-    for entry in pairs(before) do
-      if not after[entry] then
-        gone[#gone + 1] = entry .. name
-      end
-    end
-    for entry in pairs(after) do
-      if not before[entry] then
-        come[#come + 1] = 0
-        come[#come + 1] = entry .. name
-      end
-    end
-  end
-end
 together('ZADD', KEYS[3], names)
 together('ZREM', KEYS[5], gone)
 together('ZADD', KEYS[5], come)
-if size ~= 0 then
-  redis.call('HINCRBY', KEYS[4], 'size', size)
-end
 return 'done'

@@ -6,14 +6,16 @@
 | `epoch` | the token of the present epoch |
 | `<token>:about` | JSON: Kafka's id of each topic, where history is begun and what it held then, the code's fingerprint |
 | `<token>:cursors` | hash: partition -> nerv.api.projection.v1.Cursor |
-| `<token>:counts` | hash: `folded`, `parked`, `size` (bytes of the views) |
+| `<token>:counts` | hash: `folded`; `parked:<partition>` keys; `size:<partition>`, bytes of the views |
 | `<token>:keys` | sorted set of all keys, all with score 0, for pages |
 | `<token>:index` | sorted set of what views are found by, all with score 0 (`nerv.projections.indexes`) |
+| `<token>:parked` | hash: key that is parked -> its partition |
 | `<token>:view:<key>` | four lines: version; why it is parked, or nothing; its entries in the index, or nothing; state (JSON) |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -28,8 +30,9 @@ from nerv.telemetry import span
 from nerv_projector.views.gathering import Gathered
 
 DROP = 1000  # views deleted at a time, so that Redis answers others in between
+LOOKED = 500  # parked keys that are looked at in one go
 # Of an epoch, beside the views; the script takes all but the first.
-PARTS = ("about", "cursors", "keys", "counts", "index")
+PARTS = ("about", "cursors", "keys", "counts", "index", "parked")
 
 
 class RedisViews:
@@ -64,11 +67,12 @@ class RedisViews:
         with mapped("progress"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hgetall(self._key(token, "cursors"))
-                pipe.hmget(self._key(token, "counts"), ["folded", "parked", "size"])
+                pipe.hgetall(self._key(token, "counts"))
                 pipe.zcard(self._key(token, "keys"))
-                cursors, (folded, parked, size), entities = await pipe.execute()
+                cursors, counts, entities = await pipe.execute()
         found = {int(p): bytes(c) for p, c in cursors.items()}
-        return Progress(found, int(folded or 0), int(entities), int(parked or 0), int(size or 0))
+        parked_in, size_in = (_by_partition(counts, what) for what in (b"parked", b"size"))
+        return Progress(found, int(counts.get(b"folded", 0)), int(entities), parked_in, size_in)
 
     async def load(self, epoch: Epoch, keys: Sequence[str]) -> dict[str, View]:
         """The views of these keys, by one MGET; of a single key, by one together with those that others ask for meanwhile."""
@@ -87,14 +91,21 @@ class RedisViews:
 
     async def apply(self, epoch: Epoch, moves: Mapping[int, Move], views: Mapping[str, View]) -> Verdict:
         """Write views and cursors in one script (see `Views.apply`)."""
+        by: dict[int, list[tuple[str, View]]] = {partition: [] for partition in moves}
+        for key, view in views.items():
+            by[view.partition].append((key, view))
+        written = [one for some in by.values() for one in some]
         keys = [f"{self._prefix}epoch", *(self._key(epoch.token, part) for part in PARTS[1:])]
-        keys += [self._view(epoch, key) for key in views]
-        args: list[str | bytes | int | float] = [epoch.token, len(moves)]
+        keys += [self._view(epoch, key) for key, _ in written]
+        args: list[str | bytes | int | float] = [epoch.token, 1 if epoch.indexes else 0, len(moves)]
         for partition, move in moves.items():
-            args += [partition, move.seen, move.cursor.to_bytes(), move.folded]
-        args.append(sum(view.parked is not None for view in views.values()))  # a parked view is never written again
+            args += [partition, move.seen, move.cursor.to_bytes(), move.folded, len(by[partition])]
+        parks = {key: str(view.partition) for key, view in written if view.parked is not None}
+        parks |= {key: "" for move in moves.values() for key in move.mended if key not in parks}
+        args.append(len(parks))
+        args += [word for pair in parks.items() for word in pair]
         args.append(len(self._view(epoch, "").encode()) + 1)
-        args += [_encode(view) for view in views.values()]
+        args += [_encode(view) for _, view in written]
         with _span("EVALSHA"):
             return Verdict((await self._scripts("apply", keys, args)).decode())
 
@@ -118,6 +129,18 @@ class RedisViews:
         with _span("ZRANGE"):
             found = await self._command("ZRANGE", self._key(epoch.token, part), *ends, b"LIMIT", 0, limit)
         return [member.decode() for member in found]
+
+    async def parked(self, epoch: Epoch, partitions: Set[int]) -> AsyncIterator[tuple[str, View]]:
+        """The keys of these partitions that are parked, and their views."""
+        place = 0
+        while True:
+            place, found = await self._command("HSCAN", self._key(epoch.token, "parked"), place, "COUNT", LOOKED)
+            there = {key.decode(): int(partition) for key, partition in found.items() if int(partition) in partitions}
+            for key, view in (await self.load(epoch, list(there))).items():
+                if view.parked is not None:
+                    yield key, replace(view, partition=there[key])
+            if place == 0:
+                return
 
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over, a part at a time."""
@@ -161,6 +184,11 @@ class RedisViews:
 
 def _span(operation: str) -> AbstractContextManager[trace.Span]:
     return span(operation, trace.SpanKind.CLIENT, attributes={n.DB_SYSTEM: n.REDIS, n.DB_OPERATION: operation})
+
+
+def _by_partition(counts: Mapping[bytes, bytes], what: bytes) -> dict[int, int]:
+    named = ((name.partition(b":"), count) for name, count in counts.items())
+    return {int(partition): int(count) for (kind, _, partition), count in named if kind == what}
 
 
 def _encode(view: View) -> bytes:

@@ -4,7 +4,7 @@
 from nerv.projections.indexes import parts, span
 from nerv.protocols.views import Cursor, Epoch, Move, Span, Verdict, View, Views
 
-FIRST = Epoch("first", {"m.history.v1": "id-1"})
+FIRST = Epoch("first", {"m.history.v1": "id-1"}, indexes={"at": "how", "by": "how"})
 SECOND = Epoch("second", {"m.history.v1": "id-2"})
 ZERO = Cursor("id-1", 0)
 
@@ -81,7 +81,7 @@ class ViewsContract:
     async def test_a_partition_without_a_cursor_is_refused(self, views: Views) -> None:
         """A store that has lost a cursor does not take up at any other."""
         await begun(views)
-        assert await views.apply(FIRST, {2: step(ZERO, 1)}, {"a": View(1, b"1")}) is Verdict.MOVED
+        assert await views.apply(FIRST, {2: step(ZERO, 1)}, {"a": View(1, b"1", partition=2)}) is Verdict.MOVED
 
     async def test_an_epoch_that_is_over_takes_no_writes(self, views: Views) -> None:
         """After another epoch has begun the old one is refused."""
@@ -143,6 +143,31 @@ class ViewsContract:
         await views.drop(FIRST)
         assert await members(views, span("at", str), 10) == []
 
+    async def test_parked_keys_are_told_by_partition(self, views: Views) -> None:
+        """A key is parked from the write on that says so; one that is mended and is not parked again is parked no more."""
+        await begun(views)
+        why = {"cause": "ValueError: no"}
+        first, other = step(ZERO, 1), step(ZERO, 1)
+        written = {
+            "a": View(1, b"1", why),
+            "b": View(1, b"1", why),
+            "c": View(1, b"1", why, partition=1),
+            "d": View(1, b"1"),
+        }
+        await views.apply(FIRST, {0: first, 1: other}, written)
+        assert {p: n for p, n in (await views.progress(FIRST)).parked_in.items() if n} == {0: 2, 1: 1}
+        assert {key: view async for key, view in views.parked(FIRST, {0, 1})} == {key: written[key] for key in "abc"}
+        mended = {"a": View(2, b"2"), "b": View(2, b"2", why)}
+        refused = Move(ZERO.to_bytes(), first.cursor, 2, frozenset(mended))
+        assert await views.apply(FIRST, {0: refused}, mended) is Verdict.MOVED
+        assert (await views.progress(FIRST)).parked == 3
+        cursor = Cursor("id-1", 1, mends=1)
+        await views.apply(FIRST, {0: Move(first.cursor.to_bytes(), cursor, 2, frozenset(mended))}, mended)
+        assert {p: n for p, n in (await views.progress(FIRST)).parked_in.items() if n} == {0: 1, 1: 1}
+        assert [(key, view.partition) async for key, view in views.parked(FIRST, {1})] == [("c", 1)]
+        assert [key async for key, _ in views.parked(FIRST, {0})] == ["b"]
+        assert Cursor.from_bytes((await views.progress(FIRST)).cursors[0]).mends == 1
+
     async def test_the_size_grows_and_shrinks_with_the_views(self, views: Views) -> None:
         """By the bytes that are stored of them."""
         await begun(views)
@@ -151,7 +176,7 @@ class ViewsContract:
         large = (await views.progress(FIRST)).size
         assert 1000 < large < 1100
         await views.apply(FIRST, {0: step(first.cursor, 2)}, {"a": View(2, b"1")})
-        assert (await views.progress(FIRST)).size == large - 999
+        assert (await views.progress(FIRST)).size_in == {0: large - 999}
 
     async def test_origins_survive(self, views: Views) -> None:
         """The cursor of a rekeyed partition keeps its origins."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'nerv/api/projection/v1/projection.proto\x12\x16nerv.api.projection.v1\"g\n\x05\x44\x65lta\x12\x12\n\nprojection\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x03 \x01(\x04\x12\x12\n\nto_version\x18\x04 \x01(\x04\x12\x13\n\x0bmerge_patch\x18\x05 \x01(\x0c\"|\n\x07\x43ontrol\x12\x0c\n\x04live\x18\x01 \x01(\x04\x12\x10\n\x08\x62uilding\x18\x02 \x01(\x04\x12\x10\n\x08previous\x18\x03 \x01(\x04\x12\x0c\n\x04last\x18\x04 \x01(\x04\x12\x0e\n\x06paused\x18\x05 \x01(\x08\x12\x0f\n\x07skipped\x18\x06 \x03(\t\x12\x10\n\x08since_ms\x18\x07 \x01(\x03\"\x94\x02\n\x06\x43ursor\x12\x10\n\x08topic_id\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\x12<\n\x07origins\x18\x03 \x03(\x0b\x32+.nerv.api.projection.v1.Cursor.OriginsEntry\x12\x42\n\nwatermarks\x18\x04 \x03(\x0b\x32..nerv.api.projection.v1.Cursor.WatermarksEntry\x1a.\n\x0cOriginsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x31\n\x0fWatermarksEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'nerv/api/projection/v1/projection.proto\x12\x16nerv.api.projection.v1\"g\n\x05\x44\x65lta\x12\x12\n\nprojection\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x03 \x01(\x04\x12\x12\n\nto_version\x18\x04 \x01(\x04\x12\x13\n\x0bmerge_patch\x18\x05 \x01(\x0c\"|\n\x07\x43ontrol\x12\x0c\n\x04live\x18\x01 \x01(\x04\x12\x10\n\x08\x62uilding\x18\x02 \x01(\x04\x12\x10\n\x08previous\x18\x03 \x01(\x04\x12\x0c\n\x04last\x18\x04 \x01(\x04\x12\x0e\n\x06paused\x18\x05 \x01(\x08\x12\x0f\n\x07skipped\x18\x06 \x03(\t\x12\x10\n\x08since_ms\x18\x07 \x01(\x03\"\xa3\x02\n\x06\x43ursor\x12\x10\n\x08topic_id\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\x12<\n\x07origins\x18\x03 \x03(\x0b\x32+.nerv.api.projection.v1.Cursor.OriginsEntry\x12\x42\n\nwatermarks\x18\x04 \x03(\x0b\x32..nerv.api.projection.v1.Cursor.WatermarksEntry\x12\r\n\x05mends\x18\x05 \x01(\x04\x1a.\n\x0cOriginsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x31\n\x0fWatermarksEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,9 +40,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTROL']._serialized_start=172
   _globals['_CONTROL']._serialized_end=296
   _globals['_CURSOR']._serialized_start=299
-  _globals['_CURSOR']._serialized_end=575
-  _globals['_CURSOR_ORIGINSENTRY']._serialized_start=478
-  _globals['_CURSOR_ORIGINSENTRY']._serialized_end=524
-  _globals['_CURSOR_WATERMARKSENTRY']._serialized_start=526
-  _globals['_CURSOR_WATERMARKSENTRY']._serialized_end=575
+  _globals['_CURSOR']._serialized_end=590
+  _globals['_CURSOR_ORIGINSENTRY']._serialized_start=493
+  _globals['_CURSOR_ORIGINSENTRY']._serialized_end=539
+  _globals['_CURSOR_WATERMARKSENTRY']._serialized_start=541
+  _globals['_CURSOR_WATERMARKSENTRY']._serialized_end=590
 # @@protoc_insertion_point(module_scope)

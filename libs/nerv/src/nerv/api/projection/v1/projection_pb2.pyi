@@ -148,10 +148,13 @@ class Cursor(_message.Message):
     NEXT_OFFSET_FIELD_NUMBER: _builtins.int
     ORIGINS_FIELD_NUMBER: _builtins.int
     WATERMARKS_FIELD_NUMBER: _builtins.int
+    MENDS_FIELD_NUMBER: _builtins.int
     topic_id: _builtins.str
     """Kafka's topic id: a recreated topic voids the cursor."""
     next_offset: _builtins.int
     """First offset not yet folded."""
+    mends: _builtins.int
+    """How often a parked key of the partition was folded on; two owners cannot both do it."""
     @_builtins.property
     def origins(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Of a rekeyed topic: the next position expected of each partition of history, offset * 1024 + ordinal of the key."""
@@ -167,10 +170,11 @@ class Cursor(_message.Message):
         next_offset: _builtins.int = ...,
         origins: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
         watermarks: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
+        mends: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_offset", b"next_offset", "origins", b"origins", "topic_id", b"topic_id", "watermarks", b"watermarks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mends", b"mends", "next_offset", b"next_offset", "origins", b"origins", "topic_id", b"topic_id", "watermarks", b"watermarks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What batches come to before it is written, and the states that are kept in memory."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from nerv.cloudevents import Incoming
+from nerv.kafka.deadletters import Place
+from nerv.protocols.views import View
+from nerv_projector.batching import Batch
+from nerv_projector.changes import Change
+from nerv_projector.deadletters import Letter
+from nerv_projector.model import Entity
+from nerv_projector.records import Sourced
+
+
+@dataclass(slots=True)
+class Folded:
+    """What batches come to: the changed keys, and how many events of each partition are folded."""
+
+    changes: dict[str, Change] = field(default_factory=dict)
+    entities: dict[str, Entity[Any]] = field(default_factory=dict)
+    partitions: dict[str, int] = field(default_factory=dict)  # of each key
+    counts: dict[int, int] = field(default_factory=dict)
+    last: dict[int, Incoming] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+    poisoned: dict[str, Letter] = field(default_factory=dict)  # the letter of each key that is parked now
+
+    def add(self, key: str, before: Entity[Any], after: Entity[Any], sources: Sequence[Sourced]) -> None:
+        """What became of a key. One that is parked may have changed in nothing else."""
+        self.entities[key] = after
+        self.partitions[key] = partition = sources[0][1].partition()
+        if count := after.version - before.version:
+            event, _ = sources[count - 1]
+            known = self.changes.get(key)
+            # One that was changed by an earlier batch goes from where it was before both to where it is after both.
+            self.changes[key] = (key, before if known is None else known[1], after, event)
+            self.counts[partition] = self.counts.get(partition, 0) + count
+            self.last[partition] = event
+
+    def views(self) -> dict[str, View]:
+        """The changed keys as they are stored."""
+        return {key: entity.view(self.partitions[key]) for key, entity in self.entities.items()}
+
+    def noted(self, places: Sequence[Place]) -> None:
+        """The letters of the parked keys stand there."""
+        for key, place in zip(self.poisoned, places, strict=True):
+            entity = self.entities[key]
+            entity.parked = {**(entity.parked or {}), "letter": str(place)}
+
+    def newest(self) -> dict[int, datetime]:
+        """When an event of each partition that is among the last ones was recorded."""
+        events = {partition: incoming.event() for partition, incoming in self.last.items()}
+        return {partition: event.recorded_time or event.time for partition, event in events.items()}
+
+
+class Cache:
+    """The states used last, at most `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self._entities: OrderedDict[str, Entity[Any]] = OrderedDict()
+        self._limit = limit
+
+    def without(self, keys: Iterable[str]) -> list[str]:
+        """Those of these keys of which nothing is known."""
+        known = self._entities
+        return [key for key in keys if key not in known]
+
+    def get(self, key: str) -> Entity[Any] | None:
+        """What is known of a key. It is kept longer once it is updated."""
+        return self._entities.get(key)
+
+    def update(self, entities: Mapping[str, Entity[Any]]) -> None:
+        """Keep these as the newest, and let the oldest go."""
+        known = self._entities
+        for key, entity in entities.items():
+            known[key] = entity
+            known.move_to_end(key)
+        while len(known) > self._limit:
+            known.popitem(last=False)
