@@ -7,13 +7,11 @@ from contextlib import asynccontextmanager
 from dependency_injector import containers, providers
 
 from nerv.app import find_app
-from nerv.client import Client
 from nerv.kafka import Membership, Producer
 from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
-from nerv.subscriptions.books import Store
 from nerv_projector import gauges, observing
 from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
@@ -39,11 +37,6 @@ async def closing(redis: Redis) -> AsyncIterator[None]:
         await redis.aclose()
 
 
-def store_of(settings: ProjectorSettings, client: Client) -> Store | None:
-    """Where books of parked keys are kept: *temporal*, where there is one."""
-    return None if settings.services.temporal is None else client.streams
-
-
 class Wiring(containers.DeclarativeContainer):
     """Who gets what."""
 
@@ -62,21 +55,14 @@ class Wiring(containers.DeclarativeContainer):
         ControlTopic, settings.provided.kafka, client_id, settings.provided.group, settings.provided.control
     )
     host = providers.Singleton(FaustHost, settings.provided.mesh)
-    store = providers.Callable(store_of, settings, client)
-    hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer, control, host, store)
+    hosting = providers.Singleton(Hosting, settings, app, redis, letters, producer, control, host, client)
     board = providers.Singleton(Board, redis, settings.provided.mesh)
     rates = providers.Singleton(rates_of, settings, app, host, board)
     hub = providers.Singleton(Hub, hosting, control, watermarks, host, health, rates)
-    travel = providers.Singleton(
-        TimeTravel, client.provided.streams, settings.provided.projector, control.provided.skipped
-    )
+    limits = settings.provided.projector
+    travel = providers.Singleton(TimeTravel, client.provided.streams, limits, control.provided.skipped)
     live = providers.Singleton(
-        Live,
-        settings.provided.kafka,
-        client_id,
-        watermarks,
-        health.provided.closing,
-        settings.provided.projector.followers,
+        Live, settings.provided.kafka, client_id, watermarks, health.provided.closing, limits.followers
     )
     deps = providers.Singleton(
         Deps,

@@ -6,10 +6,10 @@ from functools import cached_property, partial
 from typing import Any
 
 from nerv.app import App
+from nerv.client import Client
 from nerv.kafka import Producer
 from nerv.projections import Projection
 from nerv.redis.connection import Redis
-from nerv.subscriptions.books import Store
 from nerv_projector.backlog import reader
 from nerv_projector.changes import Changes
 from nerv_projector.control import ControlTopic
@@ -33,9 +33,11 @@ class Hosting:
 
     def __init__(
         self, settings: ProjectorSettings, app: App, redis: Redis, letters: DeadLetters, producer: Producer,
-        control: ControlTopic, host: FaustHost, store: Store | None,
+        control: ControlTopic, host: FaustHost, client: Client,
     ) -> None:  # fmt: skip
-        self._settings, self._app, self._redis, self._letters, self._store = settings, app, redis, letters, store
+        self._settings, self._app, self._redis, self._letters = settings, app, redis, letters
+        # Books of parked keys are streams.
+        self._store = None if settings.services.temporal is None else client.streams
         self._producer, self._control = producer, control
         self._copy = LiveCopy(redis, settings.mesh)
         self._free: dict[str, list[tuple[Send, ...]]] = {

@@ -2,12 +2,13 @@
 """What the projector says of itself over HTTP: how far each projection is, and what this replica does."""
 
 import asyncio
-from operator import itemgetter
 from typing import Any
 
 from starlette.responses import Response
 
 from nerv.errors import NervError, Unavailable
+from nerv.kafka.deadletters import Origin
+from nerv.protocols.views import View
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
 from nerv_projector.asking import LIMIT, PERSPECTIVE, understood
@@ -16,6 +17,7 @@ from nerv_projector.lag import Standing, standing
 from nerv_projector.model import versioned
 from nerv_projector.operations import name_of, state_of
 from nerv_projector.runner import Runner
+from nerv_projector.seeing import Seen
 from nerv_projector.sources import sources_of
 
 
@@ -97,14 +99,19 @@ async def parked(request: Request[Deps]) -> Response:
     runner = asked.runner
     if (epoch := runner.epoch) is None:
         raise Unavailable(f"projection {runner.name} has not started yet", retry_after=0.5)
-    every = frozenset(range(request.deps.settings.partitions))
-    found = [
-        {"key": key, "partition": view.partition, "version": view.version, **(asked.seen.parked(view) or {})}
-        async for key, view in runner.hosted.views.parked(epoch, every)
-    ]
-    rows = sorted(found, key=itemgetter("key"))[: request.get(LIMIT)]
+    views = runner.hosted.views
+    found = await views.page(epoch, None, request.get(LIMIT), parked=True)
+    rows = [_parked(key, view, asked.seen) for key, view in found if view.parked is not None]
     subscription = versioned(f"fold-{runner.name}", runner.hosted.version)
-    return respond({"projection": runner.name, "subscription": subscription, "all": len(found), "parked": rows})
+    count = (await views.progress(epoch)).parked
+    return respond({"projection": runner.name, "subscription": subscription, "all": count, "parked": rows})
+
+
+def _parked(key: str, view: View, seen: Seen) -> dict[str, Any]:
+    said = view.parked or {}
+    return {"key": key, "partition": Origin.parse(said["position"]).partition, "version": view.version} | (
+        seen.parked(view) or {}
+    )
 
 
 async def well_known(request: Request[Deps]) -> Response:

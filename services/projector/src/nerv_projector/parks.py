@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 10.0  # between two looks where nothing was heard
 PAUSE_SECONDS = 1.0  # after a fault that may pass
 RECORD_SECONDS = 20.0  # for temporal to take what is recorded
+PAGE = 1000  # parked keys that are looked at in one go
 TOGETHER = 1000  # keys of a partition that are mended in one go
 
 Keyed = Mapping[str, Mapping[str, str]]
@@ -96,8 +97,12 @@ class Parks:
             return
         epoch, partitions = at
         found: dict[int, dict[str, Mapping[str, str]]] = defaultdict(dict)
-        async for key, view in self._hop.views.parked(epoch, partitions):
-            found[view.partition][key] = view.parked or {}
+        after: str | None = None
+        while page := await self._hop.views.page(epoch, after, PAGE, parked=True):
+            after = page[-1][0]
+            for key, view in page:
+                if view.parked is not None and (partition := _origin(view.parked).partition) in partitions:
+                    found[partition][key] = view.parked
         if books is not None:
             await self._settle(books, partitions, found)
         for partition, keyed in found.items():
@@ -105,7 +110,7 @@ class Parks:
 
     async def _settle(self, books: Books, partitions: frozenset[int], found: Mapping[int, Keyed]) -> None:
         """Letters of keys that are not parked any more, or at another event."""
-        stand = {Origin.parse(said["position"]) for keyed in found.values() for said in keyed.values()}
+        stand = {_origin(said) for keyed in found.values() for said in keyed.values()}
         topic = self._hop.topic
         mine = (one for one in books.ledger.letters if one.topic == topic and one.partition in partitions)
         if gone := sorted(origin for origin in mine if origin not in stand):
@@ -134,7 +139,7 @@ class Parks:
         """Whether a key goes on by what people have decided of its letter."""
         if int(said["books"]) > ledger.version:
             return False  # not read that far here
-        letter = ledger.letters.get(Origin.parse(said["position"]))
+        letter = ledger.letters.get(_origin(said))
         if letter is not None:
             return letter.state is State.REPLAYING
         try:
@@ -174,9 +179,12 @@ class Parks:
         return self._hop.session
 
 
+def _origin(said: Mapping[str, str]) -> Origin:
+    return Origin.parse(said["position"])
+
+
 def _letter(key: str, said: Mapping[str, str]) -> Letter:
-    origin, place = Origin.parse(said["position"]), Place.parse(said["letter"])
-    return Letter(origin, key, place, said["cause"], attempt_of(said))
+    return Letter(_origin(said), key, Place.parse(said["letter"]), said["cause"], attempt_of(said))
 
 
 async def _record(books: Books, facts: Sequence[Fact]) -> None:

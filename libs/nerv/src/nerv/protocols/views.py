@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The view port: read models of one projection, kept with the position that they cover."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -178,17 +178,14 @@ class Views(Protocol):
         ...
 
     async def page(
-        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *, backward: bool = False
-    ) -> list[tuple[str, View]]:
-        """At most `limit` views with keys beyond `after`, in order of the keys' UTF-8 bytes.
+        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *,
+        backward: bool = False, parked: bool = False,
+    ) -> list[tuple[str, View]]:  # fmt: skip
+        """At most `limit` views with keys beyond `after`, in order of the keys' UTF-8 bytes; with `parked` those alone that are.
 
         With a `span`, views by its members of the index instead (`nerv.projections.indexes`), in their order or backwards; each
         comes with its member. One that changes meanwhile may be missed, or come at its old place and at the new one.
         """
-        ...
-
-    def parked(self, epoch: Epoch, partitions: Set[int]) -> AsyncIterator[tuple[str, View]]:
-        """The keys of these partitions that are parked, and their views, in no order; `partition` says where each belongs."""
         ...
 
     async def drop(self, epoch: Epoch) -> None:

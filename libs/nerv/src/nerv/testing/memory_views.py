@@ -2,7 +2,7 @@
 """The view port in memory."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 
 from nerv.projections.indexes import member
 from nerv.protocols.views import Cursor, Epoch, Move, Progress, Span, Verdict, View
@@ -60,24 +60,19 @@ class MemoryViews:
         return Verdict.DONE
 
     async def page(
-        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *, backward: bool = False
-    ) -> list[tuple[str, View]]:
+        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *,
+        backward: bool = False, parked: bool = False,
+    ) -> list[tuple[str, View]]:  # fmt: skip
         """Views in order of their keys, or of the index."""
         views = self._views.get(epoch.token, {})
         if span is None:
-            keys = sorted(views, key=str.encode)
+            keys = sorted((k for k, view in views.items() if view.parked is not None or not parked), key=str.encode)
             return [(k, views[k]) for k in keys if after is None or k.encode() > after.encode()][:limit]
         members = ((member(entry, key), view) for key, view in views.items() for entry in view.index)
         found = sorted(
             ((one, view) for one, view in members if span.low <= one < span.high), key=_first, reverse=backward
         )
         return [(one.decode(), view) for one, view in found[:limit]]
-
-    async def parked(self, epoch: Epoch, partitions: Set[int]) -> AsyncIterator[tuple[str, View]]:
-        """The keys that are parked, and their views."""
-        for key, view in list(self._views.get(epoch.token, {}).items()):
-            if view.parked is not None and view.partition in partitions:
-                yield key, view
 
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over."""

@@ -4,7 +4,7 @@
 -- KEYS: epoch, cursors, keys, counts, index, parked, view...
 -- ARGV: token, 1 where views are found by an index, number of moves,
 --       (partition, cursor seen, cursor, folded, number of views)...,
---       number of keys that are parked or no longer so, (key, its partition or '')...,
+--       number of keys that are parked or no longer so, (key, its partition, 1 or 0)...,
 --       where in its key a view's name begins, view... in the order of the moves
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'replaced'
@@ -43,16 +43,16 @@ end
 local parks = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, parks do
-  local key, partition = ARGV[at], ARGV[at + 1]
-  local before = redis.call('HGET', KEYS[6], key)
-  if partition ~= '' and not before then
-    redis.call('HSET', KEYS[6], key, partition)
-    redis.call('HINCRBY', KEYS[4], 'parked:' .. partition, 1)
-  elseif partition == '' and before then
-    redis.call('HDEL', KEYS[6], key)
-    redis.call('HINCRBY', KEYS[4], 'parked:' .. before, -1)
+  local key, counter, change = ARGV[at], 'parked:' .. ARGV[at + 1], 0
+  if ARGV[at + 2] == '1' then
+    change = redis.call('ZADD', KEYS[6], 0, key)
+  else
+    change = -redis.call('ZREM', KEYS[6], key)
   end
-  at = at + 2
+  if change ~= 0 then
+    redis.call('HINCRBY', KEYS[4], counter, change)
+  end
+  at = at + 3
 end
 
 local begins = tonumber(ARGV[at])

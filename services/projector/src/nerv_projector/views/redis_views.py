@@ -9,13 +9,12 @@
 | `<token>:counts` | hash: `folded`; `parked:<partition>` keys; `size:<partition>`, bytes of the views |
 | `<token>:keys` | sorted set of all keys, all with score 0, for pages |
 | `<token>:index` | sorted set of what views are found by, all with score 0 (`nerv.projections.indexes`) |
-| `<token>:parked` | hash: key that is parked -> its partition |
+| `<token>:parked` | sorted set of the keys that are parked, all with score 0 |
 | `<token>:view:<key>` | four lines: version; why it is parked, or nothing; its entries in the index, or nothing; state (JSON) |
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -30,7 +29,6 @@ from nerv.telemetry import span
 from nerv_projector.views.gathering import Gathered
 
 DROP = 1000  # views deleted at a time, so that Redis answers others in between
-LOOKED = 500  # parked keys that are looked at in one go
 # Of an epoch, beside the views; the script takes all but the first.
 PARTS = ("about", "cursors", "keys", "counts", "index", "parked")
 
@@ -100,21 +98,24 @@ class RedisViews:
         args: list[str | bytes | int | float] = [epoch.token, 1 if epoch.indexes else 0, len(moves)]
         for partition, move in moves.items():
             args += [partition, move.seen, move.cursor.to_bytes(), move.folded, len(by[partition])]
-        parks = {key: str(view.partition) for key, view in written if view.parked is not None}
-        parks |= {key: "" for move in moves.values() for key in move.mended if key not in parks}
+        mended = frozenset[str]().union(*(move.mended for move in moves.values()))
+        parks = [(key, view) for key, view in written if view.parked is not None or key in mended]
         args.append(len(parks))
-        args += [word for pair in parks.items() for word in pair]
+        for key, view in parks:
+            args += [key, view.partition, 0 if view.parked is None else 1]
         args.append(len(self._view(epoch, "").encode()) + 1)
         args += [_encode(view) for _, view in written]
         with _span("EVALSHA"):
             return Verdict((await self._scripts("apply", keys, args)).decode())
 
     async def page(
-        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *, backward: bool = False
-    ) -> list[tuple[str, View]]:
+        self, epoch: Epoch, after: str | None, limit: int, span: Span | None = None, *,
+        backward: bool = False, parked: bool = False,
+    ) -> list[tuple[str, View]]:  # fmt: skip
         """Views in order of their keys, or of the index."""
         if span is None:
-            keys = await self._members(epoch, "keys", b"-" if after is None else b"(" + after.encode(), b"+", limit)
+            part = "parked" if parked else "keys"
+            keys = await self._members(epoch, part, b"-" if after is None else b"(" + after.encode(), b"+", limit)
             views = await self.load(epoch, keys)
             return [(key, views[key]) for key in keys if key in views]
         found = await self._members(epoch, "index", b"[" + span.low, b"(" + span.high, limit, backward=backward)
@@ -129,18 +130,6 @@ class RedisViews:
         with _span("ZRANGE"):
             found = await self._command("ZRANGE", self._key(epoch.token, part), *ends, b"LIMIT", 0, limit)
         return [member.decode() for member in found]
-
-    async def parked(self, epoch: Epoch, partitions: Set[int]) -> AsyncIterator[tuple[str, View]]:
-        """The keys of these partitions that are parked, and their views."""
-        place = 0
-        while True:
-            place, found = await self._command("HSCAN", self._key(epoch.token, "parked"), place, "COUNT", LOOKED)
-            there = {key.decode(): int(partition) for key, partition in found.items() if int(partition) in partitions}
-            for key, view in (await self.load(epoch, list(there))).items():
-                if view.parked is not None:
-                    yield key, replace(view, partition=there[key])
-            if place == 0:
-                return
 
     async def drop(self, epoch: Epoch) -> None:
         """Delete an epoch that is over, a part at a time."""
