@@ -2,6 +2,7 @@
 """The queue port: in memory, and on a real Redis, where also its losses are tried."""
 
 import asyncio
+import os
 import re
 import time
 import uuid
@@ -12,17 +13,22 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from nerv.dev.guard import mark
+from nerv.dev.ports import Ports
+from nerv.dev.redis import start as start_redis
 from nerv.errors import UnknownOutcome
-from nerv.protocols.queue import Claim, NodeStatus, Queue, RunStatus
+from nerv.protocols.queue import END, Claim, Done, NodeStatus, Priority, Queue, RunStatus
 from nerv.redis import RedisSettings, connect
-from nerv.redis.connection import Redis
+from nerv.redis.connection import Redis, wait_ready
+from nerv.testing.contracts.places import PlacesContract
 from nerv.testing.contracts.queue import LEASE, PATIENCE, QueueContract, fan, finish, nothing, single, take
 from nerv.testing.memory_queue import MemoryQueue
 from nerv_scheduler.queue import RedisQueue
-from nerv_scheduler.queue.redis_queue import FOUND
+from nerv_scheduler.queue.redis_queue import FAIR, FOUND
+from tests.faults.rig.standing import Standing
 
 
-class TestMemoryQueue(QueueContract):
+class TestMemoryQueue(QueueContract, PlacesContract):
     """The memory queue keeps the contract."""
 
     @pytest.fixture
@@ -50,7 +56,7 @@ async def queue(redis: Redis, mesh_name: str) -> Queue:
     return made
 
 
-class TestRedisQueue(QueueContract):
+class TestRedisQueue(QueueContract, PlacesContract):
     """The queue on Redis keeps the contract."""
 
     async def test_a_wiped_server_is_noticed(self, queue: Queue, redis: Redis, mesh_name: str) -> None:
@@ -160,13 +166,13 @@ class TestRedisQueue(QueueContract):
 
     async def test_all_that_wait_for_one_event_are_found(self, queue: RedisQueue, redis: Redis, mesh_name: str) -> None:
         """Also more than one answer holds, each once; another key beside it has its own."""
-        members = {f"k\nr-{i}\nonly": 0 for i in range(2 * FOUND + 5)}
+        members = {f"k\nr-{i}\nonly\n0": 0 for i in range(2 * FOUND + 5)}
         await redis.zadd(f"{mesh_name}:tasks:default:awaited", members)
-        await queue.listen("r", "only", "other")
+        await queue.listen("r", "only", "other", 0)
         await queue.mark_intact({})
         found = await queue.awaiting(["k", "other", "none"])
         assert found is not None
-        assert found["other"] == [("r", "only")]
+        assert found["other"] == [("r", "only", 0)]
         assert len(found["k"]) == len(set(found["k"])) == 2 * FOUND + 5
         assert set(found) == {"k", "other"}
 
@@ -183,13 +189,117 @@ class TestRedisQueue(QueueContract):
         assert not [key async for key in redis.scan_iter(f"{mesh_name}:run:*")]
         assert 100 < (await _bytes(redis, mesh_name) - before) / count < 1024
 
+    async def test_what_is_not_urgent_is_not_passed_over_for_ever(self, queue: RedisQueue) -> None:
+        """Now and then a look begins with the lowest priority, though there is always something urgent."""
+        low = replace(single(), priority=Priority.LOW)
+        await queue.start(low)
+        for _ in range(2 * FAIR):
+            await queue.start(replace(single(), priority=Priority.HIGH))
+        taken = [(await take(queue, limit=1))[0].run for _ in range(FAIR + 1)]
+        assert low.run in taken
+
+    async def test_a_token_that_was_forgotten_is_not_given_again(
+        self, queue: RedisQueue, redis: Redis, mesh_name: str
+    ) -> None:
+        """The server loses that a node was taken: who takes it then is told from who took it before."""
+        await queue.start(single())
+        before = await _dumped(redis, mesh_name)
+        [first] = await take(queue, "a")
+        await _put_back(redis, mesh_name, before)
+        [second] = await take(queue, "b")
+        assert (second.node, second.attempt, second.entry) == (first.node, first.attempt, first.entry)
+        assert await queue.renew("a", [first]) == [first]
+        assert not await finish(queue, first, b"old")
+        assert not await queue.fail(first, "old")
+        assert not await queue.release(first)
+        assert await finish(queue, second, b"new")
+
+    async def test_a_server_that_was_started_anew_is_not_believed(self, tmp_path: Path, mesh_name: str) -> None:
+        """It may have lost what was written last: who works on keeps what it holds, and history is asked before all else."""
+        server = await asyncio.to_thread(_server, tmp_path)
+        try:
+            redis = connect(RedisSettings(url=server.address), mesh_name)
+            queue = RedisQueue(redis, mesh_name, lease=3600.0, keep=60)
+            await nothing(queue)
+            await queue.mark_intact({})
+            plan = fan(count=3)
+            await queue.start(plan)
+            told, asked, given_back = await take(queue, at_least=3)
+            await redis.aclose()
+            await server.kill()
+            assert not (await nothing(queue)).intact
+            assert await queue.renew("a", [told, asked, given_back]) == []
+            assert not await finish(queue, told, b"1")
+            assert await queue.complete([Done(asked, b"1", looked=True)]) == [True]
+            assert await queue.release(given_back)
+            [orphan] = (await queue.take("b", 10, 0.0)).orphans
+            assert (orphan.run, orphan.node) == (plan.run, given_back.node)
+            assert not await queue.start(plan, restore=True)
+            await queue.drop(orphan)
+            [again] = await take(queue, "b")
+            assert (again.node, again.attempt) == (given_back.node, 2)
+            assert await queue.release(told)
+            [told] = await take(queue)
+            assert told.attempt == 2
+            assert await queue.complete([Done(told, b"1", looked=True), Done(again, b"2", looked=True)]) == [True] * 2
+            [join] = await take(queue)
+            assert join.attempt == 2
+            await queue.mark_intact({})
+            assert (await nothing(queue)).intact
+            await redis.aclose()
+        finally:
+            await asyncio.to_thread(server.stop)
+
+    async def test_a_run_whose_end_was_forgotten_is_closed_once_more(self, tmp_path: Path, mesh_name: str) -> None:
+        """The server has it as one that goes on; history, that it has ended: only its end is left to do."""
+        server = await asyncio.to_thread(_server, tmp_path)
+        try:
+            redis = connect(RedisSettings(url=server.address), mesh_name)
+            queue = RedisQueue(redis, mesh_name, lease=3600.0, keep=60)
+            await nothing(queue)
+            plan = single()
+            await queue.start(plan)
+            await take(queue)
+            ended = replace(plan.nodes[0], status=NodeStatus.COMPLETED, result=b"1")
+            assert await queue.start(replace(plan, status=RunStatus.COMPLETED, nodes=(ended,)), restore=True)
+            [end] = await take(queue)
+            assert end.node == END
+            assert await queue.close(end, RunStatus.COMPLETED, result=b"1")
+            assert await queue.status(plan.run) is RunStatus.COMPLETED
+            await redis.aclose()
+        finally:
+            await asyncio.to_thread(server.stop)
+
     async def test_scripts_are_packaged(self) -> None:
         """Every script lies beside the code, so that it is in the wheel."""
         import nerv_scheduler.queue as room
 
         folder = Path(str(room.__file__)).parent
-        called = set(re.findall(r'_scripts\("(\w+)"', (folder / "redis_queue.py").read_text(encoding="utf-8")))
-        assert called == {path.stem for path in folder.glob("*.lua")}
+        called = set(
+            re.findall(r"_(?:scripts|write)\(\"(\w+)\"", (folder / "redis_queue.py").read_text(encoding="utf-8"))
+        )
+        assert called | {"preamble"} == {path.stem for path in folder.glob("*.lua")}
+
+
+def _server(folder: Path) -> Standing:
+    """A server of the test's own, which keeps what is written."""
+    token = uuid.uuid4().hex[:12]
+    made = start_redis(
+        folder / "redis", mark(os.environ, token), log=folder / "redis.log", ports=Ports(folder), persist=True
+    )
+    return Standing(made, wait_ready)
+
+
+async def _dumped(redis: Redis, mesh: str) -> dict[bytes, bytes]:
+    """All keys of a mesh, as they are."""
+    return {key: await redis.dump(key) or b"" async for key in redis.scan_iter(f"{mesh}:*")}
+
+
+async def _put_back(redis: Redis, mesh: str, dumped: dict[bytes, bytes]) -> None:
+    """All keys of a mesh, as they were."""
+    await redis.unlink(*[key async for key in redis.scan_iter(f"{mesh}:*")])
+    for key, value in dumped.items():
+        await redis.restore(key, 0, value)
 
 
 async def _away(*words: object, **options: object) -> None:

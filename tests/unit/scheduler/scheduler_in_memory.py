@@ -13,7 +13,7 @@ from nerv.clock import SystemClock
 from nerv.errors import Unavailable
 from nerv.history.memory import MemoryHistory
 from nerv.limits import Limits
-from nerv.protocols import AppendOutcome, AppendRequest
+from nerv.protocols import AppendOutcome, AppendRequest, Clock
 from nerv.protocols.queue import RunState, TaskQueue
 from nerv.testing.memory_queue import MemoryQueue
 from nerv.types import Event
@@ -22,13 +22,16 @@ from nerv_scheduler.attempt import Attempts, completions
 from nerv_scheduler.controls import Controls, Searching
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
+from nerv_scheduler.inputs import Inputs
 from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.invoke import callees
 from nerv_scheduler.keeper import Keeper
+from nerv_scheduler.open_runs import OpenRuns
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.pools import Processes, Threads
 from nerv_scheduler.record import RunRecord, Wait
 from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.results import Results
 from nerv_scheduler.runs import Recovery, Starter
 from nerv_scheduler.settings import WorkSettings
 from nerv_scheduler.steering import Steering
@@ -74,65 +77,83 @@ class NoTopics:
 class World:
     """An app, its queue and history in memory, and replicas that work."""
 
-    def __init__(self, app: nerv.App, lease: float = FAST.lease_seconds) -> None:
+    def __init__(self, app: nerv.App, lease: float = FAST.lease_seconds, clock: Clock | None = None) -> None:
         self.app = app
         self.history = Away()
-        self.queue = MemoryQueue(lease=lease)
-        self.recorder = Recorder(self.history, Limits())
-        self.starter = Starter(
-            app, callees(app), self.queue, self.recorder, SystemClock(), "t.scheduler", "door", 10_000
-        )
-        self.recovery = Recovery(self.queue, self.recorder, self.history, SystemClock(), "t.scheduler", "door")
-        self.steering = Steering(self.queue, self.recorder, self.recovery, SystemClock(), "t.scheduler", "door")
+        self.clock = clock or SystemClock()
+        self.results = Results(app.results, 1024**2, Patience())
+        self.replace_queue(MemoryQueue(lease=lease))
         self.threads = Threads()
         self.searching: Searching = NoTopics()
         self.outside: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
         self.fusing = Fusing(callees(app), FAST.quantum_seconds)
 
+    def replace_queue(self, queue: MemoryQueue) -> None:
+        """Begin with another queue, before anything is done."""
+        app, self.queue = self.app, queue
+        self.recorder = Recorder(self.history, Limits())
+        self.starter = Starter(app, callees(app), self.queue, self.recorder, self.clock, "t.scheduler", "door", 10_000)
+        self.open_runs = OpenRuns(self.history, self.clock, "t.scheduler")
+        self.recovery = Recovery(self.queue, self.recorder, self.open_runs, self.clock, "t.scheduler", "door")
+        self.steering = Steering(self.queue, self.recorder, self.recovery, self.clock, "t.scheduler", "door")
+
     @asynccontextmanager
-    async def replica(self, name: str = "one", *, stealing: bool = True) -> AsyncIterator[Worker]:
+    async def attempts(
+        self, name: str, *, stealing: bool = True, performer: Performer | None = None
+    ) -> AsyncIterator[Attempts]:
+        """What makes attempts in a replica."""
+        settings = FAST.model_copy(update={"stealing": stealing, "http_allow": self.outside})
+        async with Processes(2, 0, self.threads) as processes:
+            yield Attempts(
+                app=self.app,
+                callees=callees(self.app),
+                queue=self.queue,
+                recorder=self.recorder,
+                performer=performer or Performer(self.history, Client({}), self.starter, SystemClock(), self.outside),
+                client=None,
+                threads=self.threads,
+                processes=processes,
+                fusing=self.fusing,
+                interruptions=Interruptions(),
+                controls=Controls(
+                    self.queue,
+                    self.recorder,
+                    self.searching,
+                    self.results,
+                    Patience(),
+                    self.clock,
+                    "t.scheduler",
+                    name,
+                    task_limit=100,
+                ),
+                inputs=Inputs(self.queue, self.results, Patience()),
+                results=self.results,
+                patience=Patience(),
+                clock=self.clock,
+                settings=settings,
+                source="t.scheduler",
+                worker=name,
+                counts=self.counts,
+                completed=completions(self.queue),
+            )
+
+    @asynccontextmanager
+    async def replica(
+        self, name: str = "one", *, stealing: bool = True, performer: Performer | None = None
+    ) -> AsyncIterator[Worker]:
         """A worker, until the block ends."""
 
         @asynccontextmanager
         async def same_queue() -> AsyncIterator[TaskQueue]:
             yield self.queue
 
-        settings = FAST.model_copy(update={"stealing": stealing, "http_allow": self.outside})
-        processes = Processes(2, 0, self.threads)
-        attempts = Attempts(
-            app=self.app,
-            callees=callees(self.app),
-            queue=self.queue,
-            recorder=self.recorder,
-            performer=Performer(self.history, Client({}), self.starter, SystemClock(), self.outside),
-            client=None,
-            threads=self.threads,
-            processes=processes,
-            fusing=self.fusing,
-            interruptions=Interruptions(),
-            controls=Controls(
-                self.queue,
-                self.recorder,
-                self.searching,
-                Patience(),
-                SystemClock(),
-                "t.scheduler",
-                name,
-                task_limit=100,
-            ),
-            patience=Patience(),
-            clock=SystemClock(),
-            settings=settings,
-            source="t.scheduler",
-            worker=name,
-            counts=self.counts,
-            completed=completions(self.queue),
-        )
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(processes)
+            attempts = await stack.enter_async_context(self.attempts(name, stealing=stealing, performer=performer))
             keeper = await stack.enter_async_context(Keeper(same_queue, name, FAST.lease_seconds))
-            yield await stack.enter_async_context(Worker(attempts, self.queue, keeper, self.recovery, settings))
+            yield await stack.enter_async_context(
+                Worker(attempts, self.queue, keeper, self.recovery, attempts.settings)
+            )
 
     async def ended(self, run: str) -> RunState:
         """The run, once it has ended."""

@@ -32,7 +32,7 @@ MADE = RunEvents("m.scheduler", "r1", "here")
 
 def claim(node: str, attempt: int = 1) -> Claim:
     """A claim of a node."""
-    return Claim("r1", node, "1-0", "e", attempt)
+    return Claim("r1", node, "1-0", "e", attempt, nonce=f"n{attempt}")
 
 
 def submitted() -> Event[bytes]:

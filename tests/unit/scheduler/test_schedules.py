@@ -13,6 +13,7 @@ from nerv.protocols.queue import RunStatus
 from nerv.workflows import Drawing, Output
 from nerv_scheduler.record import Signal
 from nerv_scheduler.schedules import Schedules, Ticking
+from nerv_scheduler.schedules.state import GRACE
 from tests.unit.scheduler.scheduler_in_memory import World
 
 NOON = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
@@ -185,17 +186,37 @@ async def test_a_tick_whose_run_cannot_be_drawn_is_refused() -> None:
 
 
 async def test_a_changed_schedule_ticks_from_its_change_on() -> None:
-    """Ticks that the new one would have had before are not caught up with."""
+    """Ticks that the new one would have had before are not caught up with, but for those of the last minute."""
     found = Scheduled(overlap="allow", catch_up=10)
     await found.follow()
     await found.follow(minutes=1)
     changed = Scheduled(overlap="allow", catch_up=10, every=10)
     changed.world.history = found.world.history
     schedules = Schedules(changed.world.app, found.world.history, found.clock, "t.scheduler")
+    before = await found.schedules.read("s")
+    assert before is not None
+    position = max(before.position, found.clock.time - GRACE)
     state = await schedules.current(changed.spec)
-    assert (state.spec, state.position, state.latest) == ("every 10 s", found.clock.time, tick(1))
+    assert (state.spec, state.position, state.latest) == ("every 10 s", position, tick(1))
     with pytest.raises(VersionConflict):
         await found.schedules.append("s", nerv.types.EventType.SCHEDULE_PAUSED, await stale(found), NOON)
+
+
+async def test_a_rolling_update_of_a_schedule_loses_no_tick() -> None:
+    """Replicas of the old app and of the new one take turns in declaring what they know, on both sides of a tick."""
+    old = Scheduled(overlap="allow", every=60)
+    new = Scheduled(overlap="allow", every=30)
+    new.world.history = old.world.history
+    new.clock = old.clock
+    parts = (Schedules(new.world.app, old.world.history, old.clock, "t.scheduler"), old.world.starter)
+    follower = Ticking(*parts, old.world.recorder, old.world.steering, old.clock)
+    assert await old.follow() == ""
+    for _ in range(5):
+        old.clock.time += timedelta(seconds=14)
+        await follower.follow(new.spec)
+        old.clock.time += timedelta(seconds=1)
+        await old.replicas[0].follow(old.spec)
+    assert await old.runs() == [tick(1), "s-2026-01-01T12:01:30Z"]
 
 
 async def stale(found: Scheduled) -> Any:

@@ -209,7 +209,7 @@ async def test_a_recorded_order_is_carried_out_by_others(monkeypatch: pytest.Mon
     world = made(work)
     await world.starter.start("w", {}, "r1")
 
-    async def dying(run: str) -> bool:
+    async def dying(run: str, *, at_ms: int = 0) -> bool:
         raise Unavailable("the door died")
 
     restore, world.recovery.restore = world.recovery.restore, dying  # type: ignore[method-assign]  # the fault

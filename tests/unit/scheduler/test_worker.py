@@ -430,8 +430,8 @@ def test_the_app_of_the_integration_tests_draws() -> None:
 async def test_an_entry_that_is_taken_twice_by_one_replica_is_two_attempts() -> None:
     """Its lease had run out while it worked: each attempt is held, stopped and let go for itself."""
     interruptions = Interruptions()
-    first = Claim("r1", "work", "1-0", "e", 1)
-    second = replace(first, attempt=2)
+    first = Claim("r1", "work", "1-0", "e", 1, nonce="n1")
+    second = replace(first, attempt=2, nonce="n2")
     go = asyncio.Event()
 
     async def work() -> int:

@@ -12,6 +12,7 @@ from nerv_scheduler.effects import Performer
 from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.ground import Ground
 from nerv_scheduler.handlers import ROUTES, Deps
+from nerv_scheduler.inputs import Inputs
 from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.pools import Processes, Threads
@@ -49,6 +50,8 @@ class Wiring(Ground):
         fusing=providers.Singleton(Fusing, Ground.callees, Ground.work.quantum_seconds),
         interruptions=providers.Singleton(Interruptions),
         controls=Ground.controls,
+        inputs=providers.Singleton(Inputs, Ground.queue, Ground.results, Ground.patience),
+        results=Ground.results,
         patience=Ground.patience,
         clock=Ground.clock,
         settings=Ground.work,
@@ -65,6 +68,7 @@ class Wiring(Ground):
         app=Ground.app,
         queue=Ground.queue,
         recorder=Ground.recorder,
+        results=Ground.results,
         starter=Ground.starter,
         steering=Ground.steering,
         schedules=Ground.schedules,
@@ -76,7 +80,7 @@ def build(settings: SchedulerSettings) -> Service:
     """The service, not yet started."""
     wiring = Wiring(settings=settings)
     worker, keeper, listener, ticking = wiring.worker(), wiring.keeper(), wiring.listener(), wiring.ticking()
-    worker.crashed = listener.crashed = ticking.crashed = asyncio.get_running_loop().create_future()
+    worker.crashed = keeper.crashed = listener.crashed = ticking.crashed = asyncio.get_running_loop().create_future()
     wiring.health().register("worker", worker.fault)
     wiring.health().register("awaited", listener.fault)
     wiring.health().register("schedules", ticking.fault)

@@ -14,30 +14,30 @@ Who takes over after a death begins by reading history, and goes on after the la
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 import structlog
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.app import App
 from nerv.client import Client
-from nerv.errors import NervError, NotFound, TooLarge
+from nerv.errors import NotFound, TooLarge
 from nerv.protocols import Clock
-from nerv.protocols.queue import Claim, Done, NodeStatus, Queue, RunStatus, TaskQueue
+from nerv.protocols.queue import END, Admission, Claim, Done, NodeStatus, Queue, RunStatus, TaskQueue
 from nerv.types import Event
-from nerv.workflows import SKIPPED, Many, PermanentError, Result, arguments_of, control_of, filled, resolve
-from nerv.workflows.dag import Argument, needed
+from nerv.workflows import PermanentError, Result, control_of
+from nerv.workflows.dag import needed
 from nerv_scheduler.batched import Batched
 from nerv_scheduler.controls import Controls
 from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
 from nerv_scheduler.fusing import Fusing
-from nerv_scheduler.interruptions import Interruptions, StoppedError
-from nerv_scheduler.invoke import Callee, invoke
+from nerv_scheduler.inputs import Inputs
+from nerv_scheduler.interruptions import HeldBackError, Interruptions, LostError, StoppedError
+from nerv_scheduler.invoke import Callee, concurrency_key, invoke
 from nerv_scheduler.model import (
     Conclusion,
     backoff,
@@ -46,19 +46,17 @@ from nerv_scheduler.model import (
     fold_end,
     fold_node,
     is_permanent,
+    output_of,
     ready_since,
 )
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.pools import Processes, Threads
-from nerv_scheduler.record import NodeRecord
+from nerv_scheduler.record import NodeRecord, RunRecord, encoded
 from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.results import Results
 from nerv_scheduler.settings import WorkSettings
 
 log = structlog.get_logger(__name__)
-
-
-class LostError(Exception):
-    """The node is another replica's, or its run has been put into the queue anew; others go on with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,8 @@ class Attempts:
     fusing: Fusing
     interruptions: Interruptions
     controls: Controls
+    inputs: Inputs
+    results: Results
     patience: Patience
     clock: Clock
     settings: WorkSettings
@@ -87,7 +87,9 @@ class Attempts:
     async def work(self, claim: Claim, task: workflow_pb2.Task) -> None:
         """Bring a node to its verdict, to its next attempt, or to sleep. Raises LostError."""
         if control_of(task.task) is not None:
-            await self._write(claim, lambda: self.controls.work(claim, task))
+            if not await self.patience(lambda: self.controls.work(claim, task)):
+                self.refused(claim, "its token is old")
+                raise LostError("the token of this attempt is old")
             return
         node: NodeRecord | None = None
         if claim.attempt > 1 or claim.over:
@@ -101,6 +103,8 @@ class Attempts:
                 node = await self._verdict(claim, task)
             except StoppedError:
                 await self.give_up(claim, "the run was cancelled")
+                return
+            except HeldBackError:
                 return
         await self.go_on(claim, task, node)
 
@@ -117,12 +121,12 @@ class Attempts:
         if node is None:
             return
         if node.verdict is NodeStatus.COMPLETED:
-            result = orjson.dumps(node.result)
-            done = Done(claim, result, suspect=claim.attempt > 1)
+            looked = claim.attempt > 1  # see `_record`
+            done = Done(claim, output_of(node), suspect=looked, looked=looked)
             await self._write(claim, lambda: self.completed(done))
         else:
-            error = node.error
-            await self._write(claim, lambda: self.queue.fail(claim, error))
+            error, looked = node.error, claim.attempt > 1
+            await self._write(claim, lambda: self.queue.fail(claim, error, looked=looked))
 
     async def end(self, claim: Claim) -> None:
         """Close a run. What it comes to is decided by its history alone. Raises LostError."""
@@ -130,13 +134,13 @@ class Attempts:
         if record.round != claim.round:
             raise LostError(f"run {claim.run} was restarted")
         if record.ended is None:
-            event = self._end_event(claim, conclude(record))
+            event = await self._end_event(claim, record)
             if await self.patience(lambda: self.recorder.record(claim.run, event)):
                 record = fold_end(record, event)
             else:
                 record = await self.patience(lambda: self.recorder.read(claim.run))
         status, error = record.status, record.error
-        result = orjson.dumps(record.result) if status is RunStatus.COMPLETED else b""
+        result = encoded(record.result) if status is RunStatus.COMPLETED else b""
         await self._write(claim, lambda: self.queue.close(claim, status, result=result, error=error))
 
     async def put_off(self, claim: Claim, error: str) -> None:
@@ -148,12 +152,17 @@ class Attempts:
         """The node is not to be done any more. Raises LostError."""
         await self._write(claim, lambda: self.queue.fail(claim, error, cancelled=True))
 
-    def _end_event(self, claim: Claim, conclusion: Conclusion) -> Event[bytes]:
+    async def _end_event(self, claim: Claim, record: RunRecord) -> Event[bytes]:
         """The run's last event; a result that is too large to be recorded is a failure, and says so."""
         events = RunEvents(self.source, claim.run, self.worker)
-        event = events.ended(self.clock.now(), conclusion, claim.round)
         try:
+            large = needed(record.dag.result) if record.status is RunStatus.RUNNING else ()
+            conclusion = conclude(await self.results.filled(record, large))
+            result = await self.results.kept(claim.run, END, conclusion.result)
+            event = events.ended(self.clock.now(), replace(conclusion, result=result), claim.round)
             self.recorder.check(event)
+        except PermanentError as error:
+            return events.ended(self.clock.now(), Conclusion(RunStatus.FAILED, error=str(error)), claim.round)
         except TooLarge as error:
             failure = Conclusion(RunStatus.FAILED, error=f"the run's result is too large: {error}")
             return events.ended(self.clock.now(), failure, claim.round)
@@ -165,7 +174,7 @@ class Attempts:
         outcome: Result | Exception
         try:
             outcome = await self._attempt(claim, task)
-        except (LostError, StoppedError):
+        except (LostError, StoppedError, HeldBackError):
             raise
         except Exception as error:  # the team's code; what it raises is the team's to choose
             outcome = error
@@ -176,7 +185,7 @@ class Attempts:
     ) -> NodeRecord | None:
         events = RunEvents(self.source, claim.run, self.worker)
         try:
-            event = self._event(claim, task, outcome, began)
+            event = await self._event(claim, task, outcome, began)
         except Exception as error:
             text = describe_error(error)
             log.warning("task.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
@@ -195,48 +204,40 @@ class Attempts:
         callee = self.callees.get(task.task)
         if callee is None:
             raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
-        arguments = await self._arguments(claim, task)
+        arguments = await self.inputs.arguments(claim.run, task)
+        await self._enter(claim, callee, arguments)
         call = invoke(callee, arguments, self.client, self.threads, self.processes)
         since = time.perf_counter()
         result = await self.interruptions.guard([claim], call)
         self.fusing.note(task.task, time.perf_counter() - since)
         return result
 
-    def _event(
+    async def _enter(self, claim: Claim, callee: Callee, arguments: Sequence[Any]) -> None:
+        """Have a place under the concurrency key of a task that has one. Raises HeldBackError, LostError, PermanentError."""
+        if callee.spec.concurrency is None:
+            return
+        key, most = concurrency_key(callee, arguments), callee.spec.concurrency.most
+        admission = await self.patience(lambda: self.queue.enter(claim, key, most))
+        if admission is Admission.WAITS:
+            raise HeldBackError(f"{claim.node} of run {claim.run}")
+        if admission is Admission.LOST:
+            raise LostError("the token of this attempt is old")
+
+    async def _event(
         self, claim: Claim, task: workflow_pb2.Task, outcome: Result | Exception, began: datetime
     ) -> Event[bytes]:
         """The event of a result. Raises what the task has raised, PermanentError, TooLarge."""
         if isinstance(outcome, Exception):
             raise outcome
+        value = await self.results.kept(claim.run, claim.node, outcome.value)
         now = self.clock.now()
         ids = effect_identities(self.app.name, task.workflow, claim, outcome.effects)
         outside = self.settings.http_allow
         effects = write_down(self.app, claim.run, outcome.effects, ids, now, outside=outside)
         events = RunEvents(self.source, claim.run, self.worker)
-        event = events.completed(now, claim, task.task, outcome.value, effects, began=began)
+        event = events.completed(now, claim, task.task, value, effects, began=began)
         self.recorder.check(event)
         return event
-
-    async def _arguments(self, claim: Claim, task: workflow_pb2.Task) -> list[object]:
-        arguments = arguments_of(orjson.loads(task.arguments or b"[]"))
-        results = await self.outputs(claim.run, arguments)
-        sized = [filled(argument, results.__getitem__) for argument in arguments]
-        return [resolve(argument, results.__getitem__) for argument in sized]
-
-    async def outputs(self, run: str, arguments: Sequence[Argument], made: Container[str] = ()) -> dict[str, Any]:
-        """What the nodes returned that some arguments name, but for those that are `made` by who asks. Raises LostError."""
-        known = await self._results(run, dict.fromkeys(n for a in arguments for n in needed(a) if n not in made))
-        # How many items the maps have is known now.
-        sized = [filled(a, known.__getitem__) for a in arguments if isinstance(a, Many) and a.step in known]
-        more = dict.fromkeys(n for a in sized for n in needed(a) if n not in known and n not in made)
-        return known | await self._results(run, more)
-
-    async def _results(self, run: str, names: Iterable[str]) -> dict[str, Any]:
-        wanted = list(names)
-        results = await self.patience(lambda: self.queue.results(run, wanted))
-        if len(results) < len(wanted):
-            raise LostError(f"run {run} is not in the queue as it was")
-        return {name: orjson.loads(found) if found else SKIPPED for name, found in results.items()}
 
     async def _effects(self, claim: Claim, task: workflow_pb2.Task, node: NodeRecord) -> NodeRecord | None:
         """Perform a node's effects and record it; None when a target is away, and the node is tried again later.
@@ -248,18 +249,19 @@ class Attempts:
         held = await self.patience(lambda: self.queue.renew(self.worker, [claim]))
         if any(not other.over for other in held):
             raise LostError(f"{claim.node} of run {claim.run} has been given to another replica")
-        try:
-            await self.performer.perform(node.effects)
-        except NervError as error:
-            text = f"its effects: {describe_error(error)}"
-            log.warning("effects.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
-            if not is_permanent(error):
-                await self.put_off(claim, text)
-                return None
-            event = events.effects_refused(self.clock.now(), claim, task.task, text)
-        else:
-            event = events.effects_done(self.clock.now(), claim, task.task)
-        return await self._record(claim, node, event)
+        performed, error = await self.performer.perform(node.effects, node.performed)
+        if error is None:
+            return await self._record(claim, node, events.effects_done(self.clock.now(), claim, task.task))
+        text = f"its effects: {describe_error(error)}"
+        log.warning("effects.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
+        if is_permanent(error):
+            return await self._record(claim, node, events.effects_refused(self.clock.now(), claim, task.task, text))
+        if performed > node.performed:
+            # Those before it are not owed any more, however long this one is.
+            event = events.effects_performed(self.clock.now(), claim, task.task, performed)
+            await self.patience(lambda: self.recorder.record(claim.run, event))
+        await self.put_off(claim, text)
+        return None
 
     async def _record(self, claim: Claim, node: NodeRecord, event: Event[bytes]) -> NodeRecord:
         """The node after an event; where another attempt was first, after that one's."""
@@ -273,8 +275,13 @@ class Attempts:
 
     async def _write(self, claim: Claim, write: Callable[[], Awaitable[bool]]) -> None:
         if not await self.patience(write):
-            self.refused(claim, "its token is old")
+            await self.refuse(claim)
             raise LostError("the token of this attempt is old")
+
+    async def refuse(self, claim: Claim) -> None:
+        """Count a completion that is not taken. A node that is ours all the same goes to who looks into history first."""
+        self.refused(claim, "its token is old")
+        await self.patience(lambda: self.queue.release(claim))
 
     def refused(self, claim: Claim, why: str) -> None:
         """Count a completion that came too late."""

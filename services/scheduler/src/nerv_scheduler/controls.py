@@ -10,6 +10,7 @@ A wait goes in this order, and dying after any of these is made good by whoever 
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
@@ -19,12 +20,14 @@ from nerv.errors import Invalid, TooLarge
 from nerv.protocols import Clock
 from nerv.protocols.queue import Claim, NodeStatus, Queue
 from nerv.types import Event
-from nerv.workflows import Control, resolve
+from nerv.workflows import Control, PermanentError, resolve
+from nerv.workflows.dag import needed
 from nerv_scheduler.events import RunEvents
 from nerv_scheduler.model import output_of, plan, returned, to_ms
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.record import NodeRecord, RunRecord, Wait
 from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.results import Results
 from nerv_scheduler.waiting import awaited_key, due_of, outcome
 
 
@@ -43,6 +46,7 @@ class Controls:
     queue: Queue
     recorder: Recorder
     searching: Searching
+    results: Results
     patience: Patience
     clock: Clock
     source: str
@@ -61,8 +65,9 @@ class Controls:
             return await self._write(lambda: self.queue.fail(claim, "the run is over", cancelled=True))
         if node.verdict is None:
             try:
-                event = await self._decide(claim, record, Control(task.task))
-            except Invalid as error:
+                given = [name for argument in record.dag.nodes[claim.node].arguments for name in needed(argument)]
+                event = await self._decide(claim, await self.results.filled(record, given), Control(task.task))
+            except (Invalid, PermanentError) as error:
                 event = self._events(claim).failed(self.clock.now(), claim, task.task, str(error))
             if event is None:
                 return await self._sleep(claim, (await self._read(claim)))
@@ -83,7 +88,7 @@ class Controls:
     async def _wait(self, claim: Claim, record: RunRecord, control: Control, given: list[Any]) -> Event[bytes] | None:
         wait = record.node(claim.node).wait
         if wait is None:
-            now = self.clock.now()
+            now = self._now(claim)
             opening = wait_of(control, given, due_of(control, given, now))
             if control is Control.EVENT:
                 await self._search(claim, record, opening)
@@ -91,24 +96,24 @@ class Controls:
             await self.patience(lambda: self.recorder.record(claim.run, event))
             record = await self._read(claim)
             wait = record.node(claim.node).wait
-        elif control is Control.EVENT and outcome(wait, self.clock.now()) is None:
+        elif control is Control.EVENT and outcome(wait, self._now(claim)) is None:
             # Who opened it may have lost the queue before, and with it that the node was to be found.
             await self._search(claim, record, wait)
             wait = (await self._read(claim)).node(claim.node).wait
         if wait is None:
             return None
-        found = outcome(wait, self.clock.now())
+        found = outcome(wait, self._now(claim))
         return None if found is None else self._events(claim).wait_ended(self.clock.now(), claim, wait, *found)
 
     async def _search(self, claim: Claim, record: RunRecord, wait: Wait) -> None:
-        await self.patience(lambda: self.queue.listen(claim.run, claim.node, awaited_key(wait)))
+        await self.patience(lambda: self.queue.listen(claim.run, claim.node, awaited_key(wait), claim.round))
         if record.node(claim.node).early is None:
             await self.patience(lambda: self.searching.search(record, claim.node, wait))
 
     async def _sleep(self, claim: Claim, record: RunRecord) -> bool:
         """Put a node to sleep; one that has ended meanwhile is woken at once, by its due time."""
         wait = record.node(claim.node).wait
-        if wait is None or record.node(claim.node).verdict is not None or outcome(wait, self.clock.now()) is not None:
+        if wait is None or record.node(claim.node).verdict is not None or outcome(wait, self._now(claim)) is not None:
             return await self._write(lambda: self.queue.release(claim))
         return await self._write(lambda: self.queue.wait(claim, to_ms(wait.due), awaited_key(wait), record.heard))
 
@@ -136,6 +141,10 @@ class Controls:
         return await self._write(
             lambda: self.queue.unfold(claim, result, skipped=skipped, grown=grown, suspect=suspect)
         )
+
+    def _now(self, claim: Claim) -> datetime:
+        """What is due by the clock of the queue, which has woken the node, is due, also where this machine's clock is behind."""
+        return max(self.clock.now(), datetime.fromtimestamp(claim.at_ms / 1000, UTC))
 
     async def _read(self, claim: Claim) -> RunRecord:
         return await self.patience(lambda: self.recorder.read(claim.run))

@@ -15,8 +15,9 @@ from nerv.api.workflow.v1 import workflow_pb2
 from nerv.partition.tuning import OVERTIME
 from nerv.protocols import Clock
 from nerv.workflows import Argument, Result, arguments_of, filled, resolve
-from nerv_scheduler.fusing import Fusing, Strand
+from nerv_scheduler.fusing import Fusing, Strand, fusable
 from nerv_scheduler.invoke import Callee
+from nerv_scheduler.results import INLINE_BYTES
 
 BYTES = 96 * 1024  # of its record, after which a quantum ends: an event may have 256 KiB
 ENTRY_BYTES = 160  # of the record of a task, besides its names and its result
@@ -38,7 +39,7 @@ class Ran:
     @property
     def plain(self) -> bool:
         """Whether it may stand in the record of the quantum: it is done, has no effects, and its result is small."""
-        return isinstance(self.outcome, Result) and not self.outcome.effects and len(self.json) <= BYTES
+        return isinstance(self.outcome, Result) and not self.outcome.effects and len(self.json) <= INLINE_BYTES
 
 
 class Course:
@@ -103,7 +104,7 @@ class Course:
             self.begun.append((strand, ran))
             for task in (strand.task, *strand.chain):
                 callee = self._callees.get(task.task)
-                if callee is None or callee.is_async != self._is_async or callee.spec.pool != "auto":
+                if callee is None or callee.is_async != self._is_async or not fusable(callee):
                     break
                 if task is not strand.task and (time.monotonic() > until or self._bytes > BYTES):
                     return

@@ -105,22 +105,29 @@ class Performer:
         self._clock = clock
         self._outside = outside
 
-    async def perform(self, effects: Sequence[Mapping[str, Any]]) -> None:
-        """Perform these in order. Raises the target's error; those before it are performed then."""
-        for effect in effects:
-            kind = effect["kind"]
-            if kind == EffectType.APPEND:
-                [outcome] = await self._history.append([AppendRequest(effect["stream"], [_read(effect["event"])])])
-                if isinstance(outcome, NervError):
-                    raise outcome
-            elif kind == EffectType.PUBLISH:
-                await self._publish(effect["topic"], _read(effect["event"]))
-            elif kind == EffectType.RUN:
-                await self._starter.start(effect["workflow"], effect["input"], effect["id"])
-            elif kind == EffectType.HTTP:
-                await self._call(effect)
-            else:
-                raise Misconfigured(f"history holds an effect of kind {kind!r}, which this version does not know")
+    async def perform(self, effects: Sequence[Mapping[str, Any]], performed: int = 0) -> tuple[int, NervError | None]:
+        """Perform these in order, after those that are `performed`. Answers how many are then, and what the next one met."""
+        for number in range(performed, len(effects)):
+            try:
+                await self._perform(effects[number])
+            except NervError as error:
+                return number, error
+        return len(effects), None
+
+    async def _perform(self, effect: Mapping[str, Any]) -> None:
+        kind = effect["kind"]
+        if kind == EffectType.APPEND:
+            [outcome] = await self._history.append([AppendRequest(effect["stream"], [_read(effect["event"])])])
+            if isinstance(outcome, NervError):
+                raise outcome
+        elif kind == EffectType.PUBLISH:
+            await self._publish(effect["topic"], _read(effect["event"]))
+        elif kind == EffectType.RUN:
+            await self._starter.start(effect["workflow"], effect["input"], effect["id"])
+        elif kind == EffectType.HTTP:
+            await self._call(effect)
+        else:
+            raise Misconfigured(f"history holds an effect of kind {kind!r}, which this version does not know")
 
     async def _publish(self, topic: str, event: Event[bytes]) -> None:
         """Once, as long as the broker remembers what it has published. Later nobody can tell, and so a person decides."""

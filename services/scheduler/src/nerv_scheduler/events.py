@@ -5,8 +5,9 @@
 | --- | --- | --- |
 | `nerv.run.submitted.v1` | run | workflow, input and the drawn DAG |
 | `nerv.task.completed.v1` | run, node | the result, and the effects to perform, with their ids |
-| `nerv.quantum.completed.v1` | run, the first nodes | the results of tiny tasks that were done together, in chains |
+| `nerv.quantum.completed.v1` | run, `quantum`, restart, first nodes | results of tiny tasks that were done together, in chains |
 | `nerv.task.failed.v1` | run, node (final), or run, node and token | why |
+| `nerv.task.effects-performed.v1` | run, node, `performed`, how many | that so many of them are, and the next is not yet |
 | `nerv.task.effects-done.v1` | run, node, `effects` | that they are performed |
 | `nerv.map.expanded.v1` | run, node | how many items the list of a map has; before any of them begins |
 | `nerv.branch.taken.v1` | run, node | which branch of a condition is taken |
@@ -19,7 +20,8 @@
 | `nerv.run.resumed.v1`, `nerv.run.restarted.v1`, | | |
 | `nerv.run.deadline-passed.v1` | | |
 
-A node's success and its final failure have one id: whichever is recorded first stands, and so it is of a node in several quanta.
+A node's success and its final failure have one id: whichever is recorded first stands. A quantum has another one: of a node in
+several, or in a quantum and alone, the first verdict that the stream has stands, too.
 After a restart the ids are made of the restart's number, too: the same node has another verdict then, and other effects.
 """
 
@@ -31,13 +33,13 @@ from typing import Any
 import orjson
 
 from nerv.effects import MeshEffect, effect_ids
-from nerv.protocols.queue import Claim, RunStatus
+from nerv.protocols.queue import Claim, Priority, RunStatus
 from nerv.telemetry import carrier
 from nerv.types import Event, EventType, format_instant
 from nerv.workflows import Control, Dag
 from nerv_scheduler.model import Conclusion
 from nerv_scheduler.orders import EVENT_OF
-from nerv_scheduler.record import Order, Signal, Wait, stream_of
+from nerv_scheduler.record import Order, Signal, Wait, said, stream_of
 
 
 def event_id(*parts: str) -> str:
@@ -87,11 +89,13 @@ class RunEvents:
         *,
         deadline: float | None = None,
         version: int = 1,
+        priority: Priority = Priority.NORMAL,
         code: Mapping[str, str] | None = None,
     ) -> Event[bytes]:
         """The run is accepted. `deadline` is seconds, `code` are digests of what drew it and what it calls."""
         document = {"run": self._run, "workflow": workflow, "version": version, "code": code or {}, "input": run_input}
         document |= {"dag": dag.encode()} if deadline is None else {"dag": dag.encode(), "deadline": deadline}
+        document |= {} if priority is Priority.NORMAL else {"priority": priority.value}
         return self._event(EventType.RUN_SUBMITTED, now, document, "submitted")
 
     def completed(
@@ -107,9 +111,9 @@ class RunEvents:
         """A node has its result. What `effects` say is to be performed next."""
         document = self._about(claim, task) | {
             "began": format_instant(began),
-            "result": value,
             "effects": list(effects),
         }
+        document |= said(value)
         return self._event(EventType.TASK_COMPLETED, now, document, "verdict", claim.node, *_turn(claim.round))
 
     def quantum(
@@ -119,7 +123,7 @@ class RunEvents:
         turn = heads[0].round
         document = {"run": self._run, "worker": self._worker, "chains": chains} | _round(turn)
         names = [claim.node for claim in heads]
-        return self._event(EventType.QUANTUM_COMPLETED, now, document, "verdict", *names, *_turn(turn))
+        return self._event(EventType.QUANTUM_COMPLETED, now, document, "quantum", str(turn), *names)
 
     def failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
         """A node has failed for good."""
@@ -129,8 +133,13 @@ class RunEvents:
     def attempt_failed(self, now: datetime, claim: Claim, task: str, error: str) -> Event[bytes]:
         """One attempt has failed; another one follows."""
         document = self._about(claim, task) | {"error": error, "final": False}
-        token = f"{claim.epoch}/{claim.attempt}"
-        return self._event(EventType.TASK_FAILED, now, document, "attempt", claim.node, token)
+        return self._event(EventType.TASK_FAILED, now, document, "attempt", claim.node, claim.nonce)
+
+    def effects_performed(self, now: datetime, claim: Claim, task: str, count: int) -> Event[bytes]:
+        """So many effects of a node are performed; the next one met an error."""
+        document = self._about(claim, task) | {"performed": count}
+        parts = ("performed", str(count), claim.node, *_turn(claim.round))
+        return self._event(EventType.EFFECTS_PERFORMED, now, document, *parts)
 
     def effects_done(self, now: datetime, claim: Claim, task: str) -> Event[bytes]:
         """Every effect of a node is performed."""
@@ -176,7 +185,7 @@ class RunEvents:
 
     def ended(self, now: datetime, end: Conclusion, turn: int = 0) -> Event[bytes]:
         """The run is over. `turn` counts its restarts."""
-        says = {"result": end.result} if end.status is RunStatus.COMPLETED else {"error": end.error, "node": end.node}
+        says = said(end.result) if end.status is RunStatus.COMPLETED else {"error": end.error, "node": end.node}
         return self._event(_END_OF[end.status], now, says | _round(turn), "end", *_turn(turn))
 
     def ordered(self, now: datetime, order: Order) -> Event[bytes]:

@@ -79,14 +79,7 @@ class Fusing:
     def _key(self, strand: Strand) -> tuple[str, bool] | None:
         """Nodes of one key may be done together; None: this one with no other."""
         claim, callee = strand.claim, self._callees.get(strand.task.task)
-        if (
-            not self.target
-            or claim.over
-            or claim.node == END
-            or callee is None
-            or claim.losses
-            or callee.spec.pool != "auto"
-        ):
+        if not self.target or claim.over or claim.node == END or callee is None or claim.losses or not fusable(callee):
             return None
         return (claim.run, callee.is_async) if self._fits(self._kind(strand.task.task)) > 1 else None
 
@@ -101,6 +94,11 @@ class Fusing:
         if found is None:
             found = self._kinds[task] = Kind(task, self.target, measured=False)
         return found
+
+
+def fusable(callee: Callee) -> bool:
+    """Whether a task may be done together with others: not in a process of its own, nor where it may have to wait for a place."""
+    return callee.spec.pool == "auto" and callee.spec.concurrency is None
 
 
 def _strand(claim: Claim) -> Strand:

@@ -3,7 +3,7 @@
 
 from dependency_injector import containers, providers
 
-from nerv.app import find_app
+from nerv.app import App, find_app
 from nerv.client import Client
 from nerv.clock import SystemClock
 from nerv.errors import Misconfigured
@@ -14,12 +14,14 @@ from nerv_scheduler.awaiting import Deliverer, Listener, Searcher
 from nerv_scheduler.awaiting.matching import Matching
 from nerv_scheduler.controls import Controls
 from nerv_scheduler.invoke import callees
+from nerv_scheduler.open_runs import OpenRuns
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.queue.opening import make_queue
 from nerv_scheduler.recorder import Recorder
+from nerv_scheduler.results import Results
 from nerv_scheduler.runs import Recovery, Starter
 from nerv_scheduler.schedules import Schedules, Ticking
-from nerv_scheduler.settings import SchedulerSettings
+from nerv_scheduler.settings import SchedulerSettings, WorkSettings
 from nerv_scheduler.steering import Steering
 from nerv_scheduler.sweeper import Sweeper
 
@@ -29,6 +31,11 @@ def make_client(settings: SchedulerSettings) -> Client:
     if settings.services.temporal is None:
         raise Misconfigured("the scheduler keeps its runs in temporal; set NERV_SERVICES__TEMPORAL to its URL")
     return client_of(settings)
+
+
+def make_results(app: App, work: WorkSettings, patience: Patience) -> Results:
+    """Where large results are kept: by the settings, or else as the app says. Raises Misconfigured."""
+    return Results(work.results or app.results, work.result_bytes, patience)
 
 
 class Ground(containers.DeclarativeContainer):
@@ -49,10 +56,10 @@ class Ground(containers.DeclarativeContainer):
     starter = providers.Singleton(
         Starter, app, callees, queue, recorder, clock, source, settings.provided.instance, work.tasks
     )
-    recovery = providers.Singleton(
-        Recovery, queue, recorder, client.provided.streams, clock, source, settings.provided.instance
-    )
     patience = providers.Singleton(Patience)
+    results = providers.Singleton(make_results, app, work, patience)
+    open_runs = providers.Singleton(OpenRuns, client.provided.streams, clock, source)
+    recovery = providers.Singleton(Recovery, queue, recorder, open_runs, clock, source, settings.provided.instance)
     steering = providers.Singleton(Steering, queue, recorder, recovery, clock, source, settings.provided.instance)
     schedules = providers.Singleton(Schedules, app, client.provided.streams, clock, source)
     ticking = providers.Singleton(Ticking, schedules, starter, recorder, steering, clock)
@@ -67,6 +74,7 @@ class Ground(containers.DeclarativeContainer):
         queue=queue,
         recorder=recorder,
         searching=providers.Singleton(Searcher, settings.provided.kafka, name, matching, deliverer),
+        results=results,
         patience=patience,
         clock=clock,
         source=source,

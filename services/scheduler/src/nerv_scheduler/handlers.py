@@ -4,13 +4,12 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
 from starlette.responses import Response
 
 from nerv.app import App
@@ -22,12 +21,14 @@ from nerv.service import JSON, Request, Route, respond
 from nerv.service.describe import describe
 from nerv.service.params import IDEMPOTENCY_KEY, Body, number
 from nerv.types import check_id, format_instant, new_event_id
+from nerv.workflows import SKIPPED
 from nerv_scheduler.invoke import callees
 from nerv_scheduler.model import state_of
 from nerv_scheduler.pressure import Pressure
-from nerv_scheduler.record import ASKED_FOR, Order, OrderKind, Signal
+from nerv_scheduler.record import ASKED_FOR, Order, OrderKind, Signal, Stored, decoded
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.replay import replay
+from nerv_scheduler.results import Results
 from nerv_scheduler.runs import Starter
 from nerv_scheduler.schedules import Schedules
 from nerv_scheduler.settings import SchedulerSettings
@@ -39,7 +40,8 @@ RUNS_LIMIT = 100
 REASON_LIMIT = 500  # characters
 STEPS_LIMIT = 100  # steps that a restart names; a step may be a whole map
 WAIT_LIMIT = 30  # seconds of a long poll
-LOOK_SECONDS = 0.1
+LOOK_SHARE = 0.05  # of the time that a run has been waited for so far: it is looked after again then
+LOOKS = (0.005, 0.25)  # seconds between two looks, at least and at most
 SHOWN_RESULT = 4096  # bytes of a task's result that are shown; the run's own result is shown whole
 
 WAIT = number("wait", 0, "Seconds to wait for the end of the run.", high=WAIT_LIMIT)
@@ -91,6 +93,7 @@ class Deps:
     app: App
     queue: Queue
     recorder: Recorder
+    results: Results
     starter: Starter
     steering: Steering
     schedules: Schedules
@@ -204,10 +207,11 @@ async def show_run(request: Request[Deps]) -> Response:
     """GET /v1/runs/{run}: a run and its tasks; with `wait` answered when it has ended, or after S seconds."""
     deps = request.deps
     run = check_id(request.path("run"), "run")
-    deadline = time.monotonic() + request.get(WAIT)
-    while time.monotonic() < deadline and await _goes_on(deps, run):  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_SECONDS)  # another replica may end it, and tells nobody
-    return respond(document_of(await _state(deps, run)))
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < request.get(WAIT) and await _goes_on(deps, run):  # noqa: ASYNC110
+        # Another replica may end it, and tells nobody.
+        await asyncio.sleep(max(LOOKS[0], min(LOOKS[1], LOOK_SHARE * waited)))
+    return respond(document_of(await _state(deps, run), deps.results))
 
 
 async def _goes_on(deps: Deps, run: str) -> bool:
@@ -223,7 +227,7 @@ async def list_runs(request: Request[Deps]) -> Response:
         raise NotFound(f"there is no workflow {workflow!r}; see /v1/workflows")
     rows = []
     for run, _ in await deps.queue.runs(workflow, request.get(LIMIT)):
-        document = document_of(await _state(deps, run))
+        document = document_of(await _state(deps, run), deps.results)
         del document["nodes"], document["result"], document["critical_path"]
         rows.append(document)
     return respond({"workflow": workflow, "runs": rows})
@@ -233,6 +237,8 @@ async def replay_run(request: Request[Deps]) -> Response:
     """GET /v1/runs/{run}/replay: decide all that a run decided once more, from its history, by today's code; runs no task."""
     deps = request.deps
     record = await deps.recorder.read(check_id(request.path("run"), "run"))
+    record = await deps.results.filled(record, record.nodes)
+    record = replace(record, result=await deps.results.fetched(record.result))
     found = replay(deps.app, callees(deps.app), record, deps.settings.scheduler.tasks)
     document = {
         "run": record.run,
@@ -310,8 +316,8 @@ async def _state(deps: Deps, run: str) -> RunState:
     return found if found is not None else state_of(await deps.recorder.read(run))
 
 
-def document_of(state: RunState) -> dict[str, Any]:
-    """A run as JSON."""
+def document_of(state: RunState, results: Results) -> dict[str, Any]:
+    """A run as JSON. Of a result that is in the store it has the address and the size."""
     return {
         "run": state.run,
         "workflow": state.workflow,
@@ -319,10 +325,11 @@ def document_of(state: RunState) -> dict[str, Any]:
         "started": _instant(state.started_ms),
         "ended": _instant(state.ended_ms),
         "error": state.error or None,
-        "result": orjson.loads(state.result) if state.result else None,
+        "result": None,
+        **_result(state.result, results),
         "elapsed_seconds": max(0, (state.ended_ms or time.time_ns() // 1_000_000) - state.started_ms) / 1000,
         "critical_path": critical_path(state),
-        "nodes": [_node(name, node) | spans(state, node) for name, node in state.nodes.items()],
+        "nodes": [_node(name, node, results) | spans(state, node) for name, node in state.nodes.items()],
     }
 
 
@@ -333,7 +340,14 @@ def _status(status: RunStatus, paused: bool) -> str:
     return (RunStatus.RUNNING if status is RunStatus.FAILING else status).value
 
 
-def _node(name: str, node: NodeState) -> dict[str, Any]:
+def _result(kept: bytes, results: Results) -> dict[str, Any]:
+    found = decoded(kept)
+    if isinstance(found, Stored):
+        return {"stored": {"url": results.url(found), "bytes": found.size}}
+    return {} if found is SKIPPED else {"result": found}
+
+
+def _node(name: str, node: NodeState, results: Results) -> dict[str, Any]:
     document = {
         "node": name,
         "task": node.task,
@@ -345,9 +359,7 @@ def _node(name: str, node: NodeState) -> dict[str, Any]:
         "ended": _instant(node.ended_ms),
         "error": node.error or None,
     }
-    if node.result and len(node.result) <= SHOWN_RESULT:
-        document["result"] = orjson.loads(node.result)
-    return document
+    return document | (_result(node.result, results) if len(node.result) <= SHOWN_RESULT else {})
 
 
 def _instant(ms: int) -> str | None:

@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 from nerv.protocols.queue import Claim
 
 T = TypeVar("T")
-Token = tuple[str, str, int]
+Token = tuple[str, str]
+
+
+class LostError(Exception):
+    """The node is another replica's, or its run has been put into the queue anew; others go on with it."""
+
+
+class HeldBackError(Exception):
+    """The node waits for a place under its concurrency key; it comes again."""
 
 
 class StoppedError(Exception):

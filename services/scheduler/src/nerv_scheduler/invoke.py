@@ -2,12 +2,15 @@
 """Call a task by its spec: async ones on the loop, others in a thread of their own, both under the task's time-out."""
 
 import asyncio
+import hashlib
 import inspect
 import typing
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from nerv.app import App, TaskSpec
 from nerv.client import Client
@@ -47,6 +50,10 @@ def _callee(spec: TaskSpec) -> Callee:
     if client is not None and not is_async:
         raise Misconfigured(f"task {spec.name} takes a nerv.Client, so it must be an `async def`")
     offered = signature.replace(parameters=[p for name, p in signature.parameters.items() if name != client])
+    by = spec.concurrency.by if spec.concurrency is not None else None
+    if by is not None and by not in offered.parameters:
+        known = ", ".join(offered.parameters) or "none"
+        raise Misconfigured(f"task {spec.name} has the concurrency key {by!r}, which is no parameter; it has {known}")
     return Callee(spec, signature, client, is_async, offered, hints)
 
 
@@ -123,3 +130,24 @@ def _checked(callee: Callee, returned: Any) -> Result:
         return Result(plain(result.value, f"the result of {callee.spec.name}"), result.effects)
     except Exception as error:
         raise PermanentError(str(error)) from None
+
+
+def concurrency_key(callee: Callee, arguments: Sequence[Any]) -> str:
+    """The name of the concurrency key of a call, as short for a long value as for a short. Raises PermanentError."""
+    concurrency = callee.spec.concurrency
+    assert concurrency is not None  # noqa: S101 - who asks has looked
+    value: Any = None
+    if concurrency.by is not None:
+        try:
+            bound = callee.offered.bind(*arguments)
+        except TypeError as error:
+            raise PermanentError(f"task {callee.spec.name} cannot be called: {error}") from None
+        bound.apply_defaults()
+        value = bound.arguments[concurrency.by]
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise PermanentError(
+                f"task {callee.spec.name}: its concurrency key {concurrency.by} is {str(value)[:80]!r}; "
+                "it must be a text or a whole number"
+            )
+    scope = concurrency.scope or callee.spec.name
+    return hashlib.blake2b(orjson.dumps([scope, value]), digest_size=12).hexdigest()

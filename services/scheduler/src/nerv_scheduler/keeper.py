@@ -22,14 +22,17 @@ OpenQueue = Callable[[], AbstractAsyncContextManager[TaskQueue]]
 
 
 class Keeper:
-    """Holds claims. `open_queue` gives a queue with connections of its own, for the thread's loop."""
+    """Holds claims. `open_queue` gives a queue with connections of its own, for the thread's loop. `crashed` is set when it fails
+    for good.
+    """
 
     def __init__(self, open_queue: OpenQueue, worker: str, lease: float) -> None:
         self._open_queue = open_queue
         self._worker = worker
         self._pause = lease / RENEWALS
-        self._held: dict[tuple[str, str, int], tuple[Claim, Callable[[], None], Callable[[], None]]] = {}
+        self._held: dict[tuple[str, str], tuple[Claim, Callable[[], None], Callable[[], None]]] = {}
         self._lock = threading.Lock()
+        self.crashed: asyncio.Future[None] | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -47,7 +50,8 @@ class Keeper:
             self._held.pop(claim.token, None)
 
     async def __aenter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._renewing()), name="nerv-leases", daemon=True)
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=lambda: self._run(loop), name="nerv-leases", daemon=True)
         self._thread.start()
         return self
 
@@ -58,6 +62,19 @@ class Keeper:
         if self._thread is not None:
             # It is a daemon: one that hangs in a renewal does not hold up the end.
             await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A thread that ends before it is told to would let every lease run out, and nobody would know."""
+        try:
+            asyncio.run(self._renewing())
+        except Exception as error:
+            log.exception("leases.crashed")
+            failure = error
+            _call(loop, lambda: self._crash(failure))
+
+    def _crash(self, error: Exception) -> None:
+        if self.crashed is not None and not self.crashed.done():
+            self.crashed.set_exception(error)
 
     async def _renewing(self) -> None:
         async with self._open_queue() as queue:

@@ -10,12 +10,12 @@ import orjson
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import Internal, NervError, Retry
-from nerv.protocols.queue import END, NodeState, NodeStatus, Plan, PlannedNode, RunState, RunStatus
+from nerv.protocols.queue import END, NodeState, NodeStatus, Plan, PlannedNode, Priority, RunState, RunStatus
 from nerv.types import Event, EventType, parse_instant
 from nerv.workflows import SKIPPED, Dag, PermanentError, resolve
 from nerv.workflows.dag import Argument, encode_argument
 from nerv_scheduler.orders import obey, order_of
-from nerv_scheduler.record import NodeRecord, OrderKind, RunRecord, Wait
+from nerv_scheduler.record import NodeRecord, OrderKind, RunRecord, Wait, encoded, result_of
 from nerv_scheduler.waiting import awaited_key, open_wait, outcome, signal_of, signalled
 
 ERROR_LIMIT = 2000  # characters of an error that are kept
@@ -99,6 +99,7 @@ def _begun(run: str, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
         deadline=None if seconds is None else event.time + timedelta(seconds=seconds),
         deadline_seconds=seconds,
         version=data.get("version", 1),
+        priority=Priority(data.get("priority", Priority.NORMAL)),
         code=data.get("code", {}),
     )
 
@@ -152,7 +153,7 @@ def fold_end(record: RunRecord, event: Event[bytes]) -> RunRecord:
     """The record of a run after its last event."""
     data = orjson.loads(event.data)
     if event.type == EventType.RUN_COMPLETED:
-        return replace(record, status=RunStatus.COMPLETED, ended=event.time, result=data["result"])
+        return replace(record, status=RunStatus.COMPLETED, ended=event.time, result=result_of(data))
     if event.type == EventType.RUN_FAILED:
         return replace(record, status=RunStatus.FAILED, ended=event.time, error=data["error"])
     if event.type == EventType.RUN_CANCELLED:
@@ -172,7 +173,7 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
             node,
             verdict=NodeStatus.COMPLETED,
             verdict_id=event.id,
-            result=data["result"],
+            result=result_of(data),
             effects=effects,
             effects_done=not effects,
             error="",
@@ -183,6 +184,8 @@ def fold_node(node: NodeRecord, event: Event[bytes]) -> NodeRecord:
         )
     if event.type == EventType.EFFECTS_DONE:
         return replace(node, effects_done=True)
+    if event.type == EventType.EFFECTS_PERFORMED:
+        return replace(node, performed=max(node.performed, int(data["performed"])))
     if event.type == EventType.WAIT_OPENED:
         wait = replace(open_wait(data), received=node.early)
         return replace(node, wait=wait, began=event.time, attempts=attempts, worker=data["worker"])
@@ -255,6 +258,7 @@ def plan(record: RunRecord, now: datetime, *, new: bool = False) -> Plan:
             record.node(name).failures,
             *_instants(record.node(name)),
             *_waking(record.node(name)),
+            node.priority,
         )
         for name, node in record.dag.nodes.items()
     )
@@ -270,6 +274,7 @@ def plan(record: RunRecord, now: datetime, *, new: bool = False) -> Plan:
         record.heard,
         record.round,
         0 if record.status is RunStatus.CANCELLING else to_ms(record.deadline),
+        record.priority,
     )
 
 
@@ -284,7 +289,7 @@ def _waking(node: NodeRecord) -> tuple[int, str]:
 
 def output_of(node: NodeRecord) -> bytes:
     """What the queue keeps of a settled node's result; nothing of one that was skipped."""
-    return b"" if node.verdict is NodeStatus.SKIPPED else orjson.dumps(node.result)
+    return encoded(returned(node))
 
 
 def _settled(node: NodeRecord) -> bool:
@@ -397,7 +402,7 @@ def state_of(record: RunRecord) -> RunState:
         )
         for name, node in record.dag.nodes.items()
     }
-    result = orjson.dumps(record.result) if record.status is RunStatus.COMPLETED else b""
+    result = encoded(record.result) if record.status is RunStatus.COMPLETED else b""
     return RunState(
         record.run,
         record.workflow,

@@ -9,7 +9,7 @@ queue; a node that may have been attempted before is looked up before, and what 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -24,15 +24,15 @@ from nerv.partition.tuning import OVERTIME
 from nerv.protocols.queue import Done, Link, NodeStatus
 from nerv.telemetry import Carrier, enabled, span
 from nerv.telemetry import names as n
-from nerv.workflows import Result
+from nerv.workflows import PermanentError, Result
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.course import Course, Outcome, Ran, wanted
 from nerv_scheduler.effects import write_down
 from nerv_scheduler.events import RunEvents, effect_identities
 from nerv_scheduler.fusing import Strand
-from nerv_scheduler.interruptions import StoppedError
+from nerv_scheduler.interruptions import LostError, StoppedError
 from nerv_scheduler.invoke import Callee, call_now, invoke
-from nerv_scheduler.model import describe_error, is_permanent, to_ms
+from nerv_scheduler.model import describe_error, is_permanent, output_of, to_ms
 from nerv_scheduler.record import NodeRecord, RunRecord
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,12 @@ class Quanta:
             strands = await self._unsettled(strands, await a.patience(lambda: a.recorder.read(run)))
         if not strands:
             return
-        course = await self._course(run, strands)
+        try:
+            course = await self._course(run, strands)
+        except PermanentError:
+            # What one of them is given is lost: each finds out for itself.
+            await self._each(strands, lambda strand: a.work(strand.claim, strand.task))
+            return
         called = asyncio.Event()
         dividing = asyncio.create_task(self._divide(course, called, hand_back))
         try:
@@ -95,24 +100,34 @@ class Quanta:
         """The run is cancelled: what nothing has come of is given up."""
         course.over = True
         idle = [strand for strand, ran in course.begun if not ran]
-        for strand in (*idle, *course.rest()):
-            await self._attempts.give_up(strand.claim, "the run was cancelled")
+        left = (*idle, *course.rest())
+        await self._each(left, lambda strand: self._attempts.give_up(strand.claim, "the run was cancelled"))
 
     async def _unsettled(self, strands: Sequence[Strand], record: RunRecord) -> Sequence[Strand]:
         """Those that history has no verdict of; the others are seen to."""
-        left = []
+        left, settled = [], []
         for strand in strands:
             node = record.node(strand.claim.node)
             if node.verdict is None:
                 failures = max(strand.claim.failures, node.failures)
                 left.append(replace(strand, claim=replace(strand.claim, failures=failures)))
             else:
-                await self._attempts.go_on(strand.claim, strand.task, node)
+                settled.append(strand)
+        go_on = self._attempts.go_on
+        await self._each(settled, lambda strand: go_on(strand.claim, strand.task, record.node(strand.claim.node)))
         return left
+
+    async def _each(self, strands: Iterable[Strand], call: Callable[[Strand], Awaitable[None]]) -> None:
+        """Call for each; one that is lost keeps none of the others from its due."""
+        for strand in strands:
+            try:
+                await call(strand)
+            except LostError as lost:
+                log.info("claim.lost", run=strand.claim.run, node=strand.claim.node, detail=str(lost))
 
     async def _course(self, run: str, strands: Sequence[Strand]) -> Course:
         a = self._attempts
-        outputs = await a.outputs(run, *wanted(strands))
+        outputs = await a.inputs.outputs(run, *wanted(strands))
         return Course(strands, outputs, a.callees, a.clock, a.fusing)
 
     async def _on_loop(self, course: Course) -> None:
@@ -155,9 +170,17 @@ class Quanta:
         fused = [(strand, ran) for strand, ran in course.begun if ran and ran[0].plain]
         if fused:
             await self._record(fused, suspect)
-        for strand, ran in course.begun:
-            if ran and not ran[0].plain:
-                await self._attempts.conclude(strand.claim, strand.task, ran[0].outcome, ran[0].began)
+        await self._alone([(strand, ran) for strand, ran in course.begun if ran and not ran[0].plain])
+
+    async def _alone(self, begun: Sequence[tuple[Strand, list[Ran]]]) -> None:
+        """Go on with the first of each strand as with a single attempt."""
+        first = {strand.claim.token: ran[0] for strand, ran in begun}
+
+        async def conclude(strand: Strand) -> None:
+            ran = first[strand.claim.token]
+            await self._attempts.conclude(strand.claim, strand.task, ran.outcome, ran.began)
+
+        await self._each([strand for strand, _ in begun], conclude)
 
     async def _record(self, fused: Sequence[tuple[Strand, list[Ran]]], suspect: bool) -> None:
         a, claim = self._attempts, fused[0][0].claim
@@ -168,20 +191,16 @@ class Quanta:
             a.recorder.check(event)
         except TooLarge:
             # What ended the chains is large: the first of each stands alone, and what followed it is done once more.
-            for strand, ran in fused:
-                await a.conclude(strand.claim, strand.task, ran[0].outcome, ran[0].began)
+            await self._alone(fused)
             return
         if await a.patience(lambda: a.recorder.record(claim.run, event)) and not suspect:
             done = [_done(strand, ran) for strand, ran in fused]
         else:
-            done = []
             record = await a.patience(lambda: a.recorder.read(claim.run))
-            for strand, _ in fused:
-                node = record.node(strand.claim.node)
-                if _settled(node):
-                    done.append(_found(strand, record))
-                else:
-                    await a.go_on(strand.claim, strand.task, node)
+            settled = [strand for strand, _ in fused if _settled(record.node(strand.claim.node))]
+            done = [_found(strand, record) for strand in settled]
+            others = [strand for strand, _ in fused if strand not in settled]
+            await self._each(others, lambda one: a.go_on(one.claim, one.task, record.node(one.claim.node)))
         a.counts["quanta"] += 1
         a.counts["fused"] += sum(1 + len(one.chain) for one in done)
         await self._complete(done)
@@ -190,7 +209,7 @@ class Quanta:
         a = self._attempts
         for one, accepted in zip(done, await a.patience(lambda: a.queue.complete(done)), strict=True):
             if not accepted:
-                a.refused(one.claim, "its token is old")
+                await a.refuse(one.claim)
 
     def _entry(self, strand: Strand, ran: Ran) -> dict[str, Any]:
         """What the record says of one node."""
@@ -244,7 +263,7 @@ def _found(strand: Strand, record: RunRecord) -> Done:
     """The same as history has it."""
     node = record.node(strand.claim.node)
     chain = tuple(_links(strand, record))
-    return Done(strand.claim, orjson.dumps(node.result), chain, suspect=True)
+    return Done(strand.claim, output_of(node), chain, suspect=True, looked=True)
 
 
 def _links(strand: Strand, record: RunRecord) -> Iterator[Link]:
@@ -252,7 +271,7 @@ def _links(strand: Strand, record: RunRecord) -> Iterator[Link]:
         node = record.node(task.node)
         if not _settled(node):
             return
-        yield Link(task.node, orjson.dumps(node.result), to_ms(node.began), to_ms(node.ended))
+        yield Link(task.node, output_of(node), to_ms(node.began), to_ms(node.ended))
 
 
 def _settled(node: NodeRecord) -> bool:

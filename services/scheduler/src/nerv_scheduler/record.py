@@ -7,15 +7,58 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from nerv.protocols.queue import NodeStatus, RunStatus
-from nerv.workflows import Control, Dag
+import orjson
+
+from nerv.protocols.queue import NodeStatus, Priority, RunStatus
+from nerv.workflows import SKIPPED, Control, Dag
 
 RUN_CATEGORY = "run"
+REFERENCE = b"@"  # no JSON begins with it
 
 
 def stream_of(run: str) -> str:
     """The stream that is the truth about a run."""
     return f"{RUN_CATEGORY}-{run}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A result that is in the store under `name`: so many bytes of JSON, with this digest."""
+
+    name: str
+    size: int
+    digest: str
+
+    def encode(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"name": self.name, "size": self.size, "digest": self.digest}
+
+
+def result_of(data: Mapping[str, Any], field: str = "result") -> Any:
+    """The result that an event holds, or refers to."""
+    stored = data.get("stored")
+    return data[field] if stored is None else Stored(stored["name"], stored["size"], stored["digest"])
+
+
+def said(result: Any) -> dict[str, Any]:
+    """What an event says of a result; `result_of` reads it."""
+    return {"result": None, "stored": result.encode()} if isinstance(result, Stored) else {"result": result}
+
+
+def encoded(result: Any) -> bytes:
+    """A result as the queue keeps it; nothing for a node that was skipped."""
+    if result is SKIPPED:
+        return b""
+    return REFERENCE + orjson.dumps(result.encode()) if isinstance(result, Stored) else orjson.dumps(result)
+
+
+def decoded(kept: bytes) -> Any:
+    """The result that the queue keeps."""
+    if not kept:
+        return SKIPPED
+    if kept.startswith(REFERENCE):
+        return Stored(**orjson.loads(kept[len(REFERENCE) :]))
+    return orjson.loads(kept)
 
 
 class OrderKind(StrEnum):
@@ -77,7 +120,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """What history says of one node. The first verdict that is recorded stands, whoever tried after."""
+    """What history says of one node. The first verdict that is recorded stands, whoever tried after.
+
+    So many of its effects, from the first on, are known to be `performed`.
+    """
 
     verdict: NodeStatus | None = None
     verdict_id: str = ""
@@ -92,6 +138,7 @@ class NodeRecord:
     worker: str = ""
     wait: Wait | None = None
     early: Mapping[str, Any] | None = None  # an event that came before its wait was opened
+    performed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +169,7 @@ class RunRecord:
     deadline_seconds: float | None = None
     cut_short: bool = False  # by a cancellation or its deadline
     version: int = 1
+    priority: Priority = Priority.NORMAL
     code: Mapping[str, str] = field(default_factory=dict)
 
     def before_end(self) -> "RunRecord":

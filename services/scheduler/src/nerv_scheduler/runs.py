@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start runs, and put back what the queue has lost."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import structlog
 from opentelemetry.trace import SpanKind
 
 from nerv.app import App, WorkflowSpec
 from nerv.errors import IdConflict, NervError, NotFound, Retry, UnknownOutcome
-from nerv.protocols import Clock, History, ReadQuery
+from nerv.protocols import Clock
 from nerv.protocols.queue import DEADLINE, Queue, RunStatus
 from nerv.telemetry import names as n
 from nerv.telemetry import span
-from nerv.types import EventType, check_id, entity_of, format_instant
+from nerv.types import check_id, format_instant
 from nerv.workflows import Dag, draw
 from nerv.workflows.drawing import plain
 from nerv_scheduler.events import RunEvents
 from nerv_scheduler.fingerprints import code_of
 from nerv_scheduler.fitting import check_calls
 from nerv_scheduler.invoke import Callee
-from nerv_scheduler.model import fold, plan, to_ms
-from nerv_scheduler.record import RUN_CATEGORY, Order, OrderKind, RunRecord, stream_of
+from nerv_scheduler.model import fold, plan
+from nerv_scheduler.open_runs import OpenRuns
+from nerv_scheduler.record import Order, OrderKind, RunRecord, stream_of
 from nerv_scheduler.recorder import Recorder
 
 log = structlog.get_logger(__name__)
@@ -31,10 +32,7 @@ log = structlog.get_logger(__name__)
 SUBMIT_SECONDS = 10.0
 # Longer than a submission can take to be recorded or aborted, Kafka's transaction time-out included.
 INTENT_SECONDS = 40.0
-# What was recorded so long before the latest that was seen is not looked at again: replicas' clocks differ by less.
-OVERLAP = timedelta(seconds=60)
-ENDS = (EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED)
-MARKS = frozenset({EventType.RUN_SUBMITTED, EventType.RUN_RESTARTED, *ENDS})
+AT_ONCE = 16  # runs that are put back at once
 
 
 class Starter:
@@ -75,7 +73,14 @@ class Starter:
         ):
             code = code_of(self._app, spec, dag)
             event = RunEvents(self._source, run, self._worker).submitted(
-                self._clock.now(), workflow, run_input, dag, deadline=spec.deadline, version=spec.version, code=code
+                self._clock.now(),
+                workflow,
+                run_input,
+                dag,
+                deadline=spec.deadline,
+                version=spec.version,
+                code=code,
+                priority=spec.priority,
             )
             await self._queue.intend(run, INTENT_SECONDS)
             try:
@@ -121,34 +126,26 @@ class Recovery:
     """Puts unfinished runs back into a queue that has lost or parked them: history says which, and how far they came."""
 
     def __init__(
-        self, queue: Queue, recorder: Recorder, history: History, clock: Clock, source: str, worker: str
+        self, queue: Queue, recorder: Recorder, open_runs: OpenRuns, clock: Clock, source: str, worker: str
     ) -> None:
         self._queue = queue
         self._recorder = recorder
-        self._history = history
+        self._open_runs = open_runs
         self._clock = clock
         self._source = source
         self._worker = worker
-        self._unfinished: dict[str, None] = {}
-        self._seen: datetime | None = None
 
     async def unfinished(self) -> list[str]:
         """The runs that history says have not ended. It reads what was recorded since it was last called. Raises Unavailable."""
-        since = None if self._seen is None else self._seen - OVERLAP
-        async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=MARKS, recorded_from=since)):
-            if event.type in ENDS:
-                self._unfinished.pop(entity_of(event.stream), None)
-            else:
-                self._unfinished[entity_of(event.stream)] = None
-            if event.recorded_time is not None:
-                self._seen = max(self._seen or event.recorded_time, event.recorded_time)
-        return list(self._unfinished)
+        return list(await self._open_runs.follow())
 
-    async def restore(self, run: str) -> bool:
+    async def restore(self, run: str, *, at_ms: int = 0) -> bool:
         """Put one run back if history says that it is unfinished, and have it follow its orders. False: it was all there.
 
-        One whose deadline has passed is ended by that. One whose history cannot be read holds up no other.
+        One whose deadline has passed is ended by that. One whose history cannot be read holds up no other. `at_ms` is what the
+        queue's clock says, if it is known: what is due by it is due, also where this machine's clock is behind.
         """
+        now = max(self._clock.now(), datetime.fromtimestamp(at_ms / 1000, UTC))
         try:
             record = await self._recorder.read(run)
         except NotFound:
@@ -158,18 +155,23 @@ class Recovery:
                 raise
             log.error("run.unreadable", run=run, error=str(error))
             return False
-        if record.status.ended:
+        if record.status.ended and not await self._goes_on(run):
             return False
-        record = await self._expire(record)
-        restored = await self._queue.start(plan(record, self._clock.now()), restore=True)
+        record = await self._expire(record, now)
+        restored = await self._queue.start(plan(record, now), restore=True)
         if restored:
             log.info("run.restored", run=run, workflow=record.workflow, known=len(record.nodes))
         return restored
 
-    async def _expire(self, record: RunRecord) -> RunRecord:
+    async def _goes_on(self, run: str) -> bool:
+        """Whether the queue has a run that has ended as one that has not: it has lost the end, and closes it once more."""
+        status = await self._queue.status(run)
+        return status is not None and not status.ended
+
+    async def _expire(self, record: RunRecord, now: datetime) -> RunRecord:
         """End a run whose deadline has passed; the order of the stream decides whether that came before its end."""
-        now = self._clock.now()
-        if record.deadline is None or record.deadline > now or record.status is RunStatus.CANCELLING:
+        over = record.status is RunStatus.CANCELLING or record.status.ended
+        if record.deadline is None or record.deadline > now or over:
             return record
         reason = f"its deadline of {record.deadline_seconds:g} s passed at {format_instant(record.deadline)}"
         order = Order(f"{DEADLINE}:{record.round}", OrderKind.EXPIRE, reason)
@@ -183,20 +185,19 @@ class Recovery:
         What is lost meanwhile is noticed: the queue stays what it is, not known to be intact, and all is done again.
         """
         witness = await self._queue.witness(self._worker)
-        ended: set[str] = set()
-        started: dict[str, tuple[str, datetime]] = {}
-        async for event in self._history.read_category(RUN_CATEGORY, ReadQuery(types=MARKS)):
-            run = entity_of(event.stream)
-            if event.type == EventType.RUN_SUBMITTED:
-                started[run] = (orjson.loads(event.data)["workflow"], event.time)
-            elif event.type == EventType.RUN_RESTARTED:
-                ended.discard(run)  # or it was refused: reading the run tells
-            else:
-                ended.add(run)
-        restored = [run for run in started if run not in ended and await self.restore(run)]
-        remembered: dict[str, dict[str, int]] = {}
-        for run, (workflow, time) in started.items():
-            remembered.setdefault(workflow, {})[run] = to_ms(time)
-        await self._queue.mark_intact(remembered, witness=witness)
-        log.info("queue.intact", runs=len(started), unfinished=len(started) - len(ended), restored=len(restored))
-        return len(restored)
+        unfinished = await self.unfinished()
+        restored = await self.restore_these(unfinished)
+        await self._queue.mark_intact(await self._open_runs.latest(), witness=witness)
+        log.info("queue.intact", unfinished=len(unfinished), restored=restored)
+        return restored
+
+    async def restore_these(self, runs: Sequence[str]) -> int:
+        """Put runs back, some at once; answers how many were."""
+        count = 0
+        for at in range(0, len(runs), AT_ONCE):
+            some = (self.restore(run) for run in runs[at : at + AT_ONCE])
+            for found in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(found, BaseException):
+                    raise found
+                count += found
+        return count

@@ -21,6 +21,10 @@ class WorkSettings(BaseModel):
     )  # at most, for tasks that ask for one
     process_bytes: int = Field(default=2 * 1024**3, ge=0)  # address space of each; 0: no bound
     http_allow: tuple[str, ...] = ()  # URLs whose scheme, host and port `nerv.http` effects may call
+    results: str | None = (
+        None  # a URL that fsspec knows: results of more than 64 KiB are put there; None: what the app says
+    )
+    result_bytes: PositiveInt = 64 * 1024**2  # of one result
     stealing: bool = True  # a replica without work takes half of what another has taken and not begun
     backlog: PositiveInt = 500_000  # tasks that may wait for a worker; beyond, new runs are refused: 429
     drain_seconds: float = Field(default=4.0, ge=0.0, le=5.0)  # on SIGTERM; what is unfinished then goes to others

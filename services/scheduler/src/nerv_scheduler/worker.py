@@ -17,8 +17,9 @@ from nerv.errors import NervError
 from nerv.protocols.queue import END, Claim, Orphan, Queue, Taken
 from nerv.telemetry import Carrier, span
 from nerv.telemetry import names as n
-from nerv_scheduler.attempt import Attempts, LostError
+from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.fusing import Strand
+from nerv_scheduler.interruptions import LostError
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.model import describe_error
 from nerv_scheduler.pressure import Pool
@@ -154,8 +155,8 @@ class Worker:
 
     async def _adopt(self, orphans: Sequence[Orphan]) -> None:
         """Restore first, then forget the entries: dying in between leaves them to others."""
-        for run in {orphan.run for orphan in orphans}:
-            await self._recovery.restore(run)
+        for run, at_ms in {orphan.run: orphan.at_ms for orphan in orphans}.items():
+            await self._recovery.restore(run, at_ms=at_ms)
         for orphan in orphans:
             await self._queue.drop(orphan)
 

@@ -5,6 +5,7 @@ from nerv.app.declare import App
 from nerv.app.find import find_app
 from nerv.app.specs import (
     BridgeSpec,
+    Concurrency,
     DeciderSpec,
     End,
     EventSpec,
@@ -29,6 +30,7 @@ from nerv.app.specs import (
 __all__ = [
     "App",
     "BridgeSpec",
+    "Concurrency",
     "DeciderSpec",
     "End",
     "EventSpec",

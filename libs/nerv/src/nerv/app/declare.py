@@ -14,6 +14,7 @@ from nerv.app.reading import check_circles, check_topics, indexes_of
 from nerv.app.specs import (
     WHOLE,
     BridgeSpec,
+    Concurrency,
     DeciderSpec,
     End,
     EventSpec,
@@ -46,6 +47,7 @@ from nerv.bus.model import Middleware, Selector
 from nerv.errors import Misconfigured, SchemaMismatch
 from nerv.model import Envelope, EventModel, event_of, faults_of
 from nerv.perspectives import Perspective
+from nerv.protocols.queue import Priority
 from nerv.topics import DEFAULT_PARTITIONS
 from nerv.types import Description, Event, check_id
 from nerv.types.event import JSON
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
 
 CATCH_UP_LIMIT = 1000  # missed ticks that are followed late
 
+Level = Literal["high", "normal", "low"]
+
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=type[EventModel])
 C = TypeVar("C", bound=type[Any])
@@ -65,8 +69,12 @@ C = TypeVar("C", bound=type[Any])
 class App:
     """The registry of one NERV app. Names are unique in their kind; a second one is refused at import."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, results: str | None = None) -> None:
+        """`results` is a URL that fsspec knows (`s3://bucket/results`, `file:///shared`): *scheduler* puts results of tasks there
+        that are larger than 64 KiB.
+        """
         self.name = check_id(name, "app name")
+        self.results = results
         self.events: dict[str, EventSpec] = {}
         self.upcasters: dict[str, UpcasterSpec] = {}
         self.topics: dict[str, TopicSpec] = {}
@@ -354,11 +362,15 @@ class App:
         timeout: float = 300.0,
         pool: Literal["auto", "processes"] = "auto",
         deadline: float | None = None,
+        priority: Priority | Level | None = None,
+        concurrency: Concurrency | None = None,
     ) -> Callable[[F], F]:
         """Declare a task; `retries` after the first attempt, `timeout` seconds an attempt, `deadline` seconds for all of them.
 
         One that is async runs on the event loop, another in a thread; with `pool="processes"` in a process of its own, for what
         keeps a processor busy. Such a function stands at the top of a module; it is given plain data and no components.
+        What is ready with a higher `priority` begins first; without one it has that of its run. `concurrency` bounds how many run
+        at once: `concurrency=nerv.workflows.Concurrency("customer", most=3)` for each value of the parameter `customer`.
         """
         if deadline is not None and deadline <= 0:
             raise Misconfigured(f"a task's deadline is more than 0 seconds, not {deadline}")
@@ -367,7 +379,9 @@ class App:
             label = name or function.__name__
             if label.startswith(":"):
                 raise Misconfigured(f"task {label}: names that begin with a colon are the mesh's own")
-            self._add(self.tasks, label, TaskSpec(label, function, retries, timeout, pool, deadline), "task")
+            level = None if priority is None else _priority(priority)
+            spec = TaskSpec(label, function, retries, timeout, pool, deadline, level, concurrency)
+            self._add(self.tasks, label, spec, "task")
             return function
 
         return register
@@ -379,8 +393,11 @@ class App:
         version: int = 1,
         deadline: float | None = None,
         awaits: Mapping[str, str] | None = None,
+        priority: Priority | Level = Priority.NORMAL,
     ) -> Callable[[F], F]:
         """Declare a workflow: a function that draws a DAG of tasks. A run that goes on `deadline` seconds after its start fails.
+
+        `priority` is that of its runs: tasks that declare none of their own have it.
 
         Several versions of a workflow stand side by side: runs are started of the highest, unless another one is asked for, and
         stay with the version that they were started of.
@@ -393,7 +410,7 @@ class App:
             raise Misconfigured(f"workflow {name}: a deadline is more than 0 seconds, not {deadline}")
 
         def register(function: F) -> F:
-            spec = WorkflowSpec(name, function, deadline, dict(awaits or {}), version)
+            spec = WorkflowSpec(name, function, deadline, dict(awaits or {}), version, _priority(priority))
             if (name, version) in self.workflow_versions:
                 raise Misconfigured(f"app {self.name} declares workflow {name!r} twice in version {version}")
             self.workflow_versions[name, version] = spec
@@ -602,3 +619,10 @@ def schema_mismatch(spec: EventSpec, event: Envelope, error: ValidationError) ->
     return SchemaMismatch(
         f"event {event.id} does not fit {event.type}: {first['path']}: {first['detail']}", errors=faults
     )
+
+
+def _priority(given: Priority | Level) -> Priority:
+    try:
+        return Priority(given)
+    except ValueError:
+        raise Misconfigured(f"a priority is high, normal or low, not {given!r}") from None

@@ -12,6 +12,7 @@ from nerv.bus.model import Selector
 from nerv.errors import Invalid, Misconfigured
 from nerv.model import EventModel
 from nerv.perspectives import Perspective
+from nerv.protocols.queue import Priority
 from nerv.types import check_id
 
 if TYPE_CHECKING:
@@ -249,11 +250,32 @@ class DeciderSpec:
     projection: str
 
 
+PLACES_LIMIT = 10_000  # under one concurrency key
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """At most `most` attempts at once of the tasks that share a key, in the whole mesh: `Concurrency("customer", most=3)`.
+
+    `by` is a parameter of the task: each value of it, a text or a whole number, is a key of its own; None: one key for all.
+    Tasks share keys when they name the same `scope`; without one each task has its own.
+    """
+
+    by: str | None = None
+    most: int = 1
+    scope: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.most <= PLACES_LIMIT:
+            raise Misconfigured(f"a concurrency key has 1 to {PLACES_LIMIT} places, not {self.most}")
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """A task by its registered name. `timeout` is seconds for one attempt, `deadline` for all of them with their pauses.
 
     `pool` says where it runs: on the event loop when it is async and else in a thread (`auto`), or in a process of its own.
+    Without a `priority` it has that of its run. `concurrency` bounds how many run at once.
     """
 
     name: str
@@ -262,6 +284,8 @@ class TaskSpec:
     timeout: float
     pool: Literal["auto", "processes"] = "auto"
     deadline: float | None = None
+    priority: Priority | None = None
+    concurrency: Concurrency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +300,7 @@ class WorkflowSpec:
     deadline: float | None = None
     awaits: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
+    priority: Priority = Priority.NORMAL
 
 
 class Overlap(StrEnum):

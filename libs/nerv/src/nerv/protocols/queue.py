@@ -2,6 +2,7 @@
 """The queue port: runs of workflows, their ready tasks, and who works on them.
 
 A node of a run goes `waiting -> ready -> running -> completed | failed | cancelled`, and `running -> retrying -> ready`.
+One whose concurrency key has no place left goes `running -> limited -> ready`.
 One that waits for a time, a signal or an event goes `running -> sleeping -> ready`; one of a branch that is not taken goes
 `waiting -> skipped`. A run of which nothing is left but sleeping nodes is parked: all that is kept is what wakes it.
 Of a paused run it goes `ready -> held`, and `held -> ready` when the run is resumed, fails or is cancelled.
@@ -27,11 +28,28 @@ class NodeStatus(StrEnum):
     RUNNING = "running"
     RETRYING = "retrying"
     HELD = "held"
+    LIMITED = "limited"
     SLEEPING = "sleeping"
     SKIPPED = "skipped"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class Priority(StrEnum):
+    """What is ready with a higher one begins before what is ready with a lower one."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Admission(StrEnum):
+    """What became of asking for a place under a concurrency key."""
+
+    IN = "in"
+    WAITS = "waits"  # the claim is over; the node becomes ready again when a place is free, and that was no attempt
+    LOST = "lost"  # the token is old
 
 
 class RunStatus(StrEnum):
@@ -56,7 +74,7 @@ class PlannedNode:
 
     `message` is a nerv.api.workflow.v1.Task. `waits` counts the nodes it still waits for; `children` wait for it.
     `attempts` above 0 says that it may have been worked on: who takes it looks into history first. A sleeping one is woken
-    at `due_ms` (wall time; 0: not by itself), or by whoever finds it by its `key`.
+    at `due_ms` (wall time; 0: not by itself), or by whoever finds it by its `key`. Without a `priority` it has that of its run.
     """
 
     name: str
@@ -72,6 +90,7 @@ class PlannedNode:
     ended_ms: int = 0
     due_ms: int = 0
     key: str = ""
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +111,17 @@ class Plan:
     orders: int = 0
     round: int = 0
     deadline_ms: int = 0
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One attempt at a node. `epoch` and `attempt` together are the token that every write of the attempt must show.
+    """One attempt at a node. `nonce` is the token that every write of the attempt must show: no other attempt has it, also
+    when the queue has forgotten that this one was made. `epoch` changes when the queue may have forgotten something of the run.
 
     `losses` counts attempts that ended without a word. `over`: the run is failing or cancelling, so that nothing
     new is to be begun. `round` is the run's. `chain` are names and messages of nodes each of which waits for the one before it
-    and for nothing else, the first for this one.
+    and for nothing else, the first for this one. `at_ms` is when it was made, by the clock of the queue.
     """
 
     run: str
@@ -114,11 +135,13 @@ class Claim:
     over: bool = False
     round: int = 0
     chain: tuple[tuple[str, bytes], ...] = field(repr=False, default=())
+    nonce: str = ""
+    at_ms: int = 0
 
     @property
-    def token(self) -> tuple[str, str, int]:
+    def token(self) -> tuple[str, str]:
         """What tells this attempt from every other; an entry may be taken twice, by one worker too."""
-        return (self.entry, self.epoch, self.attempt)
+        return (self.entry, self.nonce)
 
 
 class Link(NamedTuple):
@@ -135,20 +158,34 @@ class Done:
     """A node that is done, and those of its claim's chain that were done after it, in order.
 
     `suspect`: its result was found in history. What becomes ready by it may be there, too: whoever takes that looks first.
+    `looked`: what is told here was read in history after it was recorded. Without that it is taken only in its claim's epoch.
     """
 
     claim: Claim
     result: bytes
     chain: tuple[Link, ...] = ()
     suspect: bool = False
+    looked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """An entry of a run that the queue does not have: it was lost or is parked, or its start was never finished."""
+    """An entry of a run that the queue does not have, or may have of an earlier time: it was lost or is parked, or its start was
+    never finished. `at_ms` as of a claim.
+    """
 
     run: str
     entry: str
+    node: str = ""
+    at_ms: int = 0
+
+
+class Waiter(NamedTuple):
+    """A node that is to be found by a key, in a round of its run."""
+
+    run: str
+    node: str
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +274,22 @@ class TaskQueue(Protocol):
     async def complete(self, done: Sequence[Done]) -> list[bool]:
         """Nodes are completed, and nodes that waited only for them become ready. Each stands for itself.
 
-        False: its token is old, and nothing happened.
+        False: its token is old, or it must look into history first; nothing happened.
         """
         ...
 
-    async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
+    async def fail(
+        self,
+        claim: Claim,
+        error: str,
+        *,
+        retry_in: float | None = None,
+        cancelled: bool = False,
+        looked: bool = False,
+    ) -> bool:
         """The node becomes ready again after `retry_in` seconds; without that it has failed, and its run fails.
 
-        `cancelled`: it is given up because its run is failing or cancelled. False: as above.
+        `cancelled`: it is given up because its run is failing or cancelled. `looked` as of `Done`. False: as above.
         """
         ...
 
@@ -257,7 +302,7 @@ class TaskQueue(Protocol):
         ...
 
     async def drop(self, orphan: Orphan) -> None:
-        """Forget an entry of a run that does not exist, or that `start` has put in anew."""
+        """Forget an entry of a run that was looked up. One that the run still names goes to whoever comes first."""
         ...
 
 
@@ -281,6 +326,13 @@ class SharedWork(Protocol):
     async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
         """Half of another worker's backlog, and of an odd number one more, as new attempts: the longest that will take at least
         `seconds`.
+        """
+        ...
+
+    async def enter(self, claim: Claim, key: str, most: int) -> Admission:
+        """Ask for one of the `most` places under a concurrency key, before the task is called. It is held until the attempt ends.
+
+        Nobody is let in as long as somebody may work on whose place the queue has lost: for a lease.
         """
         ...
 
@@ -358,16 +410,16 @@ class WaitQueue(Protocol):
         """
         ...
 
-    async def listen(self, run: str, node: str, key: str) -> None:
-        """Have `awaiting` find a node by its key from now on, before it sleeps."""
+    async def listen(self, run: str, node: str, key: str, turn: int) -> None:
+        """Have `awaiting` find a node of a round of its run by its key from now on, before it sleeps."""
         ...
 
-    async def deafen(self, run: str, node: str, key: str) -> None:
-        """Have it found no longer."""
+    async def deafen(self, run: str, node: str, key: str, turn: int) -> None:
+        """Have it found no longer in this round."""
         ...
 
-    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
-        """Run and node of all that are to be found by these keys; None while the queue may have lost some."""
+    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[Waiter]] | None:
+        """All nodes that are to be found by these keys; None while the queue may have lost some."""
         ...
 
     async def witness(self, name: str) -> str:

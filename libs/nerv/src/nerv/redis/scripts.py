@@ -13,17 +13,17 @@ from nerv.types import Description
 class Scripts:
     """The scripts of one package folder, by file name: `Scripts(client, "nerv_projector.views")("apply", keys, args)`.
 
-    redis-py runs them by EVALSHA and loads them again after a SCRIPT FLUSH.
+    A file `preamble.lua` stands before each of the others. redis-py runs them by EVALSHA, and loads them again after a
+    SCRIPT FLUSH.
     """
 
     def __init__(self, client: Redis, package: str) -> None:
         self.name = package
         self._calls: Counter[str] = Counter()
         found = [entry for entry in files(package).iterdir() if entry.name.endswith(".lua")]
-        self._scripts = {
-            entry.name.removesuffix(".lua"): client.register_script(entry.read_text(encoding="utf-8"))
-            for entry in found
-        }
+        texts = {entry.name.removesuffix(".lua"): entry.read_text(encoding="utf-8") for entry in found}
+        shared = texts.pop("preamble", "")
+        self._scripts = {name: client.register_script(shared + text) for name, text in texts.items()}
 
     async def __call__(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> Any:
         """Run one script. Raises Unavailable, UnknownOutcome or Invalid."""

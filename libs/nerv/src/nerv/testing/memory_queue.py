@@ -2,6 +2,7 @@
 """The queue port in memory."""
 
 import asyncio
+import math
 import time
 import uuid
 from collections import deque
@@ -14,6 +15,7 @@ from nerv.protocols.queue import (
     END,
     ORDER,
     START,
+    Admission,
     Claim,
     Depth,
     Done,
@@ -22,15 +24,18 @@ from nerv.protocols.queue import (
     Orphan,
     Plan,
     PlannedNode,
+    Priority,
     RunState,
     RunStatus,
     Taken,
+    Waiter,
     parents,
 )
 
 TICK_SECONDS = 0.005
 _SETTLED = (NodeStatus.COMPLETED, NodeStatus.SKIPPED)
 _OVER = (*_SETTLED, NodeStatus.FAILED, NodeStatus.CANCELLED)
+_LATER = (NodeStatus.RETRYING, NodeStatus.SLEEPING, NodeStatus.LIMITED)
 
 
 @dataclass
@@ -47,6 +52,8 @@ class _Node:
     began: int = 0
     ended: int = 0
     worker: str = ""
+    nonce: str = ""
+    limit: tuple[str, int] | None = None
 
 
 @dataclass
@@ -67,6 +74,7 @@ class _Run:
 class _Entry:
     run: str
     node: str
+    priority: Priority = Priority.NORMAL
     leased_until: float = field(default=0.0)
     added: float = field(default_factory=time.monotonic)
 
@@ -78,20 +86,26 @@ class MemoryQueue:
         self._lease = lease
         self._runs: dict[str, _Run] = {}
         self._entries: dict[str, _Entry] = {}
-        self._ready: deque[str] = deque()
+        self._ready: dict[Priority, deque[str]] = {priority: deque() for priority in Priority}
         self._due: dict[tuple[str, str], float] = {}
         self._started: dict[str, dict[str, int]] = {}
         self._backlogs: dict[str, tuple[deque[Claim], float]] = {}
         self._parked: set[str] = set()
-        self._awaited: set[tuple[str, str, str]] = set()
+        self._awaited: set[tuple[str, Waiter]] = set()
+        self._holders: dict[str, set[tuple[str, str]]] = {}
+        self._waiters: dict[str, deque[tuple[str, str]]] = {}
+        self._admitting = math.inf
         self._witnesses: set[str] = set()
         self._intact = False
 
     def wipe(self) -> None:
         """Lose everything, as a server does that has lost its disk."""
-        parts = (self._runs, self._entries, self._ready, self._due, self._started, self._backlogs)
+        parts = (self._runs, self._entries, self._due, self._started, self._backlogs, self._holders, self._waiters)
         for part in (*parts, self._parked, self._awaited, self._witnesses):
             part.clear()
+        for ready in self._ready.values():
+            ready.clear()
+        self._admitting = math.inf
         self._intact = False
 
     async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
@@ -101,8 +115,9 @@ class MemoryQueue:
             intact = self._intact
             self._promote()
             found = self._expired(limit)
-            while self._ready and len(found) < limit:
-                found.append(self._ready.popleft())
+            for ready in self._ready.values():
+                while ready and len(found) < limit:
+                    found.append(ready.popleft())
             given = [one for entry in found if (one := self._claim(worker, entry, chain)) is not None]
             if given or time.monotonic() >= deadline:
                 claims = tuple(one for one in given if isinstance(one, Claim))
@@ -140,9 +155,30 @@ class MemoryQueue:
     async def depth(self) -> Depth:
         """How much waits (see `SharedWork.depth`)."""
         now = time.monotonic()
-        oldest = min((self._entries[entry].added for entry in self._ready if entry in self._entries), default=now)
-        ready = sum(entry in self._entries for entry in self._ready)
-        return Depth(ready, len(self._entries) - ready, len(self._due), now - oldest)
+        ready = [self._entries[entry] for part in self._ready.values() for entry in part if entry in self._entries]
+        oldest = min((entry.added for entry in ready), default=now)
+        return Depth(len(ready), len(self._entries) - len(ready), len(self._due), now - oldest)
+
+    async def enter(self, claim: Claim, key: str, most: int) -> Admission:
+        """Ask for a place under a concurrency key (see `SharedWork.enter`)."""
+        node, member = self._tokened(claim), (claim.run, claim.node)
+        if node is None or node.status not in (NodeStatus.RUNNING, NodeStatus.LIMITED):
+            return Admission.LOST
+        if node.status is NodeStatus.LIMITED:
+            return Admission.WAITS
+        held = self._holders.setdefault(key, set())
+        held -= {other for other in held if not self._holds(key, *other)}
+        node.limit = key, most
+        if time.monotonic() >= self._admitting and (member in held or len(held) < most):
+            held.add(member)
+            return Admission.IN
+        held.discard(member)
+        self._entries.pop(claim.entry, None)
+        node.status, node.attempt = NodeStatus.LIMITED, node.attempt - 1
+        self._waiters.setdefault(key, deque()).append(member)
+        if time.monotonic() < self._admitting:
+            self._due[member] = min(self._admitting, time.monotonic() + TICK_SECONDS)
+        return Admission.WAITS
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
         """Renew leases (see `TaskQueue.renew`)."""
@@ -219,7 +255,15 @@ class MemoryQueue:
         self._park(claim.run)
         return True
 
-    async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
+    async def fail(
+        self,
+        claim: Claim,
+        error: str,
+        *,
+        retry_in: float | None = None,
+        cancelled: bool = False,
+        looked: bool = False,
+    ) -> bool:
         """Fail an attempt or a node (see `TaskQueue.fail`)."""
         if retry_in is None:
             return self._settle(claim, NodeStatus.CANCELLED if cancelled else NodeStatus.FAILED, b"", error)
@@ -230,6 +274,7 @@ class MemoryQueue:
             node.status, node.error, node.failures = NodeStatus.RETRYING, error, node.failures + 1
             self._due[claim.run, claim.node] = time.monotonic() + retry_in
             self._entries.pop(claim.entry, None)
+            self._leave(claim.run, claim.node)
         return True
 
     async def release(self, claim: Claim) -> bool:
@@ -242,6 +287,7 @@ class MemoryQueue:
         if node.status is not NodeStatus.RUNNING:
             return False
         self._entries.pop(claim.entry, None)
+        self._leave(claim.run, claim.node)
         self._enqueue(claim.run, claim.node)
         return True
 
@@ -270,7 +316,10 @@ class MemoryQueue:
         if known is not None and not (restore and self._outdated(known, plan)):
             self._obey(known, plan)
             return False
-        self._awaited -= {(node.key, plan.run, node.name) for node in plan.nodes if node.status in _OVER}
+        for name in list(known.nodes if known is not None else ()):
+            self._leave(plan.run, name)
+        gone = {(node.key, Waiter(plan.run, node.name, plan.round)) for node in plan.nodes if node.status in _OVER}
+        self._awaited -= gone
         for ended in (node.name for node in plan.nodes if node.due_ms and node.status is not NodeStatus.SLEEPING):
             self._due.pop((plan.run, ended), None)
         parked = plan.run in self._parked
@@ -340,22 +389,22 @@ class MemoryQueue:
         found = self._started.get(workflow, {})
         return sorted(found.items(), key=lambda item: (item[1], item[0]), reverse=True)[:limit]
 
-    async def listen(self, run: str, node: str, key: str) -> None:
+    async def listen(self, run: str, node: str, key: str, turn: int) -> None:
         """Have a node found (see `WaitQueue.listen`)."""
-        self._awaited.add((key, run, node))
+        self._awaited.add((key, Waiter(run, node, turn)))
 
-    async def deafen(self, run: str, node: str, key: str) -> None:
+    async def deafen(self, run: str, node: str, key: str, turn: int) -> None:
         """Have it found no longer (see `WaitQueue.deafen`)."""
-        self._awaited.discard((key, run, node))
+        self._awaited.discard((key, Waiter(run, node, turn)))
 
-    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
+    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[Waiter]] | None:
         """Who waits for these keys (see `WaitQueue.awaiting`)."""
         if not self._intact:
             return None
-        found: dict[str, list[tuple[str, str]]] = {}
-        for key, run, node in sorted(self._awaited):
+        found: dict[str, list[Waiter]] = {}
+        for key, waiter in sorted(self._awaited):
             if key in keys:
-                found.setdefault(key, []).append((run, node))
+                found.setdefault(key, []).append(waiter)
         return found
 
     async def known(self, runs: Sequence[str]) -> list[bool]:
@@ -373,6 +422,8 @@ class MemoryQueue:
             return
         for workflow, runs in started.items():
             self._started.setdefault(workflow, {}).update(runs)
+        if not self._intact:
+            self._admitting = time.monotonic() + self._lease
         self._intact = True
 
     def _promote(self) -> None:
@@ -382,7 +433,7 @@ class MemoryQueue:
             known = self._runs.get(run)
             if node in (START, ORDER, DEADLINE) or (known is None and run in self._parked):
                 self._add_entry(run, node)
-            elif known is not None and known.nodes[node].status in (NodeStatus.RETRYING, NodeStatus.SLEEPING):
+            elif known is not None and known.nodes[node].status in _LATER:
                 self._wake(run, node)
 
     def _expired(self, limit: int) -> list[str]:
@@ -396,7 +447,7 @@ class MemoryQueue:
         found.leased_until = time.monotonic() + self._lease
         run = self._runs.get(found.run)
         if run is None or found.node in (ORDER, DEADLINE):
-            return Orphan(found.run, entry)
+            return Orphan(found.run, entry, found.node, _now_ms())
         node = run.nodes.get(found.node)
         if node is None or node.entry != entry or node.status not in (NodeStatus.READY, NodeStatus.RUNNING):
             del self._entries[entry]
@@ -405,18 +456,29 @@ class MemoryQueue:
         if over and node.attempt == 0 and found.node != END:
             del self._entries[entry]
             node.status, node.ended = NodeStatus.CANCELLED, _now_ms()
+            self._leave(found.run, found.node)
             self._less_active(found.run, 1)
             return None
         node.losses += node.status is NodeStatus.RUNNING
         if run.paused and not over and found.node != END:
             del self._entries[entry]
             node.status = NodeStatus.HELD
+            self._leave(found.run, found.node)
             return None
         node.status, node.attempt, node.began = NodeStatus.RUNNING, node.attempt + 1, _now_ms()
-        node.worker = worker
+        node.worker, node.nonce = worker, uuid.uuid4().hex
         claim = Claim(found.run, found.node, entry, run.epoch, node.attempt, node.plan.message)
         links = () if over or found.node == END else self._chain(run, node, chain)
-        return replace(claim, failures=node.failures, losses=node.losses, over=over, round=run.plan.round, chain=links)
+        claim = replace(claim, at_ms=_now_ms())
+        return replace(
+            claim,
+            failures=node.failures,
+            losses=node.losses,
+            over=over,
+            round=run.plan.round,
+            chain=links,
+            nonce=node.nonce,
+        )
 
     def _chain(self, run: _Run, node: _Node, most: int) -> tuple[tuple[str, bytes], ...]:
         found: list[tuple[str, bytes]] = []
@@ -429,7 +491,7 @@ class MemoryQueue:
 
     def _tokened(self, claim: Claim) -> _Node | None:
         run = self._runs.get(claim.run)
-        if run is None or run.epoch != claim.epoch or run.nodes[claim.node].attempt != claim.attempt:
+        if run is None or claim.node not in run.nodes or run.nodes[claim.node].nonce != claim.nonce:
             return None
         return run.nodes[claim.node]
 
@@ -455,8 +517,12 @@ class MemoryQueue:
         known = self._runs[run]
         if node is not None and known.status is RunStatus.RUNNING:
             self._release(run, node.plan.children, suspect=suspect)
+        for name, one in known.nodes.items():
+            if one.status in _OVER:
+                self._leave(run, name)
         over = {name for name, one in known.nodes.items() if one.status in _OVER}
-        self._awaited = {found for found in self._awaited if found[1] != run or found[2] not in over}
+        turn = known.plan.round
+        self._awaited = {(k, w) for k, w in self._awaited if (w.run, w.round) != (run, turn) or w.node not in over}
         self._less_active(run, 1)
         self._park(run)
 
@@ -483,11 +549,35 @@ class MemoryQueue:
         if due_ms:
             self._due[run, node] = _monotonic(due_ms)
         if key:
-            self._awaited.add((key, run, node))
+            self._awaited.add((key, Waiter(run, node, self._runs[run].plan.round)))
 
     def _wake(self, run: str, node: str) -> None:
         self._due.pop((run, node), None)
         self._enqueue(run, node)
+
+    def _holds(self, key: str, run: str, name: str) -> bool:
+        """Whether a node is on its way under a concurrency key."""
+        known = self._runs.get(run)
+        node = known.nodes.get(name) if known is not None else None
+        on_its_way = node is not None and node.status in (NodeStatus.READY, NodeStatus.RUNNING)
+        return on_its_way and node is not None and node.limit is not None and node.limit[0] == key
+
+    def _leave(self, run: str, name: str) -> None:
+        """A node needs its place no longer: who has waited the longest has it."""
+        node = self._runs[run].nodes[name]
+        if node.limit is None:
+            return
+        (key, most), node.limit = node.limit, None
+        held, waiting = self._holders.setdefault(key, set()), self._waiters.setdefault(key, deque())
+        held.discard((run, name))
+        while (run, name) in waiting:
+            waiting.remove((run, name))
+        while waiting and len(held) < most:
+            other, its = waiting.popleft()
+            known = self._runs.get(other)
+            if known is not None and known.nodes[its].status is NodeStatus.LIMITED:
+                held.add((other, its))
+                self._wake(other, its)
 
     def _park(self, run: str) -> None:
         """Forget a run of which nothing is left but sleeping nodes."""
@@ -504,12 +594,13 @@ class MemoryQueue:
 
     def _enqueue(self, run: str, node: str) -> None:
         known = self._runs[run].nodes[node]
-        known.status, known.entry = NodeStatus.READY, self._add_entry(run, node)
+        priority = known.plan.priority or self._runs[run].plan.priority
+        known.status, known.entry = NodeStatus.READY, self._add_entry(run, node, priority)
 
-    def _add_entry(self, run: str, node: str) -> str:
+    def _add_entry(self, run: str, node: str, priority: Priority = Priority.NORMAL) -> str:
         entry = uuid.uuid4().hex
-        self._entries[entry] = _Entry(run, node)
-        self._ready.append(entry)
+        self._entries[entry] = _Entry(run, node, priority)
+        self._ready[priority].append(entry)
         return entry
 
     def _outdated(self, known: _Run, plan: Plan) -> bool:
@@ -526,7 +617,8 @@ class MemoryQueue:
         cancelled = plan.status is RunStatus.CANCELLING
         for name, node in known.nodes.items():
             woken = planned.get(name, NodeStatus.SLEEPING) is not NodeStatus.SLEEPING
-            retries, sleeps = node.status is NodeStatus.RETRYING, node.status is NodeStatus.SLEEPING
+            retries = node.status in (NodeStatus.RETRYING, NodeStatus.LIMITED)
+            sleeps = node.status is NodeStatus.SLEEPING
             if (retries and cancelled) or (sleeps and (cancelled or woken)):
                 self._wake(plan.run, name)
         if not known.paused or known.status is not RunStatus.RUNNING:
@@ -535,7 +627,8 @@ class MemoryQueue:
     def _let_go(self, run: str) -> None:
         for name, node in self._runs[run].nodes.items():
             failing = self._runs[run].status is RunStatus.FAILING
-            if node.status is NodeStatus.HELD or (node.status is NodeStatus.SLEEPING and failing):
+            given_up = (NodeStatus.SLEEPING, NodeStatus.LIMITED)
+            if node.status is NodeStatus.HELD or (node.status in given_up and failing):
                 self._wake(run, name)
 
     def _sound(self, run: str) -> bool:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workflows as data: a function draws a DAG of tasks, pure; *scheduler* runs it."""
 
+from nerv.app.specs import Concurrency
+from nerv.protocols.queue import Priority
 from nerv.workflows.dag import (
     SKIPPED,
     Argument,
@@ -29,6 +31,7 @@ __all__ = [
     "TASK_LIMIT",
     "Argument",
     "Branch",
+    "Concurrency",
     "Control",
     "Dag",
     "Drawing",
@@ -41,6 +44,7 @@ __all__ = [
     "Output",
     "Outputs",
     "PermanentError",
+    "Priority",
     "Result",
     "Step",
     "Value",

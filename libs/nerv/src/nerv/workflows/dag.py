@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final, overload
 
 from nerv.errors import Invalid
+from nerv.protocols.queue import Priority
 
 
 class Control(StrEnum):
@@ -142,13 +143,17 @@ def needed(argument: Argument) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One task of a run, by its registered name. `then` are nodes it waits for without being given what they return."""
+    """One task of a run, by its registered name. `then` are nodes it waits for without being given what they return.
+
+    Without a `priority` it has that of its run.
+    """
 
     name: str
     task: str
     arguments: tuple[Argument, ...]
     then: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = ()
+    priority: Priority | None = None
 
     @property
     def after(self) -> tuple[str, ...]:
@@ -173,6 +178,7 @@ class Step:
     count: int | None = None
     then: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = ()
+    priority: Priority | None = None
 
     def nodes(self) -> Iterator[Node]:
         """The nodes that the step stands for."""
@@ -180,12 +186,13 @@ class Step:
             yield Node(self.name, Control.MAP, (self.over,), self.then, self.guards)
             for index in range(self.count or 0):
                 arguments = (Item(self.over, index), *self.arguments)
-                yield Node(node_name(self.name, index), self.task, arguments, (self.name,))
+                yield Node(node_name(self.name, index), self.task, arguments, (self.name,), priority=self.priority)
         elif self.items is None:
-            yield Node(self.name, self.task, self.arguments, self.then, self.guards)
+            yield Node(self.name, self.task, self.arguments, self.then, self.guards, self.priority)
         else:
             for index, item in enumerate(self.items):
-                yield Node(node_name(self.name, index), self.task, (item, *self.arguments), self.then, self.guards)
+                name, arguments = node_name(self.name, index), (item, *self.arguments)
+                yield Node(name, self.task, arguments, self.then, self.guards, self.priority)
 
 
 @dataclass(frozen=True)
@@ -344,6 +351,8 @@ def encode_step(step: Step) -> dict[str, Any]:
         document["arguments"] = [encode_argument(argument) for argument in step.arguments]
     if step.over is not None:
         document["over"] = encode_argument(step.over)
+    if step.priority is not None:
+        document["priority"] = step.priority.value
     if step.then:
         document["then"] = list(step.then)
     if step.guards:
@@ -372,4 +381,5 @@ def _decode_step(document: Mapping[str, Any]) -> Step:
         _list_of(document["over"]) if "over" in document else None,
         then=tuple(document.get("then", ())),
         guards=tuple(Guard(when, taken) for when, taken in document.get("when", ())),
+        priority=Priority(document["priority"]) if "priority" in document else None,
     )

@@ -221,7 +221,9 @@ class Drawing:
                 raise Invalid(f"two tasks would be called {name}; rename task {step.task}")
         self._names.add(step.name)
         self._drawn.update(nodes)
-        self._steps.append(replace(step, guards=tuple(self._guards)))
+        spec = self._tasks.get(step.task)
+        priority = None if spec is None else spec.priority
+        self._steps.append(replace(step, guards=tuple(self._guards), priority=priority))
 
     def _argument(self, value: Any, where: str) -> Argument:
         if isinstance(value, Output | First | Many):

@@ -10,7 +10,7 @@ import structlog
 
 from nerv.errors import NotFound, TooLarge
 from nerv.protocols import Clock
-from nerv.protocols.queue import Queue
+from nerv.protocols.queue import Queue, Waiter
 from nerv_scheduler.awaiting.matching import Arrived
 from nerv_scheduler.events import RunEvents
 from nerv_scheduler.model import to_ms
@@ -49,24 +49,28 @@ class Deliverer:
         self._source = source
         self._worker = worker
 
-    async def deliver(self, run: str, node: str, key: str, arrived: Arrived) -> bool:
-        """Give an event to a wait that was found by its key. False: it is not for it. Raises Unavailable."""
+    async def deliver(self, waiter: Waiter, key: str, arrived: Arrived) -> bool:
+        """Give an event to a wait that was found by its key. False: it is not for it. Raises Unavailable.
+
+        What is found no longer is so in its own round: a restart may have opened the same wait anew since history was read.
+        """
+        run, node, turn = waiter
         try:
             record = await self._recorder.read(run)
         except NotFound:
-            await self._queue.deafen(run, node, key)
+            await self._queue.deafen(run, node, key, turn)
             return False
         known = record.node(node)
         other = known.wait is not None and awaited_key(known.wait) != key
-        if record.status.ended or known.verdict is not None or other:
-            await self._queue.deafen(run, node, key)
+        if record.round > turn or record.status.ended or known.verdict is not None or other:
+            await self._queue.deafen(run, node, key, turn)
             return False
         if arrived.written_ms < written_since_ms(record):
             return False
         if known.early is None and (known.wait is None or known.wait.received is None):
             await self.record(record, node, arrived)
         await self._recovery.restore(run)
-        await self._queue.deafen(run, node, key)
+        await self._queue.deafen(run, node, key, turn)
         log.info("event.delivered", run=run, node=node, type=arrived.event["type"], id=arrived.event["id"])
         return True
 

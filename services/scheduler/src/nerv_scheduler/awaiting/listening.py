@@ -15,7 +15,7 @@ import structlog
 from nerv.cancelling import end
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
-from nerv.protocols.queue import Queue
+from nerv.protocols.queue import Queue, Waiter
 from nerv_scheduler.awaiting.delivering import Deliverer
 from nerv_scheduler.awaiting.matching import Arrived, Matching
 from nerv_scheduler.patience import Patience
@@ -103,14 +103,14 @@ class Listener:
         """Hand the events of a batch to who waits for them; of two for one wait the first in the topic counts."""
         arrived = self._matching.arrived(batch)
         waiting = await self._who([key for one in arrived for key in one.keys])
-        pairs: dict[tuple[str, str], list[tuple[str, Arrived]]] = {}
+        pairs: dict[Waiter, list[tuple[str, Arrived]]] = {}
         for one in arrived:
             for key in one.keys:
                 for who in waiting.get(key, ()):
                     pairs.setdefault(who, []).append((key, one))
-        await asyncio.gather(*(self._tell(run, node, offers) for (run, node), offers in pairs.items()))
+        await asyncio.gather(*(self._tell(who, offers) for who, offers in pairs.items()))
 
-    async def _who(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    async def _who(self, keys: Sequence[str]) -> dict[str, list[Waiter]]:
         """Who waits for these keys, once the queue is known to have them all."""
         wanted = list(dict.fromkeys(keys))
         while wanted:
@@ -121,18 +121,18 @@ class Listener:
             await asyncio.sleep(LOOK_SECONDS)
         return {}
 
-    async def _tell(self, run: str, node: str, offers: Sequence[tuple[str, Arrived]]) -> None:
+    async def _tell(self, who: Waiter, offers: Sequence[tuple[str, Arrived]]) -> None:
         async with self._room:
             for key, one in offers:
-                if await self._offer(run, node, key, one):
+                if await self._offer(who, key, one):
                     return
 
-    async def _offer(self, run: str, node: str, key: str, one: Arrived) -> bool:
+    async def _offer(self, who: Waiter, key: str, one: Arrived) -> bool:
         try:
-            return await self._patience(lambda: self._deliverer.deliver(run, node, key, one))
+            return await self._patience(lambda: self._deliverer.deliver(who, key, one))
         except NervError as error:
             # Refused for good: its run's stream was deleted, say. The topic is read on.
-            log.error("event.undeliverable", run=run, node=node, id=one.event["id"], error=str(error))
+            log.error("event.undeliverable", run=who.run, node=who.node, id=one.event["id"], error=str(error))
             return False
 
 

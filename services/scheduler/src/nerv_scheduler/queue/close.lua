@@ -1,22 +1,22 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The run has ended; what is known of it stays for a while.
--- KEYS: run, stream, delayed    ARGV: group, epoch, attempt, entry, status, result, error, keep (s)
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'a::end', 's::end', 'run')
-if known[1] ~= ARGV[2] or known[2] ~= ARGV[3] then
+-- The run has ended; what is known of it stays for a while. Whoever closes it has read how it ended in history.
+-- KEYS: stream    ARGV: run, nonce, entry, status, result, error, keep (s)
+local run, entry = ARGV[1], ARGV[3]
+local key = run_key(run)
+local known = redis.call('HMGET', key, 'n::end', 's::end')
+if known[1] ~= ARGV[2] then
   return 'lost'
 end
-if known[3] == 'completed' then
+if known[2] == 'completed' then
   return 'done'
 end
-if known[3] ~= 'running' then
+if known[2] ~= 'running' then
   return 'lost'
 end
-local now = redis.call('TIME')
-local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
-redis.call('HSET', KEYS[1], 'status', ARGV[5], 'ended', ms, 'result', ARGV[6], 'error', ARGV[7], 's::end', 'completed')
-redis.call('HDEL', KEYS[1], 'e::end')
-redis.call('ZREM', KEYS[3], known[4] .. '\n:deadline')
-redis.call('EXPIRE', KEYS[1], ARGV[8])
-redis.call('XACK', KEYS[2], ARGV[1], ARGV[4])
-redis.call('XDEL', KEYS[2], ARGV[4])
+redis.call('HSET', key, 'status', ARGV[4], 'ended', text(now()), 'result', ARGV[5], 'error', ARGV[6],
+  's::end', 'completed')
+redis.call('HDEL', key, 'e::end')
+redis.call('ZREM', DELAYED, run .. '\n:deadline')
+redis.call('EXPIRE', key, ARGV[7])
+acknowledge(entry)
 return 'done'

@@ -1,17 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Many nodes are done, each with those of its chain: write what they returned, make ready what waited for them, and
 -- acknowledge. Each stands for itself: its token is looked at first, and nothing of it is written when that is old.
--- KEYS: stream, parked, run of each...
--- ARGV: group, (epoch, attempt, entry, node, suspect (0/1), result, length of the chain,
---       (node, result, began, ended (ms)) of the chain...)...
-local now = redis.call('TIME')
-local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
-local answers, at = {}, 2
-
-local function enqueue(key, run, name)
-  local entry = redis.call('XADD', KEYS[1], '*', 'run', run, 'node', name)
-  redis.call('HSET', key, 's:' .. name, 'ready', 'e:' .. name, entry)
-end
+-- KEYS: stream
+-- ARGV: (run, nonce, epoch (empty: what is told was read in history), entry, node, suspect (0/1), result,
+--       length of the chain, (node, result, began, ended (ms)) of the chain...)...
+local ms = text(now())
+local FIELDS = 8
 
 -- Write the chain; answers its last node, whose children are next.
 local function follow(key, node, count, from, owner)
@@ -39,38 +33,31 @@ local function release(key, run, node, suspect)
   return ready
 end
 
-local function complete(key)
-  local entry, node, count = ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 6])
-  local known = redis.call('HMGET', key, 'epoch', 'a:' .. node, 's:' .. node, 'status', 'run', 'o:' .. node)
-  if known[1] ~= ARGV[at] or known[2] ~= ARGV[at + 1] then
+local function complete(at)
+  local run, node = ARGV[at], ARGV[at + 4]
+  local key = run_key(run)
+  local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'status', 'o:' .. node)
+  if known[1] ~= ARGV[at + 1] then
     return 'lost'
   end
-  if known[3] == 'completed' then
+  if known[2] == 'completed' then
     return 'done'
   end
-  if known[3] ~= 'running' then
+  if known[2] ~= 'running' or not believed(key, ARGV[at + 2]) then
     return 'lost'
   end
-  redis.call('HSET', key, 's:' .. node, 'completed', 't:' .. node, ms, 'r:' .. node, ARGV[at + 5])
+  redis.call('HSET', key, 's:' .. node, 'completed', 't:' .. node, ms, 'r:' .. node, ARGV[at + 6])
   redis.call('HDEL', key, 'e:' .. node, 'x:' .. node)
-  local last = follow(key, node, count, at + 7, known[6])
-  local ready = known[4] == 'running' and release(key, known[5], last, ARGV[at + 4] == '1') or 0
-  local active = redis.call('HINCRBY', key, 'active', ready - 1)
-  local rest = redis.call('HMGET', key, 'asleep', 'paused')
-  if active == 0 then
-    enqueue(key, known[5], ':end')
-  elseif known[4] == 'running' and active == tonumber(rest[1] or '0') and rest[2] ~= '1' then
-    -- All that is left sleeps: what wakes it is kept, and history has the rest.
-    redis.call('DEL', key)
-    redis.call('SADD', KEYS[2], known[5])
-  end
-  redis.call('XACK', KEYS[1], ARGV[1], entry)
-  redis.call('XDEL', KEYS[1], entry)
+  leave(key, run, node)
+  local last = follow(key, node, tonumber(ARGV[at + 7]), at + FIELDS, known[4])
+  settled(key, run, known[3] == 'running' and release(key, run, last, ARGV[at + 5] == '1') or 0)
+  acknowledge(ARGV[at + 3])
   return 'done'
 end
 
-for i = 3, #KEYS do
-  answers[i - 2] = complete(KEYS[i])
-  at = at + 7 + 4 * tonumber(ARGV[at + 6])
+local answers, at = {}, 1
+while at <= #ARGV do
+  answers[#answers + 1] = complete(at)
+  at = at + FIELDS + 4 * tonumber(ARGV[at + 7])
 end
 return answers

@@ -3,25 +3,29 @@
 
 | key | holds |
 | --- | --- |
-| `<mesh>:tasks:<queue>` | stream of ready nodes `{run, node}`, with the group `workers` |
+| `<mesh>:tasks:<queue>`, `...:high`, `...:low` | streams of ready nodes `{run, node}`, each with the group `workers` |
 | `<mesh>:tasks:<queue>:delayed` | sorted set, by when they are due: retries, sleeping nodes, deadlines, unfinished starts, |
-| | orders, and `:intact`, the proof that nothing was lost |
+| | orders, and `:intact`, the proof that nothing was lost of the server that its score stands for |
 | `<mesh>:tasks:<queue>:parked` | set of runs of which nothing is left but sleeping nodes; they have no hash |
-| `<mesh>:tasks:<queue>:awaited` | sorted set of `key run node` (lines), by name: who waits for an event of a topic |
+| `<mesh>:tasks:<queue>:awaited` | sorted set of `key run node round` (lines), by name: who waits for an event of a topic |
 | `<mesh>:tasks:<queue>:backlogs` | hash of workers and the milliseconds that what they have taken and not begun will take; |
 | | `...:backlogs:<worker>` is the list of it |
-| `<mesh>:run:<id>` | hash, the whole of one run: `epoch status active asleep nodes orders paused round ...`, |
-| | and of each node `m:` message, `w:` waits, |
+| `<mesh>:tasks:<queue>:holders:<key>`, `...:waiters:<key>` | set of nodes that have a place under a concurrency key, and |
+| | sorted set of those that wait for one; `...:admitting` is from when on (ms) places are given |
+| `<mesh>:run:<id>` | hash, the whole of one run: `epoch server status active asleep nodes orders paused round priority ...`, |
+| | and of each node `m:` message, `w:` waits, `p:` level, `n:` nonce of the latest attempt, `g:` places and concurrency key, |
 | | `c:` children, `s:` status, `a:` attempt, `f:` failures, `l:` losses, `e:` entry, `o:` owner, `b:` began, |
 | | `t:` ended, `r:` result (empty: skipped), `x:` error, `k:` key of a sleeping node |
 | `<mesh>:runs:<workflow>` | sorted set of runs by their start |
 
 An entry counts only if the run names it (`e:`), so that one that was written twice, or is left over, is passed over.
+A server that was started anew, or another one that took over, may have lost what was written last. So a run says of which server
+it is: under another one its entries are orphans until history was asked, and no attempt is believed that has not looked there.
 """
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +34,7 @@ from nerv.errors import Invalid, Unavailable, UnknownOutcome
 from nerv.protocols.queue import (
     ORDER,
     START,
+    Admission,
     Claim,
     Depth,
     Done,
@@ -38,9 +43,11 @@ from nerv.protocols.queue import (
     Orphan,
     Plan,
     PlannedNode,
+    Priority,
     RunState,
     RunStatus,
     Taken,
+    Waiter,
     parents,
 )
 from nerv.redis import Scripts, mapped
@@ -52,9 +59,15 @@ DUE = 100  # members made ready at a time
 FOUND = 1000  # nodes found by one key in one answer
 FORGET_SECONDS = 3600.0  # pods come and go under new names
 REMEMBERED = 10_000  # runs of a workflow
+FAIR = 10  # of so many looks one begins with the lowest priority, so that it is not passed over for ever
+SILENT = 4  # looks for silent workers within a lease
 _OVER = 2  # what renew.lua says of a claim whose run is being cancelled
+_LEVELS = {Priority.HIGH: "h", Priority.NORMAL: "n", Priority.LOW: "l"}
+_SUFFIXES = {"h": ":high", "n": "", "l": ":low"}
 
 Words = list[str | bytes | int | float]
+Entry = tuple[str, str, str]
+"""Its name (level and id), run and node."""
 
 
 class RedisQueue:
@@ -71,8 +84,8 @@ class RedisQueue:
         self._awaited = f"{self._stream}:awaited"
         self._lease_ms = round(lease * 1000)
         self._keep = keep
-        self._tidied = False
-        self._expiring_from = 0.0
+        self._looks = 0
+        self._silent_at = 0.0  # when silent workers are looked for next
 
     async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
         """Claim nodes (see `TaskQueue.take`)."""
@@ -80,24 +93,58 @@ class RedisQueue:
             return await self._take(worker, limit, seconds, chain)
         except (Unavailable, UnknownOutcome):
             # Who could not renew its leases meanwhile may live, and has as long as a lease to do it.
-            self._expiring_from = time.monotonic() + self._lease_ms / 1000
+            self._silent_at = time.monotonic() + self._lease_ms / 1000
             raise
 
     async def _take(self, worker: str, limit: int, seconds: float, chain: int) -> Taken:
-        if not self._tidied:
-            self._tidied = True
+        if not self._looks:
             await self.forget_workers(FORGET_SECONDS)
-        intact, due = await self._scripts("due", [self._delayed], [DUE])
-        if due:
-            await self._promote([member.decode() for member in due])
-        entries = await self._expired(worker, limit)
-        if entries is not None and len(entries) < limit:
-            fresh = await self._ready(worker, limit - len(entries), 0.0 if entries else seconds)
-            entries = None if fresh is None else entries + fresh
-        if entries is None:
-            await self._make_group()
-            return Taken(intact=False)
-        return await self._claim(worker, entries, chain, bool(intact))
+        self._looks += 1
+        taken = await self._claim(worker, (), limit, chain)
+        if taken.claims or taken.orphans or not taken.intact or seconds <= 0:
+            return taken
+        entries = await self._next(worker, seconds)
+        return taken if entries == [] else await self._claim(worker, entries or (), limit, chain)
+
+    async def _next(self, worker: str, seconds: float) -> list[Entry] | None:
+        """One new entry of each priority, waited for; None when a stream or its group is gone."""
+        streams = [f"{self._stream}{suffix}" for suffix in _SUFFIXES.values()]
+        words: Words = ["GROUP", GROUP, worker, "COUNT", 1, "BLOCK", max(1, round(seconds * 1000))]
+        try:
+            answer = await self._command("XREADGROUP", *words, "STREAMS", *streams, *(">" for _ in streams))
+        except Invalid as error:
+            # The second is what a blocked read hears when the stream is deleted under it (Redis 7.0).
+            if "NOGROUP" in error.detail or "UNBLOCKED" in error.detail:
+                return None
+            raise
+        levels = dict(zip(streams, _SUFFIXES, strict=True))
+        found = (answer.items() if isinstance(answer, dict) else answer) if answer else ()
+        return [
+            (levels[stream.decode()] + entry.decode(), *_fields(fields))
+            for stream, part in found
+            for entry, fields in _flat(part)
+        ]
+
+    async def _claim(self, worker: str, entries: Iterable[Entry], limit: int, chain: int) -> Taken:
+        """Claim these entries, and others as far as there may be more."""
+        given = list(entries)
+        silent = limit > 0 and time.monotonic() >= self._silent_at
+        if silent:
+            self._silent_at = time.monotonic() + self._lease_ms / 1000 / SILENT
+        levels = "lnh" if self._looks % FAIR == 0 else "hnl"
+        args: Words = [worker, max(limit, len(given)), chain, self._lease_ms if silent else 0, levels]
+        args += [uuid.uuid4().hex, DUE, *(word for entry in given for word in entry)]
+        if limit == 0:
+            args[1] = 0
+        intact, ms, *answers = await self._scripts("take", [self._stream], args)
+        nonce = str(args[5])
+        orphans = [
+            Orphan(run.decode(), entry.decode(), node.decode(), int(ms))
+            for kind, entry, run, node, *_ in answers
+            if kind == b"orphan"
+        ]
+        claims = [_claimed(answer, nonce, int(ms)) for answer in answers if answer[0] == b"claimed"]
+        return Taken(tuple(claims), tuple(orphans), bool(intact))
 
     async def shelve(self, worker: str, claims: Sequence[Claim], seconds: float) -> None:
         """Tell of a backlog (see `SharedWork.shelve`)."""
@@ -105,7 +152,7 @@ class RedisQueue:
         with mapped("shelve"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 if claims:
-                    pipe.rpush(backlog, *map(self._shelved, claims))
+                    pipe.rpush(backlog, *map(_shelved, claims))
                     pipe.hset(self._backlogs, worker, str(round(seconds * 1000)))
                 else:
                     pipe.delete(backlog)
@@ -117,36 +164,37 @@ class RedisQueue:
         with mapped("begin"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 for claim in claims:
-                    pipe.lrem(f"{self._backlogs}:{worker}", 1, self._shelved(claim))
+                    pipe.lrem(f"{self._backlogs}:{worker}", 1, _shelved(claim))
                 pipe.hset(self._backlogs, worker, str(round(seconds * 1000)))
                 return [bool(found) for found in (await pipe.execute())[:-1]]
 
     async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
         """Take half of the longest backlog (see `SharedWork.steal`)."""
-        words = await self._scripts("steal", [self._stream, self._backlogs], [GROUP, worker, round(seconds * 1000)])
-        entries = [
-            (entry, {b"run": run, b"node": node})
-            for entry, run, node in zip(words[::3], words[1::3], words[2::3], strict=True)
-        ]
-        return await self._claim(worker, entries, chain, intact=True)
-
-    def _shelved(self, claim: Claim) -> str:
-        words = (claim.entry, self._run(claim.run), claim.run, claim.node, claim.epoch, str(claim.attempt))
-        return "\n".join(words)
+        words = await self._scripts("steal", [self._stream], [worker, round(seconds * 1000)])
+        if not words:
+            return Taken()
+        text = [word.decode() for word in words]
+        entries = zip(text[::3], text[1::3], text[2::3], strict=True)
+        return replace(await self._claim(worker, entries, 0, chain), intact=True)
 
     async def depth(self) -> Depth:
         """How much waits (see `SharedWork.depth`)."""
-        ready, taken, age, delayed = await self._scripts("depth", [self._stream, self._delayed], [GROUP])
+        ready, taken, age, delayed = await self._scripts("depth", [self._stream], [])
         return Depth(ready, taken, delayed, age / 1000)
+
+    async def enter(self, claim: Claim, key: str, most: int) -> Admission:
+        """Ask for a place under a concurrency key (see `SharedWork.enter`)."""
+        args: Words = [*_token(claim), claim.node, key, most]
+        return Admission((await self._scripts("enter", [self._stream], args)).decode())
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
         """Renew leases (see `TaskQueue.renew`)."""
         if not claims:
             return []
-        args: Words = [GROUP, worker]
+        args: Words = [worker]
         for claim in claims:
-            args += [claim.epoch, claim.attempt, claim.entry, claim.node]
-        held = await self._scripts("renew", [self._stream, *(self._run(c.run) for c in claims)], args)
+            args += [*_token(claim), claim.node]
+        held = await self._scripts("renew", [self._stream], args)
         lost = [claim for claim, mine in zip(claims, held, strict=True) if mine == 0]
         over = [replace(claim, over=True) for claim, mine in zip(claims, held, strict=True) if mine == _OVER]
         return lost + [claim for claim in over if claim not in claims]
@@ -155,14 +203,14 @@ class RedisQueue:
         """Complete many nodes (see `TaskQueue.complete`)."""
         if not done:
             return []
-        args: Words = [GROUP]
+        args: Words = []
         for one in done:
-            args += [*self._token(one.claim)[1:], one.claim.node, int(one.suspect), one.result, len(one.chain)]
+            claim = one.claim
+            args += [claim.run, claim.nonce, "" if one.looked else claim.epoch, claim.entry, claim.node]
+            args += [int(one.suspect), one.result, len(one.chain)]
             for link in one.chain:
                 args += link
-        keys = [self._stream, self._parked, *(self._run(one.claim.run) for one in done)]
-        answers = await self._scripts("complete", keys, args)
-        return [answer == b"done" for answer in answers]
+        return [answer == b"done" for answer in await self._scripts("complete", [self._stream], args)]
 
     async def unfold(
         self,
@@ -174,61 +222,58 @@ class RedisQueue:
         suspect: bool = False,
     ) -> bool:
         """Complete a node that decides what is done (see `WaitQueue.unfold`)."""
-        args: Words = [*self._token(claim), claim.node, result, int(suspect)]
-        args += [len(skipped), len(grown), *skipped]
+        args: Words = [claim.node, result, int(suspect), len(skipped), len(grown), *skipped]
         for node in grown:
-            args += [node.name, node.message, "\n".join(node.children)]
-        return bool(await self._scripts("unfold", self._keys(claim.run), args) == b"done")
+            args += [node.name, node.message, "\n".join(node.children), _level(node.priority)]
+        return await self._write("unfold", claim, args)
 
     async def wait(self, claim: Claim, due_ms: int, key: str, orders: int) -> bool:
         """Put a node to sleep (see `WaitQueue.wait`)."""
-        args: Words = [*self._token(claim), claim.node, due_ms, key, orders]
-        return bool(await self._scripts("wait", self._keys(claim.run), args) == b"done")
+        return await self._write("wait", claim, [claim.node, due_ms, key, orders])
 
-    async def fail(self, claim: Claim, error: str, *, retry_in: float | None = None, cancelled: bool = False) -> bool:
+    async def fail(
+        self,
+        claim: Claim,
+        error: str,
+        *,
+        retry_in: float | None = None,
+        cancelled: bool = False,
+        looked: bool = False,
+    ) -> bool:
         """Fail an attempt or a node (see `TaskQueue.fail`)."""
-        if retry_in is None:
-            return await self._settle(claim, NodeStatus.CANCELLED if cancelled else NodeStatus.FAILED, error)
-        keys = [self._run(claim.run), self._stream, self._delayed]
-        answer = await self._scripts("retry", keys, [*self._token(claim), claim.node, error, round(retry_in * 1000)])
-        return bool(answer == b"done")
+        if retry_in is not None:
+            return await self._write("retry", claim, [claim.node, error, round(retry_in * 1000)])
+        verdict = NodeStatus.CANCELLED if cancelled else NodeStatus.FAILED
+        epoch = "" if looked or cancelled else claim.epoch
+        args: Words = [claim.run, claim.nonce, epoch, claim.entry, claim.node, verdict.value, error]
+        return bool(await self._scripts("settle", [self._stream], args) == b"done")
 
     async def release(self, claim: Claim) -> bool:
         """Give a node back (see `TaskQueue.release`)."""
-        keys = [self._run(claim.run), self._stream]
-        return bool(await self._scripts("release", keys, [*self._token(claim), claim.node]) == b"done")
+        return await self._write("release", claim, [claim.node])
 
     async def close(self, claim: Claim, status: RunStatus, *, result: bytes = b"", error: str = "") -> bool:
         """End a run (see `TaskQueue.close`)."""
-        keys = [self._run(claim.run), self._stream, self._delayed]
-        answer = await self._scripts("close", keys, [*self._token(claim), status.value, result, error, self._keep])
-        return bool(answer == b"done")
+        return await self._write("close", claim, [status.value, result, error, self._keep])
 
     async def drop(self, orphan: Orphan) -> None:
         """Forget an entry (see `TaskQueue.drop`)."""
-        with mapped("drop"):
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.xack(self._stream, GROUP, orphan.entry)
-                pipe.xdel(self._stream, orphan.entry)
-                await pipe.execute()
+        await self._scripts("drop", [self._stream], [orphan.entry, orphan.run, orphan.node])
 
     async def start(self, plan: Plan, *, restore: bool = False) -> bool:
         """Put a run in (see `RunStore.start`)."""
-        run, listed = self._run(plan.run), self._runs(plan.workflow)
-        keys = [run, self._stream, self._delayed, listed, self._parked, self._awaited]
         args: Words = [uuid.uuid4().hex, plan.run, plan.workflow, plan.status.value, plan.started_ms, plan.end]
         args += [int(restore), REMEMBERED, "\n".join(node.name for node in plan.nodes)]
-        args += [plan.orders, int(plan.paused), plan.round, plan.deadline_ms]
+        args += [plan.orders, int(plan.paused), plan.round, plan.deadline_ms, _LEVELS[plan.priority]]
         for node in plan.nodes:
             args += [node.name, node.message, node.waits, "\n".join(node.children), node.status.value]
             args += [node.result, node.error, node.attempts, node.failures, node.began_ms, node.ended_ms]
-            args += [node.due_ms, node.key]
-        return bool(await self._scripts("start", keys, args) == b"started")
+            args += [node.due_ms, node.key, _level(node.priority)]
+        return bool(await self._scripts("start", [self._stream], args) == b"started")
 
     async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
         """Remember a start or an order (see `RunStore.intend`)."""
-        what = ORDER if order else START
-        await self._scripts("intend", [self._run(run), self._delayed], [run, round(seconds * 1000), what])
+        await self._scripts("intend", [self._stream], [run, round(seconds * 1000), ORDER if order else START])
 
     async def status(self, run: str) -> RunStatus | None:
         """Where a run stands (see `RunStore.status`)."""
@@ -257,36 +302,36 @@ class RedisQueue:
         started = await self._command("ZMSCORE", self._runs(workflow), *found)
         return [(run.decode(), int(ms)) for run, ms in zip(found, started, strict=True) if ms is not None]
 
-    async def listen(self, run: str, node: str, key: str) -> None:
+    async def listen(self, run: str, node: str, key: str, turn: int) -> None:
         """Have a node found (see `WaitQueue.listen`)."""
-        await self._command("ZADD", self._awaited, 0, f"{key}\n{run}\n{node}")
+        await self._command("ZADD", self._awaited, 0, f"{key}\n{run}\n{node}\n{turn}")
 
-    async def deafen(self, run: str, node: str, key: str) -> None:
+    async def deafen(self, run: str, node: str, key: str, turn: int) -> None:
         """Have it found no longer (see `WaitQueue.deafen`)."""
-        await self._command("ZREM", self._awaited, f"{key}\n{run}\n{node}")
+        await self._command("ZREM", self._awaited, f"{key}\n{run}\n{node}\n{turn}")
 
-    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]] | None:
+    async def awaiting(self, keys: Sequence[str]) -> dict[str, list[Waiter]] | None:
         """Who waits for these keys (see `WaitQueue.awaiting`)."""
-        found: dict[str, list[tuple[str, str]]] = {}
+        found: dict[str, list[Waiter]] = {}
         left = {key: f"[{key}\n" for key in keys}
         while True:
             args: Words = [FOUND]
             for key, first in left.items():
                 args += [first, f"({key}\v"]
-            answer = await self._scripts("awaiting", [self._delayed, self._awaited], args)
+            answer = await self._scripts("awaiting", [self._stream], args)
             if answer is None:
                 return None
             pages = {key: [one.decode() for one in page] for key, page in zip(left, answer, strict=True) if page}
             for key, page in pages.items():
-                found.setdefault(key, []).extend((run, node) for _, run, node in (one.split("\n") for one in page))
+                parts = (one.split("\n") for one in page)
+                found.setdefault(key, []).extend(Waiter(run, node, int(turn)) for _, run, node, turn in parts)
             left = {key: f"({page[-1]}" for key, page in pages.items() if len(page) == FOUND}
             if not left:
                 return found
 
     async def known(self, runs: Sequence[str]) -> list[bool]:
         """Which runs are here (see `WaitQueue.known`)."""
-        answer = await self._scripts("known", [self._parked, *map(self._run, runs)], list(runs))
-        return [bool(found) for found in answer]
+        return [bool(found) for found in await self._scripts("known", [self._stream], list(runs))]
 
     async def witness(self, name: str) -> str:
         """Lost with everything else (see `WaitQueue.witness`)."""
@@ -299,85 +344,14 @@ class RedisQueue:
             latest = sorted(runs.items(), key=lambda item: item[1])[-REMEMBERED:]
             await self._command("ZADD", self._runs(workflow), *(word for run, ms in latest for word in (ms, run)))
             await self._command("ZREMRANGEBYRANK", self._runs(workflow), 0, -1 - REMEMBERED)
-        await self._scripts("intact", [self._delayed], [f"{INTACT}?\n{witness}" if witness else "", INTACT])
+        await self._scripts("intact", [self._stream], [f"{INTACT}?\n{witness}" if witness else "", self._lease_ms])
 
     async def forget_workers(self, idle_seconds: float) -> int:
         """Drop the names and backlogs of workers that hold nothing and have been silent for so long; answers how many."""
-        args: Words = [GROUP, round(idle_seconds * 1000)]
-        return int(await self._scripts("forget", [self._stream, self._backlogs], args))
+        return int(await self._scripts("forget", [self._stream], [round(idle_seconds * 1000)]))
 
-    async def _promote(self, members: Sequence[str]) -> None:
-        pairs = [member.partition("\n") for member in members]
-        keys = [self._delayed, self._stream, self._parked, *(self._run(run) for run, _, _ in pairs)]
-        await self._scripts("promote", keys, [word for run, _, node in pairs for word in (run, node)])
-
-    async def _expired(self, worker: str, limit: int) -> list[Any] | None:
-        """Entries whose worker has not renewed them; None when the stream or its group is gone."""
-        if time.monotonic() < self._expiring_from:
-            return []
-        words = (self._stream, GROUP, worker, self._lease_ms, "0-0", "COUNT", limit)
-        answer = await self._of_group("XAUTOCLAIM", *words)
-        return None if answer is None else list(answer[1])
-
-    async def _ready(self, worker: str, limit: int, seconds: float) -> list[Any] | None:
-        """New entries; None when the stream or its group is gone."""
-        words: Words = ["GROUP", GROUP, worker, "COUNT", limit]
-        if seconds > 0:
-            words += ["BLOCK", max(1, round(seconds * 1000))]
-        answer = await self._of_group("XREADGROUP", *words, "STREAMS", self._stream, ">")
-        if answer is None:
-            return None
-        streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
-        return [entry for part in streams for entry in part]
-
-    async def _of_group(self, *words: str | bytes | int | float) -> Any:
-        try:
-            return await self._command(*words) or []
-        except Invalid as error:
-            # The second is what a blocked read hears when the stream is deleted under it (Redis 7.0).
-            if "NOGROUP" in error.detail or "UNBLOCKED" in error.detail:
-                return None
-            raise
-
-    async def _make_group(self) -> None:
-        """The group, from the first entry on, so that none that was written before it is passed over."""
-        await self._command("ZREM", self._delayed, INTACT)
-        try:
-            await self._command("XGROUP", "CREATE", self._stream, GROUP, "0", "MKSTREAM")
-        except Invalid as error:
-            if "BUSYGROUP" not in error.detail:
-                raise
-
-    async def _claim(self, worker: str, entries: Sequence[Any], chain: int, intact: bool) -> Taken:
-        if not entries:
-            return Taken(intact=intact)
-        args: Words = [GROUP, worker, chain]
-        named = [(entry.decode(), *_fields(fields)) for entry, fields in entries]
-        for entry, run, node in named:
-            args += [entry, run, node]
-        answers = await self._scripts("claim", [self._stream, *(self._run(run) for _, run, _ in named)], args)
-        claims, orphans = [], []
-        for (entry, run, node), answer in zip(named, answers, strict=True):
-            if answer[0] == b"orphan":
-                orphans.append(Orphan(run, entry))
-            elif answer[0] == b"claimed":
-                _, epoch, attempt, message, failures, losses, status, turn, *links = answer
-                over = status != b"running"
-                claim = Claim(run, node, entry, epoch.decode(), attempt, message, int(failures), int(losses))
-                chain_of = tuple((name.decode(), one) for name, one in zip(links[::2], links[1::2], strict=True))
-                claims.append(replace(claim, over=over, round=int(turn), chain=chain_of))
-        return Taken(tuple(claims), tuple(orphans), intact)
-
-    async def _settle(self, claim: Claim, verdict: NodeStatus, text: str | bytes) -> bool:
-        args: Words = [*self._token(claim), claim.node, verdict.value, text]
-        answer = await self._scripts("settle", self._keys(claim.run), args)
-        return bool(answer == b"done")
-
-    def _keys(self, run: str) -> list[str]:
-        return [self._run(run), self._stream, self._delayed, self._parked, self._awaited]
-
-    def _token(self, claim: Claim) -> Words:
-        return [GROUP, claim.epoch, claim.attempt, claim.entry]
+    async def _write(self, script: str, claim: Claim, args: Words) -> bool:
+        return bool(await self._scripts(script, [self._stream], [*_token(claim), *args]) == b"done")
 
     async def _command(self, *words: str | bytes | int | float) -> Any:
         with mapped(str(words[0])):
@@ -390,9 +364,36 @@ class RedisQueue:
         return f"{self._mesh}:runs:{workflow}"
 
 
+def _token(claim: Claim) -> Words:
+    return [claim.run, claim.nonce, claim.entry]
+
+
+def _level(priority: Priority | None) -> str:
+    return "" if priority is None else _LEVELS[priority]
+
+
+def _shelved(claim: Claim) -> str:
+    return f"{claim.entry}\n{claim.run}\n{claim.node}\n{claim.nonce}"
+
+
+def _flat(part: Any) -> Any:
+    """The entries of one stream; in RESP3 they come in a list more."""
+    return part[0] if part and part[0] and isinstance(part[0][0], list | tuple) else part
+
+
 def _fields(fields: Any) -> tuple[str, str]:
     found = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
     return found[b"run"].decode(), found[b"node"].decode()
+
+
+def _claimed(answer: Sequence[Any], nonce: str, at_ms: int) -> Claim:
+    """The claim that the script made."""
+    _, entry, run, node, epoch, attempt, message, failures, losses, status, turn, *links = answer
+    chain = tuple((name.decode(), one) for name, one in zip(links[::2], links[1::2], strict=True))
+    return Claim(
+        run.decode(), node.decode(), entry.decode(), epoch.decode(), attempt, message, int(failures), int(losses),
+        over=status != b"running", round=int(turn), chain=chain, nonce=nonce, at_ms=at_ms,
+    )  # fmt: skip
 
 
 def _state(found: Mapping[str, bytes]) -> RunState:

@@ -1,19 +1,19 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- An attempt is given back: the node gets a new entry, which anyone takes at once.
--- KEYS: run, stream    ARGV: group, epoch, attempt, entry, node
-local node = ARGV[5]
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'a:' .. node, 's:' .. node, 'run', 'e:' .. node)
-if known[1] ~= ARGV[2] or known[2] ~= ARGV[3] then
+-- KEYS: stream    ARGV: run, nonce, entry, node
+local run, entry, node = ARGV[1], ARGV[3], ARGV[4]
+local key = run_key(run)
+local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'e:' .. node)
+if known[1] ~= ARGV[2] then
   return 'lost'
 end
-if known[3] == 'ready' and known[5] ~= ARGV[4] then
+if known[2] == 'ready' and known[3] ~= entry then
   return 'done'
 end
-if known[3] ~= 'running' then
+if known[2] ~= 'running' then
   return 'lost'
 end
-local entry = redis.call('XADD', KEYS[2], '*', 'run', known[4], 'node', node)
-redis.call('HSET', KEYS[1], 's:' .. node, 'ready', 'e:' .. node, entry)
-redis.call('XACK', KEYS[2], ARGV[1], ARGV[4])
-redis.call('XDEL', KEYS[2], ARGV[4])
+leave(key, run, node)
+enqueue(key, run, node)
+acknowledge(entry)
 return 'done'

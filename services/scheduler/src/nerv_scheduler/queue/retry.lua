@@ -1,23 +1,22 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- An attempt has failed and another one is due later.
--- KEYS: run, stream, delayed    ARGV: group, epoch, attempt, entry, node, error, delay (ms)
-local node = ARGV[5]
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'a:' .. node, 's:' .. node, 'run')
-if known[1] ~= ARGV[2] or known[2] ~= ARGV[3] then
+-- KEYS: stream    ARGV: run, nonce, entry, node, error, delay (ms)
+local run, node = ARGV[1], ARGV[4]
+local key = run_key(run)
+local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node)
+if known[1] ~= ARGV[2] then
   return 'lost'
 end
-if known[3] == 'retrying' then
+if known[2] == 'retrying' then
   return 'done'
 end
-if known[3] ~= 'running' then
+if known[2] ~= 'running' then
   return 'lost'
 end
-local now = redis.call('TIME')
-local due = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) + tonumber(ARGV[7])
-redis.call('HSET', KEYS[1], 's:' .. node, 'retrying', 'x:' .. node, ARGV[6])
-redis.call('HINCRBY', KEYS[1], 'f:' .. node, 1)
-redis.call('HDEL', KEYS[1], 'e:' .. node)
-redis.call('ZADD', KEYS[3], string.format('%.0f', due), known[4] .. '\n' .. node)
-redis.call('XACK', KEYS[2], ARGV[1], ARGV[4])
-redis.call('XDEL', KEYS[2], ARGV[4])
+redis.call('HSET', key, 's:' .. node, 'retrying', 'x:' .. node, ARGV[5])
+redis.call('HINCRBY', key, 'f:' .. node, 1)
+redis.call('HDEL', key, 'e:' .. node)
+redis.call('ZADD', DELAYED, text(now() + tonumber(ARGV[6])), run .. '\n' .. node)
+leave(key, run, node)
+acknowledge(ARGV[3])
 return 'done'

@@ -6,7 +6,7 @@ Each event of its stream holds the whole state after it, so that the last one is
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ from nerv.app import Overlap, ScheduleSpec
 from nerv.types import format_instant, parse_instant
 
 QUEUED_LIMIT = 100  # ticks that wait for the run before them
+GRACE = timedelta(seconds=60)  # a tick that is younger was not missed
 CATEGORY = "schedule"
 
 
@@ -87,11 +88,15 @@ def run_of(schedule: str, tick: datetime) -> str:
 
 
 def declared(spec: ScheduleSpec, state: ScheduleState | None, now: datetime) -> ScheduleState | None:
-    """The state of a schedule that is new, or is not as it was; None for one that is. It ticks from now on."""
+    """The state of a schedule that is new, or is not as it was; None for one that is.
+
+    A new one ticks from now on. A changed one follows its ticks of the last minute, too: while replicas of the old and the new
+    app run side by side they take turns in declaring what they know, and no tick may fall in between.
+    """
     text = str(spec.ticks)
     if state is None:
         return ScheduleState(text, now)
-    return None if state.spec == text else replace(state, spec=text, position=now)
+    return None if state.spec == text else replace(state, spec=text, position=max(state.position, now - GRACE))
 
 
 def ticked(spec: ScheduleSpec, state: ScheduleState, tick: datetime, *, busy: bool, refusal: str) -> ScheduleState:

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -22,14 +22,13 @@ from nerv.protocols import Clock
 from nerv.types import EventType
 from nerv_scheduler.record import Order, OrderKind, RunRecord
 from nerv_scheduler.schedules.keeping import Schedules
-from nerv_scheduler.schedules.state import Became, ScheduleState, released, run_of, ticked
+from nerv_scheduler.schedules.state import GRACE, Became, ScheduleState, released, run_of, ticked
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = (
     1.0  # how often it is looked whether a queued tick can be let go; also how late a clock that was set is noticed
 )
-GRACE = timedelta(seconds=60)  # a tick that is younger was not missed
 
 
 class Starting(Protocol):

@@ -586,20 +586,20 @@ class QueueContract:
         for plan in plans:
             await queue.start(plan)
         claims = {claim.run: claim for claim in await take(queue, at_least=2)}
-        await queue.listen(plans[0].run, "only", "k1")
-        await queue.listen(plans[1].run, "only", "k10")
+        await queue.listen(plans[0].run, "only", "k1", 0)
+        await queue.listen(plans[1].run, "only", "k10", 0)
         assert await queue.awaiting(["k1"]) is None
         await queue.mark_intact({})
-        assert await queue.awaiting(["k1", "k2"]) == {"k1": [(plans[0].run, "only")]}
+        assert await queue.awaiting(["k1", "k2"]) == {"k1": [(plans[0].run, "only", 0)]}
         assert await queue.wait(claims[plans[0].run], 0, "k1", 0)
-        assert await queue.awaiting(["k1"]) == {"k1": [(plans[0].run, "only")]}
+        assert await queue.awaiting(["k1"]) == {"k1": [(plans[0].run, "only", 0)]}
         woken = replace(plans[0].nodes[0], key="k1", attempts=1)
         assert await queue.start(replace(plans[0], nodes=(woken,), orders=1), restore=True)
-        assert await queue.awaiting(["k1"]) == {"k1": [(plans[0].run, "only")]}
+        assert await queue.awaiting(["k1"]) == {"k1": [(plans[0].run, "only", 0)]}
         again = next(claim for claim in await take(queue) if claim.run == plans[0].run)
         assert await queue.unfold(again, b"1")
         assert await queue.awaiting(["k1"]) == {}
-        await queue.deafen(plans[1].run, "only", "k10")
+        await queue.deafen(plans[1].run, "only", "k10", 0)
         assert await queue.awaiting(["k10"]) == {}
 
     @pytest.mark.parametrize("beside", [False, True])
