@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 
 import nerv
-from nerv.workflows import Drawing, Output, Result
+from nerv.workflows import Concurrency, Drawing, Output, Result
 
 app = nerv.App("bank")
 
@@ -25,9 +25,9 @@ class Moved(nerv.Event):
     seen: list[str]
 
 
-@app.task(retries=10)
+@app.task(retries=10, concurrency=Concurrency("source", most=1))
 async def withdraw(transfer: str, source: str, amount: int, seconds: float) -> Result:
-    """Take the money."""
+    """Take the money; of each account one at a time."""
     mark = uuid.uuid4().hex
     await asyncio.sleep(seconds)
     moved = Moved(transfer=transfer, amount=-amount, mark=mark, seen=[])

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from nerv.types import Event, EventType, parse_instant
 from nerv.workflows import Dag
 
-RULES = ("total", "booked once", "one result", "ended", "order")
+RULES = ("total", "booked once", "one result", "ended", "order", "one at a time")
 LEGS = 2  # of a transfer: it is taken and it is given
 
 
@@ -67,7 +68,25 @@ def check(wanted: Mapping[str, Sequence[Transfer]], books: Books) -> dict[str, l
     violations["booked once"] += [
         f"{name}: nobody asked for it" for name in by_transfer if name.split("/")[0] in wanted
     ]
+    violations["one at a time"] = _crowded(wanted, books)
     return violations
+
+
+def _crowded(wanted: Mapping[str, Sequence[Transfer]], books: Books) -> list[str]:
+    """Of each account one withdrawal at a time, of those whose results count."""
+    taken: dict[str, list[tuple[datetime, datetime, str]]] = {}
+    for run, transfers in wanted.items():
+        spans = _spans(books.runs.get(run, []))
+        for number, transfer in enumerate(transfers):
+            name = f"withdraw#{number + 1}" if number else "withdraw"
+            if name in spans:
+                taken.setdefault(transfer.source, []).append((*spans[name], f"{run}/{number}"))
+    found = []
+    for account, withdrawals in taken.items():
+        for one, other in pairwise(sorted(withdrawals)):
+            if other[0] < one[1]:
+                found.append(f"{account}: {other[2]} began at {other[0]}, before {one[2]} had ended at {one[1]}")
+    return found
 
 
 def _booked(name: str, transfer: Transfer, found: Sequence[Booking]) -> list[str]:

@@ -28,7 +28,7 @@ from nerv.errors import NotFound, TooLarge
 from nerv.protocols import Clock
 from nerv.protocols.queue import END, Admission, Claim, Done, NodeStatus, Queue, RunStatus, TaskQueue
 from nerv.types import Event
-from nerv.workflows import PermanentError, Result, control_of
+from nerv.workflows import Output, PermanentError, Result, control_of
 from nerv.workflows.dag import needed
 from nerv_scheduler.batched import Batched
 from nerv_scheduler.controls import Controls
@@ -156,7 +156,9 @@ class Attempts:
         """The run's last event; a result that is too large to be recorded is a failure, and says so."""
         events = RunEvents(self.source, claim.run, self.worker)
         try:
-            large = needed(record.dag.result) if record.status is RunStatus.RUNNING else ()
+            # What one node returned is returned by its reference.
+            whole = record.status is RunStatus.RUNNING and not isinstance(record.dag.result, Output)
+            large = needed(record.dag.result) if whole else ()
             conclusion = conclude(await self.results.filled(record, large))
             result = await self.results.kept(claim.run, END, conclusion.result)
             event = events.ended(self.clock.now(), replace(conclusion, result=result), claim.round)

@@ -43,7 +43,7 @@ class Results:
 
     async def kept(self, run: str, node: str, value: Any) -> Any:
         """The value, or a reference to it once it is in the store. Raises TooLarge."""
-        if self._files is None:
+        if self._files is None or isinstance(value, Stored):
             return value
         data = orjson.dumps(value)
         if len(data) <= INLINE_BYTES:

@@ -562,6 +562,11 @@ class MemoryQueue:
         on_its_way = node is not None and node.status in (NodeStatus.READY, NodeStatus.RUNNING)
         return on_its_way and node is not None and node.limit is not None and node.limit[0] == key
 
+    def _urgency(self, member: tuple[str, str]) -> int:
+        """Less is more urgent; of a run that is gone it does not matter."""
+        run = self._runs.get(member[0])
+        return 0 if run is None else list(Priority).index(run.nodes[member[1]].plan.priority or run.plan.priority)
+
     def _leave(self, run: str, name: str) -> None:
         """A node needs its place no longer: who has waited the longest has it."""
         node = self._runs[run].nodes[name]
@@ -573,7 +578,8 @@ class MemoryQueue:
         while (run, name) in waiting:
             waiting.remove((run, name))
         while waiting and len(held) < most:
-            other, its = waiting.popleft()
+            other, its = min(waiting, key=self._urgency)
+            waiting.remove((other, its))
             known = self._runs.get(other)
             if known is not None and known.nodes[its].status is NodeStatus.LIMITED:
                 held.add((other, its))

@@ -2,6 +2,7 @@
 -- A node wants a place under a concurrency key. Without one it is given up until it has one; that was no attempt.
 -- Who held a place when the queue was lost may work on for a lease: until then nobody is let in.
 -- KEYS: stream    ARGV: run, nonce, entry, node, name of the key, places under it
+local AHEAD = { h = 0, n = 1e13, l = 2e13 } -- ms: what is urgent goes first, among equals who came first
 local run, entry, node, name, most = ARGV[1], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local key, member = run_key(run), run .. '\n' .. node
 local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'a:' .. node)
@@ -42,7 +43,8 @@ end
 if mine then
   redis.call('SREM', holders(name), member)
 end
-redis.call('ZADD', waiters(name), text(ms), member)
+local level = redis.call('HMGET', key, 'p:' .. node, 'priority')
+redis.call('ZADD', waiters(name), text(ms + AHEAD[level[1] or level[2] or 'n']), member)
 if from > ms then
   redis.call('ZADD', DELAYED, text(from), member)
 end

@@ -79,7 +79,7 @@ local function found_by(key, run, node, round)
   return key .. '\n' .. run .. '\n' .. node .. '\n' .. round
 end
 
--- Places under a concurrency key: who has one is in a set, who waits for one in a sorted set, by when it came.
+-- Places under a concurrency key: who has one is in a set, who waits for one in a sorted set, by priority and when it came.
 local function holders(name)
   return BASE .. ':holders:' .. name
 end
@@ -88,7 +88,7 @@ local function waiters(name)
   return BASE .. ':waiters:' .. name
 end
 
--- Give the places that are free to those who have waited the longest.
+-- Give the places that are free to those who are the most urgent, and of these to who has waited the longest.
 local function admit(name, most)
   while redis.call('SCARD', holders(name)) < most do
     local first = redis.call('ZPOPMIN', waiters(name))

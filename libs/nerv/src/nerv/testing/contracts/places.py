@@ -71,6 +71,18 @@ class PlacesContract:
         assert await finish(queue, third, b"1")
         assert await finish(queue, fourth, b"1")
 
+    async def test_a_place_is_given_to_who_is_urgent(self, queue: Queue) -> None:
+        """Though others have waited longer."""
+        plan = await crowd(queue, 2)
+        [held] = await let_in(queue, 1, most=1)
+        assert await waiting(queue, most=1) == 0
+        urgent = replace(single(), priority=Priority.HIGH)
+        await queue.start(urgent)
+        assert await waiting(queue, most=1) == 1
+        assert await finish(queue, held, b"1")
+        assert [claim.run for claim in await let_in(queue, 1, most=1)] == [urgent.run]
+        assert (await shown(queue, plan.run)).status is RunStatus.RUNNING
+
     async def test_places_are_of_one_key(self, queue: Queue) -> None:
         """Another key has places of its own; asking again under the same claim changes nothing."""
         await crowd(queue, 3)
