@@ -87,9 +87,9 @@ class GatedTail(Tail):
 
     gate: asyncio.Event
 
-    async def _take(self, batch: Sequence[Received]) -> None:
+    async def _take(self, batch: Sequence[Received]) -> list[int]:
         await self.gate.wait()
-        await super()._take(batch)
+        return await super()._take(batch)
 
 
 class _Clock(SystemClock):

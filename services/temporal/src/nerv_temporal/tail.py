@@ -24,14 +24,16 @@ CATCH_UP_POLL = 0.02  # s
 LEADER_SECONDS = 15.0  # for a partition of history to have a leader
 LEADER_POLL = 0.2
 CHUNK = 500  # records applied before the loop may do something else
+REST_SECONDS = 0.2  # between two looks at a partition into which nobody but this replica writes
 BEHIND_CHUNK = 2500  # while full batches come, so that what is written for each stream and chunk is written less often
 
 
 class Tail:
     """Applies what is committed to the index, by itself from Kafka or as the owner has just committed it.
 
-    Both ways lead through `advance`, which passes over what is covered. Use as `async with`; entering waits until the
-    index has caught up with the end of every partition as it was then.
+    Both ways lead through `advance`, which passes over what is covered. A partition whose records were all written here is
+    not read back at once: it rests, and is looked at some times a second for another owner's fence. Use as `async with`;
+    entering waits until the index has caught up with the end of every partition as it was then.
     """
 
     def __init__(self, settings: KafkaSettings, client_id: str, topic: str, partitions: int, index: Index) -> None:
@@ -45,6 +47,7 @@ class Tail:
         self._watchers: dict[int, set[asyncio.Event]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self._consumer: BatchConsumer | None = None
+        self._resting: dict[int, asyncio.Event] = {}  # set to end the rest
         self.crashed: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -92,6 +95,11 @@ class Tail:
             for partition in watched:
                 self._watchers[partition].discard(moved)
 
+    @property
+    def records_read(self) -> int:
+        """How many records Kafka has handed over, those that were known among them."""
+        return 0 if self._consumer is None else self._consumer.describe().counters["records"]
+
     def complete_until(self, partition: int) -> int:
         """The instant (microseconds) by which all that was recorded is in the index, whatever comes.
 
@@ -104,6 +112,8 @@ class Tail:
         """Wait until the index covers `offset`. Raises Unavailable when time is up."""
         deadline = time.monotonic() + seconds
         while self.index.partition(partition).next_offset <= offset:
+            if partition in self._resting:
+                self._resting[partition].set()
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Unavailable(f"position {partition}:{offset} is not here yet", retry_after=1.0)
@@ -173,6 +183,7 @@ class Tail:
 
     async def _follow(self) -> None:
         start = {(self._topic, p): self.index.partition(p).next_offset for p in range(self._count)}
+        rests: dict[int, asyncio.Task[None]] = {}
         try:
             # No group assigns these partitions and none of its offsets are used: the index knows where to start.
             async with BatchConsumer(
@@ -180,22 +191,49 @@ class Tail:
             ) as consumer:
                 self._consumer = consumer
                 async for batch in consumer.batches():
-                    await self._take(batch)
+                    for partition in await self._take(batch):
+                        if partition not in self._resting:
+                            self._resting[partition] = asyncio.Event()
+                            rests[partition] = asyncio.create_task(self._rest(consumer, partition))
         except asyncio.CancelledError:
             raise
         except Exception as error:
             log.exception("tail.failed")
             self.crash(error)
+        finally:
+            for rest in rests.values():
+                rest.cancel()
 
-    async def _take(self, batch: Sequence[Received]) -> None:
+    async def _rest(self, consumer: BatchConsumer, partition: int) -> None:
+        # Reading our own commits back costs Kafka a fetch for each, and us a seventh of an append.
+        at = (self._topic, partition)
+        try:
+            await consumer.pause([at])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REST_SECONDS):
+                    await self._resting[partition].wait()
+            await consumer.resume([at])
+            # In the other order the next fetch comes only a second later (librdkafka 2.16.0).
+            await consumer.seek({at: self.index.partition(partition).next_offset})
+        except Exception as error:
+            self.crash(error)  # it would rest for ever
+        del self._resting[partition]
+
+    async def _take(self, batch: Sequence[Received]) -> list[int]:
+        """Apply them; answers the partitions of which all was known."""
         by_partition: dict[int, list[Received]] = defaultdict(list)
         for record in batch:
             by_partition[record.partition()].append(record)
         chunk = BEHIND_CHUNK if len(batch) == BATCH else CHUNK
+        known: list[int] = []
         for partition, records in by_partition.items():
+            if records[-1].offset() < self.index.partition(partition).next_offset:
+                known.append(partition)
+                continue
             for start in range(0, len(records), chunk):
                 self._take_chunk(partition, records[start : start + chunk])
                 await asyncio.sleep(0)
+        return known
 
     def _take_chunk(self, partition: int, records: Sequence[Received]) -> None:
         covered = self.index.partition(partition)
