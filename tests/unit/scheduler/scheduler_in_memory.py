@@ -34,6 +34,7 @@ from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.results import Results
 from nerv_scheduler.runs import Recovery, Starter
 from nerv_scheduler.settings import WorkSettings
+from nerv_scheduler.splitting import Splitting
 from nerv_scheduler.steering import Steering
 from nerv_scheduler.worker import Worker
 
@@ -121,6 +122,7 @@ class World:
                     self.recorder,
                     self.searching,
                     self.results,
+                    Splitting(self.fusing, FAST.concurrency),
                     Patience(),
                     self.clock,
                     "t.scheduler",

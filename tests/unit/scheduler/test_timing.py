@@ -2,7 +2,7 @@
 """Where the time of a run went."""
 
 from nerv.protocols.queue import NodeState, NodeStatus, RunState, RunStatus
-from nerv_scheduler.timing import critical_path, ready_ms, spans
+from nerv_scheduler.timing import critical_path, maps, ready_ms, spans
 
 DONE = NodeStatus.COMPLETED
 NODES = {
@@ -31,3 +31,12 @@ def test_the_critical_path_goes_back_from_the_last_end() -> None:
     """By whom each node waited for the longest; empty before any end."""
     assert critical_path(STATE) == ["b", "c"]
     assert critical_path(RunState("r", "w", RunStatus.RUNNING, 1000, 0, {})) == []
+
+
+def test_the_progress_of_a_map_is_counted() -> None:
+    """What is done, runs, or has failed, of how many; nodes that are no items of a map are no part of it."""
+    found = [DONE, NodeStatus.SKIPPED, NodeStatus.RUNNING, NodeStatus.READY, NodeStatus.FAILED, NodeStatus.CANCELLED]
+    items = {f"load[{i}]": NodeState(status, "load") for i, status in enumerate(found)}
+    state = RunState("r", "w", RunStatus.FAILING, 1000, 0, {"load": NodeState(DONE, ":map"), **items})
+    assert maps(state) == [{"step": "load", "items": 6, "done": 2, "failed": 2, "running": 1}]
+    assert maps(STATE) == []

@@ -9,7 +9,6 @@ from dependency_injector import providers
 from nerv.service import Service
 from nerv_scheduler.attempt import Attempts, completions
 from nerv_scheduler.effects import Performer
-from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.ground import Ground
 from nerv_scheduler.handlers import ROUTES, Deps
 from nerv_scheduler.inputs import Inputs
@@ -47,7 +46,7 @@ class Wiring(Ground):
         client=Ground.client,
         threads=threads,
         processes=processes,
-        fusing=providers.Singleton(Fusing, Ground.callees, Ground.work.quantum_seconds),
+        fusing=Ground.fusing,
         interruptions=providers.Singleton(Interruptions),
         controls=Ground.controls,
         inputs=providers.Singleton(Inputs, Ground.queue, Ground.results, Ground.patience),

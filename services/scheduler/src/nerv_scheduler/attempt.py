@@ -35,7 +35,7 @@ from nerv_scheduler.controls import Controls
 from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
 from nerv_scheduler.fusing import Fusing
-from nerv_scheduler.inputs import Inputs
+from nerv_scheduler.inputs import Inputs, is_part
 from nerv_scheduler.interruptions import HeldBackError, Interruptions, LostError, StoppedError
 from nerv_scheduler.invoke import Callee, concurrency_key, invoke
 from nerv_scheduler.model import (
@@ -211,7 +211,10 @@ class Attempts:
         call = invoke(callee, arguments, self.client, self.threads, self.processes)
         since = time.perf_counter()
         result = await self.interruptions.guard([claim], call)
-        self.fusing.note(task.task, time.perf_counter() - since)
+        seconds = time.perf_counter() - since
+        self.fusing.note(task.task, seconds)
+        if is_part(task):
+            self.controls.splitting.note(task.task, len(arguments[0]), seconds)
         return result
 
     async def _enter(self, claim: Claim, callee: Callee, arguments: Sequence[Any]) -> None:

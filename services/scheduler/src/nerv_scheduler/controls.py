@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the mesh itself does at a node: expand a map, decide a condition, wait. Each decision is recorded before it is followed.
+"""What the mesh itself does at a node: expand a map, split a list, decide a condition, wait. Each decision is recorded before
+it is followed.
 
 A wait goes in this order, and dying after any of these is made good by whoever takes the node next:
 1. for an event: have it found by its key from now on, and then look through what was written since the run was started;
@@ -8,6 +9,7 @@ A wait goes in this order, and dying after any of these is made good by whoever 
 4. woken, record by what it ended, and what it returns.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +30,7 @@ from nerv_scheduler.patience import Patience
 from nerv_scheduler.record import NodeRecord, RunRecord, Wait
 from nerv_scheduler.recorder import Recorder
 from nerv_scheduler.results import Results
+from nerv_scheduler.splitting import Splitting
 from nerv_scheduler.waiting import awaited_key, due_of, outcome
 
 
@@ -47,6 +50,7 @@ class Controls:
     recorder: Recorder
     searching: Searching
     results: Results
+    splitting: Splitting
     patience: Patience
     clock: Clock
     source: str
@@ -81,9 +85,21 @@ class Controls:
         if control is Control.MAP:
             count = count_of(len(record.dag.nodes), given[0], self.task_limit)
             return self._events(claim).expanded(self.clock.now(), claim, count)
+        if control is Control.SPLIT:
+            return self._split(claim, record, given[0])
         if control is Control.WHEN:
             return self._events(claim).branched(self.clock.now(), claim, taken(given))
         return await self._wait(claim, record, control, given)
+
+    def _split(self, claim: Claim, record: RunRecord, items: Any) -> Event[bytes]:
+        """Into how many parts a list is divided. Raises Invalid."""
+        nodes, task = len(record.dag.nodes), record.dag.step_of(claim.node).task
+        count_of(0, items, sys.maxsize)
+        division = self.splitting.divide(task, len(items), self.task_limit - nodes)
+        if items and not division.parts:
+            raise Invalid(f"it splits a list, and the run has {nodes} tasks, the limit; let each do more")
+        why = {"items": division.items, "seconds_an_item": division.seconds}
+        return self._events(claim).expanded(self.clock.now(), claim, division.parts, why)
 
     async def _wait(self, claim: Claim, record: RunRecord, control: Control, given: list[Any]) -> Event[bytes] | None:
         wait = record.node(claim.node).wait

@@ -9,7 +9,7 @@
 | `nerv.task.failed.v1` | run, node (final), or run, node and token | why |
 | `nerv.task.effects-performed.v1` | run, node, `performed`, how many | that so many of them are, and the next is not yet |
 | `nerv.task.effects-done.v1` | run, node, `effects` | that they are performed |
-| `nerv.map.expanded.v1` | run, node | how many items the list of a map has; before any of them begins |
+| `nerv.map.expanded.v1` | run, node | how many items, or parts, a list has, and by what that was decided; before any begins |
 | `nerv.branch.taken.v1` | run, node | which branch of a condition is taken |
 | `nerv.wait.opened.v1` | run, node, `wait` | what is waited for, and until when |
 | `nerv.wait.ended.v1` | run, node | by what (`due`, `signal`, `event`), and what it returns |
@@ -152,9 +152,10 @@ class RunEvents:
         document = self._about(claim, task) | {"error": error, "final": True}
         return self._event(EventType.TASK_FAILED, now, document, "effects", claim.node, *_turn(claim.round))
 
-    def expanded(self, now: datetime, claim: Claim, count: int) -> Event[bytes]:
-        """A map has so many items."""
-        document = self._about(claim, Control.MAP) | {"count": count}
+    def expanded(self, now: datetime, claim: Claim, count: int, split: Mapping[str, Any] | None = None) -> Event[bytes]:
+        """A map has so many items, or a list so many parts: `split` says by what that was decided."""
+        document = self._about(claim, Control.MAP if split is None else Control.SPLIT) | {"count": count}
+        document |= {} if split is None else {"split": split}
         return self._event(EventType.MAP_EXPANDED, now, document, "verdict", claim.node, *_turn(claim.round))
 
     def branched(self, now: datetime, claim: Claim, taken: bool) -> Event[bytes]:

@@ -38,6 +38,11 @@ class Fusing:
         if seconds > self._kind(task).mean:
             self.note(task, seconds)
 
+    def known(self, task: str) -> float | None:
+        """How long a task takes; None as long as none was measured."""
+        found = self._kinds.get(task)
+        return found.mean if found is not None and found.measured else None
+
     def wanted(self, slots: int) -> int:
         """How many nodes to take for so many free slots: as many as will last for about a target in each."""
         return min(MOST_FUSED, slots * self._fits(self._any))

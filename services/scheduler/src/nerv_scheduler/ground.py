@@ -13,6 +13,7 @@ from nerv.service.peers import client_of
 from nerv_scheduler.awaiting import Deliverer, Listener, Searcher
 from nerv_scheduler.awaiting.matching import Matching
 from nerv_scheduler.controls import Controls
+from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.invoke import callees
 from nerv_scheduler.open_runs import OpenRuns
 from nerv_scheduler.patience import Patience
@@ -22,6 +23,7 @@ from nerv_scheduler.results import Results
 from nerv_scheduler.runs import Recovery, Starter
 from nerv_scheduler.schedules import Schedules, Ticking
 from nerv_scheduler.settings import SchedulerSettings, WorkSettings
+from nerv_scheduler.splitting import Splitting
 from nerv_scheduler.steering import Steering
 from nerv_scheduler.sweeper import Sweeper
 
@@ -69,12 +71,15 @@ class Ground(containers.DeclarativeContainer):
     listener = providers.Singleton(
         Listener, settings.provided.kafka, name, source, matching, queue, deliverer, patience
     )
+    fusing = providers.Singleton(Fusing, callees, work.quantum_seconds)
+    splitting = providers.Singleton(Splitting, fusing, work.concurrency)
     controls = providers.Singleton(
         Controls,
         queue=queue,
         recorder=recorder,
         searching=providers.Singleton(Searcher, settings.provided.kafka, name, matching, deliverer),
         results=results,
+        splitting=splitting,
         patience=patience,
         clock=clock,
         source=source,

@@ -33,7 +33,7 @@ from nerv_scheduler.runs import Starter
 from nerv_scheduler.schedules import Schedules
 from nerv_scheduler.settings import SchedulerSettings
 from nerv_scheduler.steering import Steering
-from nerv_scheduler.timing import critical_path, spans
+from nerv_scheduler.timing import critical_path, maps, spans
 
 RUN_ID_LIMIT = 200  # characters, so that its stream has a name
 RUNS_LIMIT = 100
@@ -228,7 +228,8 @@ async def list_runs(request: Request[Deps]) -> Response:
     rows = []
     for run, _ in await deps.queue.runs(workflow, request.get(LIMIT)):
         document = document_of(await _state(deps, run), deps.results)
-        del document["nodes"], document["result"], document["critical_path"]
+        for large in ("nodes", "result", "critical_path", "maps"):
+            document.pop(large)
         rows.append(document)
     return respond({"workflow": workflow, "runs": rows})
 
@@ -329,6 +330,7 @@ def document_of(state: RunState, results: Results) -> dict[str, Any]:
         **_result(state.result, results),
         "elapsed_seconds": max(0, (state.ended_ms or time.time_ns() // 1_000_000) - state.started_ms) / 1000,
         "critical_path": critical_path(state),
+        "maps": maps(state),
         "nodes": [_node(name, node, results) | spans(state, node) for name, node in state.nodes.items()],
     }
 

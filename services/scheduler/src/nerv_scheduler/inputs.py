@@ -9,11 +9,16 @@ import orjson
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.protocols.queue import Queue
-from nerv.workflows import Many, arguments_of, filled, resolve
+from nerv.workflows import Many, Part, arguments_of, filled, resolve
 from nerv.workflows.dag import Argument, needed
 from nerv_scheduler.interruptions import LostError
 from nerv_scheduler.patience import Patience
 from nerv_scheduler.results import Results
+
+
+def is_part(task: workflow_pb2.Task) -> bool:
+    """Whether a node does a part of a list."""
+    return isinstance(next(iter(arguments_of(orjson.loads(task.arguments or b"[]"))), None), Part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the time of a run went, pure: how long each node waited and ran, and which path was the longest."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from nerv.protocols.queue import NodeState, RunState
+from nerv.protocols.queue import NodeState, NodeStatus, RunState
 
 
 def ready_ms(state: RunState, node: NodeState) -> int:
@@ -20,6 +21,31 @@ def spans(state: RunState, node: NodeState) -> dict[str, Any]:
         "queued_seconds": _seconds(ready, began),
         "ran_seconds": _seconds(began, ended),
     }
+
+
+def maps(state: RunState) -> list[dict[str, Any]]:
+    """How far each map has come: its items or parts by where they stand. One over a run-time list counts once that is known."""
+    found: dict[str, Counter[str]] = {}
+    for name, node in state.nodes.items():
+        step, bracket, _ = name.partition("[")
+        if bracket:
+            found.setdefault(step, Counter())[_stage(node.status)] += 1
+    return [
+        {
+            "step": step,
+            "items": counts.total(),
+            "done": counts["done"],
+            "failed": counts["failed"],
+            "running": counts["running"],
+        }
+        for step, counts in found.items()
+    ]
+
+
+def _stage(status: NodeStatus) -> str:
+    if status in (NodeStatus.COMPLETED, NodeStatus.SKIPPED):
+        return "done"
+    return "failed" if status in (NodeStatus.FAILED, NodeStatus.CANCELLED) else status.value
 
 
 def _seconds(start: int, end: int) -> float | None:

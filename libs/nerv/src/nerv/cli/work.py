@@ -2,12 +2,13 @@
 """`nerv workflow`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +23,7 @@ from nerv.cloudevents.json_format import to_json_line
 from nerv.errors import Invalid
 from nerv.types import Event, EventType, format_instant, utc_now
 
+BAR_CELLS, FULL, EMPTY = 30, "\u2588", "\u2591"
 BESIDE_CELLS = 52  # of a line of a Gantt chart: names, figures and frames
 END_TYPES = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 MARKS = {"done": "[green]done[/green]", "failed": "[red]failed[/red]", "running": "[yellow]running[/yellow]"}
@@ -79,47 +81,58 @@ def start(
         raise typer.Exit(1)
 
 
+Follow = Annotated[bool, typer.Option("--follow", help="Draw it anew every second until the run has ended.")]
+
+
 @workflow.command("show")
-def show(run: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False) -> None:
-    """A run with its tasks."""
-    found = call(lambda client: client.workflows.show(run))
-    say_json(found) if as_json else console().print(run_tree(found))
+def show(
+    run: Annotated[str, typer.Argument(help="The run's id.")], follow: Follow = False, as_json: AsJson = False
+) -> None:
+    """A run with its tasks, and how far its maps have come."""
+    found = _drawn(run, run_tree, follow=follow, as_json=as_json)
+    if as_json:
+        say_json(found)
 
 
-FollowGantt = Annotated[bool, typer.Option("--follow", help="Draw it anew every second until the run has ended.")]
+def _drawn(
+    run: str, draw: Callable[[Mapping[str, Any]], RenderableType], *, follow: bool, as_json: bool
+) -> Mapping[str, Any]:
+    """A run, drawn for people, with `follow` until it has ended."""
+    if follow and as_json:
+        raise usage(Invalid("--follow draws for people; leave out --json, or use nerv workflow tail --json"))
+    out = console()
+
+    async def work(client: Client) -> dict[str, Any]:
+        found = await client.workflows.show(run)
+        if follow:
+            with Live(draw(found), console=out) as live:
+                while found["status"] not in ENDED:
+                    await asyncio.sleep(1.0)
+                    found = await client.workflows.show(run)
+                    live.update(draw(found))
+        return found
+
+    found = call(work)
+    if not (follow or as_json):
+        out.print(draw(found))
+    return found
 
 
 @workflow.command("gantt")
 def show_gantt(
     run: Annotated[str, typer.Argument(help="The run's id.")],
-    follow: FollowGantt = False,
+    follow: Follow = False,
     most: Annotated[int, typer.Option(help="Tasks that are drawn at most.", min=1)] = 40,
     as_json: AsJson = False,
 ) -> None:
     """When each task of a run waited and ran, and which path was the longest; with --json the figures."""
-    if follow and as_json:
-        raise usage(Invalid("--follow draws for people; leave out --json, or use nerv workflow tail --json"))
-
-    out = console()
 
     def chart(found: Mapping[str, Any]) -> Table:
-        return gantt(found, utc_now(), width=max(10, out.width - BESIDE_CELLS), most=most)
+        return gantt(found, utc_now(), width=max(10, console().width - BESIDE_CELLS), most=most)
 
-    async def work(client: Client) -> dict[str, Any]:
-        found = await client.workflows.show(run)
-        if follow:
-            with Live(chart(found), console=out) as live:
-                while found["status"] not in ENDED:
-                    await asyncio.sleep(1.0)
-                    found = await client.workflows.show(run)
-                    live.update(chart(found))
-        return found
-
-    found = call(work)
+    found = _drawn(run, chart, follow=follow, as_json=as_json)
     if as_json:
         say_json(found)
-    elif not follow:
-        out.print(chart(found))
 
 
 @workflow.command("tail")
@@ -243,7 +256,13 @@ def _say(ordered: Mapping[str, Any], as_json: bool) -> None:
 def run_tree(run: Mapping[str, Any]) -> Tree:
     """A run, its tasks and its result as a tree."""
     made = Tree(f"{escape(run['workflow'])} {escape(run['run'])}: {_mark(run['status'])}")
+    maps = {progress["step"]: progress for progress in run.get("maps", ())}
     for node in run["nodes"]:
+        step, bracket, _ = node["node"].partition("[")
+        if bracket and node["status"] not in ("failed", "retrying"):
+            if step in maps:
+                made.add(progress_bar(maps.pop(step)))
+            continue
         attempt = f", attempt {node['attempt']}" if (node.get("attempt") or 1) > 1 else ""
         error = f": {escape(str(node['error']))}" if node.get("error") else ""
         made.add(f"{escape(node['node'])}: {_mark(node['status'])}{attempt}{error}")
@@ -251,6 +270,17 @@ def run_tree(run: Mapping[str, Any]) -> Tree:
         result = run["result"]
         made.add(tree("[bold]result[/bold]", result) if isinstance(result, dict | list) else f"result: {cell(result)}")
     return made
+
+
+def progress_bar(progress: Mapping[str, Any]) -> str:
+    """How far a map has come, on one line: what is done, what runs, what has failed."""
+    whole = max(1, progress["items"])
+    done, running, failed = (progress[name] * BAR_CELLS // whole for name in ("done", "running", "failed"))
+    left = BAR_CELLS - done - running - failed
+    cells = f"[green]{FULL * done}[/green][yellow]{FULL * running}[/yellow][red]{FULL * failed}[/red][dim]{EMPTY * left}[/dim]"
+    says = [f"{progress['done']} of {progress['items']}"]
+    says += [f"{progress[name]} {name}" for name in ("running", "failed") if progress[name]]
+    return f"{escape(progress['step'])}: {cells} {', '.join(says)}"
 
 
 def _mark(status: str) -> str:

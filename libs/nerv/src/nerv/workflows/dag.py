@@ -18,6 +18,7 @@ class Control(StrEnum):
     """What the mesh itself does at a node."""
 
     MAP = ":map"  # expand a map over a list that another node returns
+    SPLIT = ":split"  # divide a list into parts, as many as are worth it
     WHEN = ":when"  # decide which branch is taken
     SLEEP = ":sleep"
     SIGNAL = ":signal"
@@ -89,18 +90,31 @@ class Fan(Sequence[Output]):
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """An argument that is a list of what all nodes of a map over a run-time list return; how many, is known when it has run."""
+    """An argument that is a list of what all nodes of a map over a run-time list return; how many, is known when it has run.
+
+    `joined`: they are parts of a list. What returns a list is joined to the others, anything else is an item.
+    """
 
     step: str
     count: int | None = None
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """An argument that is one item of a list that other nodes return."""
 
-    of: "Output | Outputs | Fan | Many"
+    of: "Whole"
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An argument that is one of so many parts of a list, which differ by one item at most."""
+
+    of: "Whole"
+    index: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +132,10 @@ class Guard:
     taken: bool
 
 
-Argument = Value | Output | Outputs | Fan | Many | Item | First
+Whole = Value | Output | Outputs | Fan | Many
+"""What a list may come from."""
+
+Argument = Whole | Item | Part | First
 
 
 def node_name(step: str, index: int) -> str:
@@ -137,7 +154,7 @@ def needed(argument: Argument) -> Iterator[str]:
     elif isinstance(argument, Many):
         yield argument.step
         yield from (node_name(argument.step, i) for i in range(argument.count or 0))
-    elif isinstance(argument, Item):
+    elif isinstance(argument, Item | Part):
         yield from needed(argument.of)
 
 
@@ -167,25 +184,28 @@ class Step:
     """One call of a drawing. With `items` it is a map: one node an item, which comes before `arguments`.
 
     With `over` it is a map over a list that is known when the run comes to it: a node of the step's own name expands it,
-    and `count` is how many items it found; None before.
+    and `count` is how many items it found; None before. With `split` there is one node for each of `count` parts of that list.
     """
 
     name: str
     task: str
     arguments: tuple[Argument, ...] = ()
     items: tuple[Argument, ...] | None = None
-    over: Output | Outputs | Fan | Many | None = None
+    over: Whole | None = None
     count: int | None = None
     then: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = ()
     priority: Priority | None = None
+    split: bool = False
 
     def nodes(self) -> Iterator[Node]:
         """The nodes that the step stands for."""
         if self.over is not None:
-            yield Node(self.name, Control.MAP, (self.over,), self.then, self.guards)
-            for index in range(self.count or 0):
-                arguments = (Item(self.over, index), *self.arguments)
+            yield Node(self.name, Control.SPLIT if self.split else Control.MAP, (self.over,), self.then, self.guards)
+            count = self.count or 0
+            for index in range(count):
+                one = Part(self.over, index, count) if self.split else Item(self.over, index)
+                arguments = (one, *self.arguments)
                 yield Node(node_name(self.name, index), self.task, arguments, (self.name,), priority=self.priority)
         elif self.items is None:
             yield Node(self.name, self.task, self.arguments, self.then, self.guards, self.priority)
@@ -262,8 +282,10 @@ def encode_argument(argument: Argument) -> dict[str, Any]:
         return {"first": list(argument.nodes)}
     if isinstance(argument, Item):
         return {"item": argument.index, "of": encode_argument(argument.of)}
+    if isinstance(argument, Part):
+        return {"part": argument.index, "parts": argument.count, "of": encode_argument(argument.of)}
     if isinstance(argument, Many):
-        return {"many": argument.step, "count": argument.count}
+        return {"many": argument.step, "count": argument.count} | ({"joined": True} if argument.joined else {})
     return {"each": argument.step, "count": argument.size}
 
 
@@ -278,12 +300,14 @@ def decode_argument(document: Mapping[str, Any]) -> Argument:
     if "each" in document:
         return Fan(document["each"], int(document["count"]))
     if "many" in document:
-        return Many(document["many"], document["count"])
+        return Many(document["many"], document["count"], document.get("joined", False))
     if "first" in document:
         return First(tuple(document["first"]))
     if "item" in document:
         return Item(_list_of(document["of"]), int(document["item"]))
-    raise ValueError(f"an argument has value, node, nodes, each, many, first or item, not {', '.join(document)}")
+    if "part" in document:
+        return Part(_list_of(document["of"]), int(document["part"]), int(document["parts"]))
+    raise ValueError(f"an argument has value, node, nodes, each, many, first, item or part, not {', '.join(document)}")
 
 
 def arguments_of(documents: Sequence[Mapping[str, Any]]) -> tuple[Argument, ...]:
@@ -301,8 +325,11 @@ def resolve(argument: Argument, output: Callable[[str], Any]) -> Any:
         return next((found for name in argument.nodes if (found := output(name)) is not SKIPPED), None)
     if isinstance(argument, Item):
         return resolve(argument.of, output)[argument.index]
+    if isinstance(argument, Part):
+        return _part(resolve(argument.of, output), argument)
     if isinstance(argument, Many):
-        return [_or_none(output(node_name(argument.step, index))) for index in range(argument.count or 0)]
+        found = [_or_none(output(node_name(argument.step, index))) for index in range(argument.count or 0)]
+        return _joined(found) if argument.joined else found
     return [_or_none(output(name)) for name in needed(argument)]
 
 
@@ -312,6 +339,15 @@ def filled(argument: Argument, output: Callable[[str], Any]) -> Argument:
         found = output(argument.step)
         return replace(argument, count=0 if found is SKIPPED else found)
     return argument
+
+
+def _part(items: Sequence[Any], part: Part) -> Sequence[Any]:
+    count = len(items)
+    return items[part.index * count // part.count : (part.index + 1) * count // part.count]
+
+
+def _joined(parts: Sequence[Any]) -> list[Any]:
+    return [item for part in parts for item in (part if isinstance(part, list) else [part])]
 
 
 def _or_none(value: Any) -> Any:
@@ -337,9 +373,9 @@ def _whole(names: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
         yield from (node_name(name, index) for index in range(counts.get(name, 0)))
 
 
-def _list_of(document: Mapping[str, Any]) -> Output | Outputs | Fan | Many:
+def _list_of(document: Mapping[str, Any]) -> Whole:
     found = decode_argument(document)
-    if isinstance(found, Output | Outputs | Fan | Many):
+    if isinstance(found, Value | Output | Outputs | Fan | Many):
         return found
     raise ValueError("a map goes over what other nodes return")
 
@@ -351,6 +387,8 @@ def encode_step(step: Step) -> dict[str, Any]:
         document["arguments"] = [encode_argument(argument) for argument in step.arguments]
     if step.over is not None:
         document["over"] = encode_argument(step.over)
+    if step.split:
+        document["split"] = True
     if step.priority is not None:
         document["priority"] = step.priority.value
     if step.then:
@@ -382,4 +420,5 @@ def _decode_step(document: Mapping[str, Any]) -> Step:
         then=tuple(document.get("then", ())),
         guards=tuple(Guard(when, taken) for when, taken in document.get("when", ())),
         priority=Priority(document["priority"]) if "priority" in document else None,
+        split=document.get("split", False),
     )

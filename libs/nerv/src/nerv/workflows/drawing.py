@@ -114,6 +114,22 @@ class Drawing:
         self._add(Step(step, name, rest, made, then=then), [node_name(step, index) for index in range(len(made))])
         return Fan(step, len(made))
 
+    def split(self, task: Task, items: Iterable[Any] | Output | Many, *arguments: Any, after: After = None) -> Many:
+        """One task for a list, divided into as many parts as are worth it by what the task has taken an item so far.
+
+        It is called with a part of the list and then `arguments`. Its output is the list of what the parts return: lists are
+        joined, anything else is an item.
+        """
+        name = self._task(task)
+        step = self._name(name)
+        rest = tuple(self._argument(argument, f"argument {i} of {step}") for i, argument in enumerate(arguments, 2))
+        given = items if isinstance(items, Output | Fan | Many) else list(self._bounded(items))
+        whole = self._argument(given, f"the list of {step}")
+        if not isinstance(whole, Value | Output | Outputs | Fan | Many):
+            raise Invalid(f"{step} splits what is no list")
+        self._add(Step(step, name, rest, over=whole, then=self._then(after, step), split=True), [step])
+        return Many(step, joined=True)
+
     def when(self, value: Output, *, equals: Any = True) -> Branch:
         """A condition: that a task's output is true (in the sense of Python), or with `equals` that it is this value.
 
