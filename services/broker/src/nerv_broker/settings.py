@@ -20,7 +20,7 @@ class EdgeSettings(BaseModel):
     tick_events: PositiveInt = 2000  # events that are published once in one transaction
     tick_bytes: PositiveInt = 8 * 1024 * 1024  # of their data
     waiting: PositiveInt = 20_000  # requests to publish once that may wait for an owner of keys; beyond: 429
-    waiting_bytes: PositiveInt = 64 * 1024 * 1024  # of their data; beyond: 429
+    waiting_bytes: PositiveInt = 32 * 1024 * 1024  # of their data; beyond: 429
     answer_seconds: PositiveFloat = 15.0  # to publish once: what has no verdict by then is unknown, or was never tried
     receipts: PositiveInt = 100_000  # ids that are remembered for each partition of receipts, at least
     subscribers: PositiveInt = 2000  # open event streams; beyond: 429

@@ -23,9 +23,9 @@ from tests.faults.verdict import Invariant
 FOLDER = Path(".nerv") / "faults"
 TOPIC = "faults-flood.thing.v1"
 MESH = MeshSpec("flood", "broker", ("-m", "nerv_broker"), app="bare:app", topics=(Topic(TOPIC, PARTITIONS),))
-FLOODERS = 200
+FLOODERS = 400
 EVENTS, EVENT_BYTES = 250, 3000  # of a request: three quarters of what one may have
-AWAY_SECONDS, SHORTEST_AWAY = 60.0, 20.0
+AWAY_SECONDS, SHORTEST_AWAY = 60.0, 25.0
 LOOK_SECONDS = 0.1
 MOST_MIB = 768.0
 AGAIN_SECONDS = 60.0  # from Kafka's return to an event that is published
