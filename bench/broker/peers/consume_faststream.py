@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer: a FastStream handler of single messages, on confluent-kafka. Prints records a second from the first one on."""
+"""The peer: a FastStream handler of single messages, on confluent-kafka. Prints CPU seconds for a million records,
+and records a second, from the first one on.
+"""
 
 import asyncio
 import gc
 import sys
-import time
 import uuid
 
 from faststream import FastStream
 from faststream.confluent import KafkaBroker
 
-from bench.broker.records import COLLECTOR, VALUE
+from bench.broker.records import COLLECTOR, VALUE, Stopwatch
 
 
 async def measure(bootstrap, topic, count):
     """Each record's value is looked at. Nothing is decoded or validated: the least that a handler can cost."""
     read = size = 0
-    began = seconds = 0.0
+    watch, figures = Stopwatch(), ""
     over = asyncio.Event()
     broker = KafkaBroker(bootstrap, logger=None, apply_types=False, config={"isolation.level": "read_committed"})
 
@@ -25,13 +26,13 @@ async def measure(bootstrap, topic, count):
 
     @broker.subscriber(topic, group_id=uuid.uuid4().hex, auto_offset_reset="earliest", decoder=as_it_is)
     async def hear(body):
-        nonlocal read, size, began, seconds
+        nonlocal read, size, watch, figures
         if not read:
-            began = time.perf_counter()
+            watch = Stopwatch()
         size += len(body)
         read += 1
         if read == count:
-            seconds = time.perf_counter() - began
+            figures = watch.figures(count - 1)
             over.set()
 
     app = FastStream(broker)
@@ -40,7 +41,7 @@ async def measure(bootstrap, topic, count):
         await over.wait()
     await app.stop()
     assert size >= count * len(VALUE)
-    return (count - 1) / seconds
+    return figures
 
 
 if __name__ == "__main__":
