@@ -20,6 +20,7 @@ from tests.faults.broker.publishing.operations import Course, End, Entry, Forger
 
 LANES = 12  # publishers, each with keys of its own
 SUBSCRIBERS, SLOW = 3, 1  # of which so many are slow
+BY_KEY = 0.25  # of the requests that have an Idempotency-Key, and new ids each time that they are sent
 REMEMBERED = 50  # requests of a lane that may be repeated, or forged
 REQUEST_SECONDS = 20.0
 UNTIL_KNOWN_SECONDS = 180.0
@@ -30,15 +31,28 @@ HASTE = 0.03  # s after which a client that goes away has gone
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: events of one key, with the numbers that they carry."""
+    """A request: events of one key, with the numbers that they carry.
+
+    One that has an `idempotency_key` is known by it: whoever repeats it makes the ids anew, and its events are called by their
+    correlation id.
+    """
 
     key: str
     events: Sequence[Event[bytes]]
+    idempotency_key: str | None = None
 
-    @property
     def body(self) -> bytes:
         """As a batch."""
-        return orjson.dumps([to_structured(event) for event in self.events])
+        events = self.events
+        if self.idempotency_key is not None:
+            events = [replace(event, id=new_event_id(), correlation_id=event.id) for event in events]
+        return orjson.dumps([to_structured(event) for event in events])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the request."""
+        named = {} if self.idempotency_key is None else {"idempotency-key": self.idempotency_key}
+        return {"content-type": BATCH} | named
 
 
 class Load:
@@ -90,7 +104,8 @@ class Load:
             else:
                 count = self._random.choice([1, 1, 1, 2, 5])
                 key = self._random.choice(keys)
-                asked = Asked(key, [_event(key, number + n) for n in range(count)])
+                named = new_event_id() if self._random.random() < BY_KEY else None
+                asked = Asked(key, [_event(key, number + n) for n in range(count)], named)
                 number += count
                 if await self._until_known(asked):
                     done = [*done[1 - REMEMBERED :], asked]
@@ -123,7 +138,7 @@ class Load:
     async def _request(self, client: Client, asked: Asked) -> Sequence[Published | End]:
         try:
             answer = await client.transport.attempt(
-                "broker", "POST", self._path, None, asked.body, {"content-type": BATCH}, REQUEST_SECONDS
+                "broker", "POST", self._path, None, asked.body(), asked.headers, REQUEST_SECONDS
             )
         except NervError as error:
             return ended(error, len(asked.events))
@@ -140,7 +155,7 @@ class Load:
 
     async def _forge(self, asked: Asked) -> None:
         event = replace(asked.events[0], data=b"-1")
-        [outcome] = await self._request(self._clients[0], Asked(asked.key, [event]))
+        [outcome] = await self._request(self._clients[0], Asked(asked.key, [event], asked.idempotency_key))
         self._seen.forgeries.append(Forgery(event.id, isinstance(outcome, Published)))
 
 
@@ -179,7 +194,9 @@ class Subscriber:
             start = ",".join([*(f"{partition}:{offset}" for partition, offset in at.items()), "*"])
             try:
                 async for one in self._client.topics.consume(self._topic, start):
-                    self.course.polls.append(Polled((one.partition, one.offset), one.event.id))
+                    self.course.polls.append(
+                        Polled((one.partition, one.offset), one.event.correlation_id or one.event.id)
+                    )
                     at[one.partition] = one.offset + 1
                     if self._slow:
                         await asyncio.sleep(SLOW_SECONDS)

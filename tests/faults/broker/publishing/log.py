@@ -10,10 +10,15 @@ POLL_SECONDS = 0.01
 
 
 def entry_of(record: Received) -> Entry:
-    """The event in a record, as the load writes them: its number is its data."""
+    """The event in a record, as the load writes them: its number is its data; one with a correlation id is called by that."""
     headers = dict(record.headers() or ())
     place = (record.partition(), record.offset())
-    return Entry(place, headers["ce_id"].decode(), (record.key() or b"").decode(), int(record.value() or b"0"))
+    return Entry(
+        place,
+        headers.get("ce_correlationid", headers["ce_id"]).decode(),
+        (record.key() or b"").decode(),
+        int(record.value() or b"0"),
+    )
 
 
 async def final_log(kafka: KafkaSettings, topic: str, partitions: int) -> list[Entry]:
