@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A group of two brokers under everything at once: members that come and go every three seconds and fail one time in ten, slow
-ones, brokers that are killed, Redis that is flushed, and poison among the records, some of it in keys that others share.
+ones, brokers that are killed, Redis that is flushed, a Kafka that is away for a minute, and poison among the records, some of it
+in keys that others share.
 
 In the end the lag is 0 and every record is handled or among the dead letters, those of a key in order. Then the poison is
 discarded and all that it held up is replayed: after that every other record is handled, in order.
@@ -29,6 +30,7 @@ from nerv.topics import Topic
 from tests.faults.broker.groups.checker import Course, Record, check
 from tests.faults.broker.groups.members import Members, Tally
 from tests.faults.broker.groups.seeded import show
+from tests.faults.rig.standing import Standing, standing
 from tests.faults.verdict import Invariant
 
 RECORDS, POISON = 100_000, 1_000
@@ -40,6 +42,7 @@ SPEC = {
     "topic": TOPIC, "from": "earliest", "max_attempts": 30, "lease_seconds": 3, "first_retry_seconds": 0.1, "window": 500,
 }  # fmt: skip
 KILLS, FLUSHES = 20, 10
+AWAY_SECONDS, SHORTEST_AWAY = 60.0, 5.0
 REST = 4.0  # s between two faults
 FINISH_SECONDS = 1200.0
 CHUNK = 500
@@ -54,17 +57,18 @@ class Faults:
 
     kills: int = 0
     flushes: int = 0
+    away: int = 0
 
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:
     """The whole part; `scale` shrinks records and faults."""
     tally, faults = Tally(), Faults()
-    async with _mesh() as (mesh, clients):
+    async with _mesh() as (mesh, kafka, clients):
         shown = await show(mesh.context["redis"])
         course = await _fill(mesh, scale)
         await clients[0].subscriptions.make(GROUP, SPEC)
         async with Members(clients, GROUP, MEMBERS, tally):
-            await _disturb(mesh, scale, faults, console)
+            await _disturb(mesh, kafka, scale, faults, console)
             lag = await _settled(clients, console)
             ledger = await load(clients[0].streams, GROUP)
             course.handled = list(tally.handled)
@@ -74,7 +78,7 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
             tally.fails = 0.0
             await _release(clients, course)
         released = _without_poison(course, tally)
-    operations, count = len(tally.handled), faults.kills + faults.flushes
+    operations, count = len(tally.handled), faults.kills + faults.flushes + faults.away
     why = _vacuous(tally, faults)
     found = [Invariant(f"broker.groups.{name}", operations, count, what, why) for name, what in verdicts.items()]
     return [
@@ -88,16 +92,23 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
 
 
 @asynccontextmanager
-async def _mesh() -> AsyncIterator[tuple[LocalMesh, list[Client]]]:
+async def _mesh() -> AsyncIterator[tuple[LocalMesh, Standing, list[Client]]]:
     folder = Path(".nerv") / f"faults-groups-{uuid.uuid4().hex[:6]}"
-    mesh = LocalMesh(services=["temporal", "broker"], replicas={"broker": 2}, folder=folder, kafka=None, redis=None)
     async with AsyncExitStack() as stack:
+        kafka, redis = await stack.enter_async_context(standing())
+        mesh = LocalMesh(
+            services=["temporal", "broker"],
+            replicas={"broker": 2},
+            folder=folder,
+            kafka=kafka.address,
+            redis=redis.address,
+        )
         await stack.enter_async_context(mesh)
         brokers = (mesh.url("broker"), mesh.url("broker-2"))
         clients = [Client({"temporal": mesh.url("temporal"), "broker": url}) for url in brokers]
         for client in clients:
             await stack.enter_async_context(client)
-        yield mesh, clients
+        yield mesh, kafka, clients
 
 
 async def _fill(mesh: LocalMesh, scale: float) -> Course:
@@ -128,8 +139,8 @@ def _record(number: int, keys: int, *, poison: bool) -> Outgoing:
     return Outgoing(TOPIC, b'{"n": %d}' % number, key.encode(), BAD if poison else ())
 
 
-async def _disturb(mesh: LocalMesh, scale: float, faults: Faults, console: Console) -> None:
-    """Flushes and kills by turns, of one broker and the other."""
+async def _disturb(mesh: LocalMesh, kafka: Standing, scale: float, faults: Faults, console: Console) -> None:
+    """Flushes and kills by turns, of one broker and the other; once, in the middle, Kafka is away."""
     kills, flushes = max(round(KILLS * scale), 2), max(round(FLUSHES * scale), 2)
     redis = connect(RedisSettings(url=mesh.context["redis"]), "faults")
     while faults.kills < kills or faults.flushes < flushes:
@@ -144,6 +155,9 @@ async def _disturb(mesh: LocalMesh, scale: float, faults: Faults, console: Conso
             faults.kills += 1
             await asyncio.sleep(1.0)
             await mesh.restart(name)
+        if faults.kills >= kills // 2 and not faults.away:
+            faults.away = 1
+            await kafka.kill(away=max(SHORTEST_AWAY, AWAY_SECONDS * scale))
         console.print(f"kills {faults.kills}/{kills}, flushes {faults.flushes}/{flushes}", highlight=False)
     await redis.aclose()
 
@@ -191,7 +205,7 @@ def _without_poison(course: Course, tally: Tally) -> list[str]:
 
 def _vacuous(tally: Tally, faults: Faults) -> str:
     """Why the run has shown nothing."""
-    if faults.kills < 2 or faults.flushes < 2:
+    if faults.kills < 2 or faults.flushes < 2 or not faults.away:
         return "too few faults"
     if tally.gone < MEMBERS or tally.failed < FEWEST_FAILED * len(tally.handled):
         return "too few members went in the middle of their work, or too few handlers failed"
@@ -204,5 +218,5 @@ def _spoken(course: Course, tally: Tally, faults: Faults) -> str:
         f"{len(course.records)} records, {len(course.poison)} poison, {len(course.dead)} dead letters; "
         f"handled {len(tally.handled)} times, {again} of them again; {tally.failed} failures, {tally.joined} members, "
         f"{tally.gone} of them gone in mid-work, {tally.lost} verdicts too late, {tally.unreached} requests in vain; "
-        f"{faults.kills} kills, {faults.flushes} flushes"
+        f"{faults.kills} kills, {faults.flushes} flushes, Kafka away {faults.away} time"
     )
