@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The app of the suite: two registries that are kept equal in both directions, parents before children, and a collection of
-pages that leads.
+"""The app of the suite: two registries that are kept equal in both directions, parents before children; two kinds of objects, one
+under the other, that follow; and a collection of pages that leads.
 """
 
 import os
+from typing import ClassVar
 
 import nerv
 import nerv.sync
@@ -37,6 +38,36 @@ class Fleet(nerv.sync.Pair):
         """What it hangs under."""
         found: str | None = row["above"]
         return found
+
+
+class Followed(nerv.sync.Pair):
+    """What leads in one registry, and what follows in another."""
+
+    identifiers = ("key",)
+    kind: ClassVar[str]
+
+    def left(self, mesh: Client) -> Side:
+        """What leads."""
+        return RegistrySide(f"{self.kind}.left", os.environ[f"{self.kind.upper()}_LEFT_URL"])
+
+    def right(self, mesh: Client) -> Side:
+        """What follows."""
+        return RegistrySide(f"{self.kind}.right", os.environ[f"{self.kind.upper()}_RIGHT_URL"])
+
+
+@app.sync("halls")
+class Halls(Followed):
+    """Halls, in which bays are."""
+
+    kind = "halls"
+
+
+@app.sync("bays")
+class Bays(Followed):
+    """Bays, which another sync keeps than the halls that they are in."""
+
+    kind = "bays"
+    under = "halls"
 
 
 @app.source("racks")

@@ -12,7 +12,7 @@ from rich.console import Console
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import NervError
-from nerv.redis import RedisSettings, connect
+from tests.faults.sync.bombs import Bomb, rob
 from tests.faults.sync.people import People
 from tests.faults.sync.registry import Registry
 from tests.faults.verdict import Invariant
@@ -68,7 +68,7 @@ class Killing:
         self.complaints = []
         for number in range(times):
             self.people.edit(EDITS)
-            self.left.hook = self.right.hook = Bomb(self, "", 0, "")
+            self.left.hook = self.right.hook = Bomb(self.mesh, "", 0, "", meanwhile=self._meanwhile)
             await self._order(REPLICAS[1], f"careless-{number}")
             await self._order(REPLICAS[1])
             self.complaints += self.people.complaints(await self.client.syncs.losses("fleet"))
@@ -79,10 +79,16 @@ class Killing:
     async def _round(self, number: int) -> None:
         self.people.edit(EDITS)
         if self.chance.random() < ROBBED:
-            await self.rob()
+            await self._rob()
         victim, other = self.chance.sample(REPLICAS, 2)
-        moment, robs = self.chance.choice(("before", "after")), self.chance.random() < ROBBED
-        bomb = Bomb(self, victim, self.chance.randrange(1, WRITES + 1), moment, robs=robs)
+        bomb = Bomb(
+            self.mesh,
+            victim,
+            self.chance.randrange(1, WRITES + 1),
+            self.chance.choice(("before", "after")),
+            meanwhile=self._meanwhile,
+            rob=self._rob if self.chance.random() < ROBBED else None,
+        )
         self.left.hook = self.right.hook = bomb
         ordered = asyncio.create_task(self._order(victim, f"round-{number}"))
         await asyncio.wait({ordered, asyncio.create_task(bomb.went_off.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -105,13 +111,11 @@ class Killing:
         self.complaints += [f"round {number}: {key} differs still" for key in apart[:5]]
         self.complaints += self.people.complaints(await self.client.syncs.losses("fleet"))[:5]
 
-    async def rob(self) -> None:
-        """Redis loses everything: the digests of both sides, and of what was agreed on."""
-        redis = connect(RedisSettings(url=self.mesh.context["redis"]), "faults")
-        try:
-            await redis.flushall()
-        finally:
-            await redis.aclose()
+    def _meanwhile(self) -> None:
+        self.people.edit(MEANWHILE)
+
+    async def _rob(self) -> None:
+        await rob(self.mesh)
         self.flushes += 1
 
     async def _order(self, replica: str, run: str | None = None) -> None:
@@ -120,32 +124,3 @@ class Killing:
                 await client.syncs.run("fleet", run=run, confirm_deletes=True, seconds=RUN_SECONDS)
             except NervError as error:
                 self.console.print(f"  {replica}: {error}", highlight=False, markup=False, soft_wrap=True)
-
-
-class Bomb:
-    """Kills a replica at the n-th moment of a kind; people edit before the first write of all."""
-
-    def __init__(self, killing: Killing, victim: str, number: int, moment: str, *, robs: bool = False) -> None:
-        self._killing = killing
-        self._victim = victim
-        self._left = number
-        self._moment = moment
-        self._edited = False
-        self._robs = robs
-        self.armed = True
-        self.went_off = asyncio.Event()
-
-    async def __call__(self, moment: str) -> None:
-        """A batch is about to be written, or was."""
-        if not self._edited:
-            self._edited = True
-            self._killing.people.edit(MEANWHILE)
-        if not self.armed or moment != self._moment:
-            return
-        self._left -= 1
-        if self._left == 0:
-            self.armed = False
-            if self._robs:  # what it still reads of its digests is gone
-                await self._killing.rob()
-            await self._killing.mesh.kill(self._victim)
-            self.went_off.set()

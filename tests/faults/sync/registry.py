@@ -40,7 +40,8 @@ async def nothing(moment: str) -> None:
 
 
 class Registry:
-    """The rows, and the door to them. A parent has to be there before its children, and cannot be removed before them.
+    """The rows, and the door to them. A parent has to be there before its children; where they are in the registry `below`, it
+    cannot be removed before them, and its own children look for it in the one `above`.
 
     `careless` writes whatever the versions are: a seeded bug, which the checker must find.
     """
@@ -50,6 +51,8 @@ class Registry:
         self.side = MappingSide(name, clock=HybridClock(name, self.clock))
         self.hook: Hook = nothing
         self.careless = False
+        self.above = self
+        self.below: Registry | None = None
         self.orphans: list[str] = []
         self.url = ""
 
@@ -105,6 +108,9 @@ class Registry:
             seen = {one.key: one.version for one in await self.side.fetch([step.key for step in steps])}
             steps = [replace(step, version=seen[step.key]) for step in steps]
         self.orphans += [step.key for step in steps if self._is_orphan(step)]
+        if self.below is not None:
+            needed = {row["above"] for row in (await self.below.rows()).values()}
+            self.orphans += [step.key for step in steps if step.action is Action.DELETE and step.key in needed]
         outcomes = await self.side.write(steps)
         await self.hook("after")
         body = [["written", one.version] if isinstance(one, Written) else ["moved", one.detail] for one in outcomes]
@@ -112,7 +118,7 @@ class Registry:
 
     def _is_orphan(self, step: Step) -> bool:
         row = None if step.after is None else orjson.loads(step.after)
-        return bool(row and row["above"] and row["above"] not in self.side)
+        return bool(row and row["above"] and row["above"] not in self.above.side)
 
 
 def packed(one: Entity) -> list[Any]:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite *sync*: replicas killed while they apply, both sides edited meanwhile, clocks apart, sources that misbehave.
+"""Suite *sync*: replicas killed while they apply one sync or two, both sides edited meanwhile, clocks apart, sources that
+misbehave.
 
 The outside systems live in this process, so that they outlive every replica and see each write. The checker of lost updates is
 shown registries that have a bug, and must find it.
@@ -16,6 +17,7 @@ from rich.console import Console
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from tests.faults.sync import cycles, loads
+from tests.faults.sync.families import Families, Family
 from tests.faults.sync.killed import REPLICAS, Killing
 from tests.faults.sync.loads import Collection
 from tests.faults.sync.registry import Registry
@@ -23,7 +25,7 @@ from tests.faults.verdict import Invariant
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(".nerv") / "faults"
-KILLS = 100
+KILLS, KILLS_OF_TWO = 100, 30  # of one sync, and of two of which one is under the other
 LOADS = 36
 CYCLES = 10
 SEEDED = 6  # rounds in which the checker has to find a bug
@@ -36,6 +38,7 @@ class Stage:
     mesh: LocalMesh
     left: Registry
     right: Registry
+    family: Family
     collection: Collection
     client: Client
 
@@ -51,6 +54,7 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
         killing = Killing(stage.mesh, stage.left, stage.right, stage.client, console, chance)
         return [
             await killing.part("killed", times(KILLS)),
+            await Families(stage.mesh, stage.family, console, chance).part(times(KILLS_OF_TWO)),
             await cycles.part(stage.left, stage.right, stage.client, times(CYCLES)),
             await loads.part(stage.mesh, stage.collection, stage.client, console, times(LOADS), chance),
             await killing.seeded(SEEDED),
@@ -59,10 +63,11 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
 
 @asynccontextmanager
 async def staged(name: str) -> AsyncIterator[Stage]:
-    """A mesh with its own Kafka and Redis, two registries and a collection."""
+    """A mesh with its own Kafka and Redis, registries and a collection."""
     async with (
         Registry("hangar").serving() as left,
         Registry("office").serving() as right,
+        Family().serving() as family,
         Collection().serving() as collection,
     ):
         mesh = LocalMesh(
@@ -78,9 +83,10 @@ async def staged(name: str) -> AsyncIterator[Stage]:
                 "HANGAR_URL": left.url,
                 "OFFICE_URL": right.url,
                 "RACKS_URL": collection.url,
+                **family.urls(),
                 "NERV_SYNC__SILENCE_SECONDS": "2",
                 "NERV_SYNC__HEARTBEAT_SECONDS": "0.5",
             },
         )
         async with mesh, Client({"sync": mesh.url(REPLICAS[1]), "temporal": mesh.url("temporal")}) as client:
-            yield Stage(mesh, left, right, collection, client)
+            yield Stage(mesh, left, right, family, collection, client)
