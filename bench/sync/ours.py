@@ -4,11 +4,11 @@
 import asyncio
 import gc
 import importlib
-import resource
 import statistics
 import sys
 import time
 
+from bench.sync.memory import peak_kib
 from bench.sync.rows import ATTRIBUTES
 from bench.sync.table import Table
 from nerv.perspectives import DiffSchema
@@ -58,11 +58,9 @@ def main() -> None:
     """Run, and print the figure."""
     what, count, changed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     importlib.import_module("nerv.sync.adapters")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     seconds = asyncio.run((warm if what == "warm" else cold)(count, changed))
-    grown = (
-        max(1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    )  # small sizes fit in what is there
+    grown = max(1, peak_kib() - before) / 1024  # small sizes fit in what is there
     sys.stdout.write(f"{count / (grown if what == 'memory' else seconds)}\n")
 
 

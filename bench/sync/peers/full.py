@@ -3,7 +3,6 @@
 is loaded, `memory` as cold. So many objects, so many changed. Prints objects a second, or objects a MiB.
 """
 
-import resource
 import sys
 import time
 from typing import ClassVar
@@ -11,6 +10,7 @@ from typing import ClassVar
 import structlog
 from diffsync import Adapter, DiffSyncModel
 
+from bench.sync.memory import peak_kib
 from bench.sync.rows import ATTRIBUTES, rows
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -44,7 +44,7 @@ class Planes(Adapter):
 def main() -> None:
     """Run, and print the figure."""
     what, count, changed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     left, right = Planes("left"), Planes("right")
     began = time.perf_counter()
     for side, given in ((left, rows(count)), (right, rows(count, count // changed, 1))):
@@ -56,9 +56,7 @@ def main() -> None:
     found = sum(1 for element in diff.get_children() if element.action)
     seconds = time.perf_counter() - began
     assert abs(found - changed) <= 1 + count % changed
-    grown = (
-        max(1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    )  # small sizes fit in what is there
+    grown = max(1, peak_kib() - before) / 1024  # small sizes fit in what is there
     sys.stdout.write(f"{count / (grown if what == 'memory' else seconds)}\n")
 
 
