@@ -171,6 +171,10 @@ def kafka_for_measuring(say: Callable[[str], None]) -> Iterator[str]:
         )
         try:
             yield server.address
+        except Misconfigured:
+            last = server.process.tail() if server.process is not None else []
+            say("\n".join(["Kafka said last:", *last]))  # it may be why somebody failed
+            raise
         finally:
             if server.process is not None:
                 stop_together([server.process], 10.0)

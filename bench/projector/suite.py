@@ -2,8 +2,9 @@
 """Suite *projector*: events folded a second, without keys and with a state for each, beside Faust and Quix Streams; what views
 cost to read, now and as of an instant; how soon they change; what replicas cost together, and how soon one is back.
 
-All read JSON events of 200 bytes from Kafka; ours with the envelope that history has. With state each side writes what changes to
-Kafka, too: Faust and Quix Streams to their changelog, ours as deltas to `<mesh>.changes.counter.v1`.
+All read JSON events of 200 bytes from Kafka: ours with the envelope that history has, which is nine headers, the peers without;
+beside that, Quix Streams also reads the very records that ours reads. With state each side writes what changes to Kafka, too:
+Faust and Quix Streams to their changelog, ours as deltas to `<mesh>.changes.counter.v1`.
 """
 
 import sys
@@ -24,6 +25,7 @@ from bench.harness import (
     kafka_for_measuring,
     peer_python,
 )
+from bench.projector.events import TOPIC
 from bench.projector.filling import fill, make_topics
 from bench.projector.written import measure as written
 from nerv.dev import redis
@@ -52,8 +54,10 @@ Found = list[Figure | Measured]
 class Suite:
     """What the parts of the suite share."""
 
-    def __init__(self, console: Console, bootstrap: str, redis_url: str, count: int, scale: float) -> None:
-        self._console, self._count, self._scale = console, count, scale
+    def __init__(
+        self, console: Console, bootstrap: str, redis_url: str, count: int, scale: float, folder: Path
+    ) -> None:  # fmt: skip
+        self._console, self._count, self._scale, self._folder = console, count, scale, str(folder)
         self._bootstrap, self._told = bootstrap, (bootstrap, redis_url, MESH)
         self._python = peer_python("projector", PEERS / "requirements.txt")
 
@@ -69,18 +73,26 @@ class Suite:
         faust_count = str(max(2000, self._count // FAUST_SHARE[what]))
         contestants = [
             self._fold("nerv", "fold", PROJECTION[what]),
-            Contestant("quix", [self._python, "-m", "bench.projector.peers.quix", *told, str(self._count)]),
-            Contestant("faust", [self._python, "-m", "bench.projector.peers.plain_faust", *told, faust_count]),
+            self._quix("quix", what, TOPIC),
+            self._quix("quix_on_history", what, f"{MESH}.history.v1"),
+            self._peer("faust", "plain_faust", *told, faust_count, self._folder),
         ]
         turns = interleave_all(contestants, what, self._console, rounds=FEW)
-        (cost, ours), (quix_cost, quix), (faust_cost, faust) = turns
+        costs, (ours, quix, same, faust) = zip(*turns, strict=True)
         goal_faust, goal_quix = GOALS[what]
-        costs = zip(("nerv", "quix", "faust"), (cost, quix_cost, faust_cost), strict=True)
+        figure, spent = f"projector.{what}_events_per_second_beside", f"projector.{what}_cpu_seconds_a_million"
         return [
-            Figure(f"projector.{what}_events_per_second_beside_faust", ours, faust, goal_faust),
-            Figure(f"projector.{what}_events_per_second_beside_quix", ours, quix, goal_quix),
-            *(Measured(f"projector.{what}_cpu_seconds_a_million_{name}", spent, "s") for name, spent in costs),
+            Figure(f"{figure}_faust", ours, faust, goal_faust),
+            Figure(f"{figure}_quix", ours, quix, goal_quix),
+            Measured(f"{figure}_quix_on_the_same_records", ours / same, "x"),
+            *(Measured(f"{spent}_{one.name}", cost, "s") for one, cost in zip(contestants, costs, strict=True)),
         ]
+
+    def _quix(self, name: str, what: str, topic: str) -> Contestant:
+        return self._peer(name, "quix", self._bootstrap, what, str(self._count), topic, self._folder)
+
+    def _peer(self, name: str, program: str, *told: str) -> Contestant:
+        return Contestant(name, [self._python, "-m", f"bench.projector.peers.{program}", *told])
 
     def replicas(self) -> Found:
         """What two replicas use of the CPU together, beside one."""
@@ -141,7 +153,7 @@ def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
             make_topics(bootstrap, MESH, PROJECTION.values())
             console.print(f"{count:,} events into Kafka")
             fill(bootstrap, MESH, count)
-            suite = Suite(console, bootstrap, server.address, count, scale)
+            suite = Suite(console, bootstrap, server.address, count, scale, folder)
             parts = (suite.replicas, suite.reads, suite.instants, suite.delays, suite.restores)  # the last ones append
             return [
                 *suite.folds("stateless"),

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer Faust: `BOOTSTRAP stateless|state COUNT`: a plain agent over JSON events, without state or with a table."""
+"""The peer Faust: `BOOTSTRAP stateless|state COUNT FOLDER`: a plain agent over JSON events, without state or with a table."""
 
 import sys
-import tempfile
 import uuid
 
 import faust
@@ -11,7 +10,7 @@ from bench.projector.events import PARTITIONS, TOPIC
 from bench.projector.peers.meter import Meter
 
 
-def main(bootstrap, what, count):
+def main(bootstrap, what, count, folder):
     """Runs until the meter ends it."""
     meter = Meter(int(count))
     app = faust.App(
@@ -24,7 +23,7 @@ def main(bootstrap, what, count):
         topic_partitions=PARTITIONS,
         topic_disable_leader=True,
         web_enabled=False,
-        datadir=tempfile.mkdtemp(prefix="nerv-bench-faust-"),
+        datadir=f"{folder}/faust-{uuid.uuid4().hex[:8]}",
     )
     topic = app.topic(TOPIC, value_serializer="json", key_serializer="raw")
     table = app.Table("sums", partitions=PARTITIONS, default=lambda: (0, 0)) if what == "state" else None

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peer Quix Streams: `BOOTSTRAP stateless|state COUNT`: a sum over JSON events, without state or a state for each key."""
+"""The peer Quix Streams: `BOOTSTRAP stateless|state COUNT TOPIC FOLDER`.
+
+It sums over the JSON events of a topic, without state or with a state for each key.
+"""
 
 import logging
 import sys
-import tempfile
 import uuid
 
 from quixstreams import Application
 
-from bench.projector.events import TOPIC
 from bench.projector.peers.meter import Meter
 
 
-def main(bootstrap, what, count):
+def main(bootstrap, what, count, topic, folder):
     """Runs until the meter ends it."""
     meter = Meter(int(count))
     app = Application(
         broker_address=bootstrap,
         consumer_group=f"quix-{uuid.uuid4().hex[:8]}",
         auto_offset_reset="earliest",
-        state_dir=tempfile.mkdtemp(prefix="nerv-bench-quix-"),
+        state_dir=f"{folder}/quix-{uuid.uuid4().hex[:8]}",
         loglevel=logging.ERROR,
     )
-    frame = app.dataframe(app.topic(TOPIC, value_deserializer="json", key_deserializer="str"))
+    frame = app.dataframe(app.topic(topic, value_deserializer="json", key_deserializer="str"))
     total = [0, 0]
 
     def add(value):

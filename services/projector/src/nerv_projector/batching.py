@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nerv.app.specs import Window
+from nerv.cloudevents import Incoming
 from nerv.errors import Invalid
 from nerv.kafka import Received
 from nerv.projections import Projection
@@ -17,6 +18,9 @@ from nerv_projector.deadletters import Letter
 from nerv_projector.records import Sourced, origin_of, parse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Keyed = tuple[Incoming, tuple[str, ...]]
+"""An event, and the keys that it is folded under."""
 
 BREATH = 500  # records sorted before the loop may answer a request
 
@@ -44,6 +48,7 @@ class Sorter:
         self._next = {p: cursor.next_offset for p, cursor in cursors.items()}
         self._origins = {p: dict(cursor.origins) for p, cursor in cursors.items()}
         self._watermarks = {p: dict(cursor.watermarks) for p, cursor in cursors.items()}
+        self._parts = {p: (str(p),) for p in cursors}  # the key of what each partition folds of a merged state
         self._keys_of = self._rekeyed if projection.rekeyed else self._part if projection.merged else self._stream
 
     async def sort(self, records: Sequence[Received]) -> Batch:
@@ -60,13 +65,14 @@ class Sorter:
                 continue
             following[partition] = offset + 1
             try:
-                found = keys_of(record, partition)
+                event, keys = keys_of(record, partition)
             except Invalid as error:  # not an event at all, so that no key can be parked
                 batch.letters.append(Letter(record, str(error)))
                 continue
-            for key, source in found:
-                if skipped and source[0].id in skipped:
-                    continue
+            if not keys or (skipped and event.id in skipped):
+                continue
+            source = (event, record)
+            for key in keys:
                 if self._window is not None and (cause := self._late(source, partition, self._window)) is not None:
                     batch.letters.append(Letter(record, cause))
                     continue
@@ -94,22 +100,22 @@ class Sorter:
         self._watermarks[partition][origin] = time if latest is None else max(latest, time)
         return None
 
-    def _stream(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
+    def _stream(self, record: Received, partition: int) -> Keyed:
         event = parse(record)
-        keys = self._projection.keys(event)
-        return ((keys[0], (event, record)),) if keys else ()  # a stream's event has one key
+        return event, self._projection.keys(event)  # one at most
 
-    def _part(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
+    def _part(self, record: Received, partition: int) -> Keyed:
         event = parse(record)
-        return [(str(partition), (event, record))] if event.type in self._projection.types else ()
+        return event, self._parts[partition] if event.type in self._projection.types else ()
 
-    def _rekeyed(self, record: Received, partition: int) -> Sequence[tuple[str, Sourced]]:
+    def _rekeyed(self, record: Received, partition: int) -> Keyed:
         epoch, source, position = origin_of(record)
         origins = self._origins[partition]
+        event = parse(record)
         if epoch != self._epoch.token or position < origins.get(source, 0):
-            return ()  # of another epoch, or a double
+            return event, ()  # of another epoch, or a double
         origins[source] = position + 1
-        return (((record.key() or b"").decode(), (parse(record), record)),)
+        return event, ((record.key() or b"").decode(),)
 
 
 def _microseconds(instant: datetime) -> int:

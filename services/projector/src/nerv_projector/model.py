@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 from nerv.model import Envelope
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, View
-from nerv.types import Event
 
 S = TypeVar("S")
 
@@ -106,6 +105,6 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
-def fold_as_of(projection: Projection[S], events: Sequence[Event[bytes]]) -> View:
+def fold_as_of(projection: Projection[S], events: Sequence[Envelope]) -> View:
     """The view that these events give, in this order. Raises whatever the app raises."""
     return fold(projection, Entity(), events).view()

@@ -3,21 +3,33 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, Protocol, TypeVar
 
+from nerv.client.streams import Streams
 from nerv.errors import Invalid, NervError, NotFound, Overloaded, SchemaMismatch, TooLarge
+from nerv.model import Envelope
 from nerv.projections import Projection
-from nerv.protocols import History, ReadQuery
+from nerv.protocols import ReadQuery
 from nerv.protocols.views import View
 from nerv.types import Event
 from nerv_projector.model import describe, fold_as_of
 from nerv_projector.settings import FoldSettings
 
 BREATH = 500  # events between two breaths of the loop
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+E = TypeVar("E", bound=_Named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class TimeTravel:
 
     def __init__(
         self,
-        history: History,
+        history: Streams,
         settings: FoldSettings,
         skipped: Callable[[str], AbstractSet[str]] = lambda name: frozenset(),
     ) -> None:
@@ -45,22 +57,44 @@ class TimeTravel:
 
     async def view(self, projection: Projection[Any], key: str, instant: Instant) -> View | None:
         """One view; None when it did not exist. One whose key is not the stream's costs a scan of its event types."""
-        events = await self._collect(projection, key, instant)
-        found = events.get(key)
-        return None if not found else _fold(projection, key, found, instant)
+        if projection.of_one_stream:
+            return await self._of_stream(projection, key, instant)
+        found = (await self._by_key(projection, key, instant)).get(key)
+        return None if not found else _fold(projection, key, _ordered(projection, found, instant))
 
     async def views(self, projection: Projection[Any], instant: Instant) -> dict[str, View]:
         """Every view, by one scan, in order of the keys."""
-        events = await self._collect(projection, None, instant)
+        events = await self._by_key(projection, None, instant)
         views = {}
         for key in sorted(events, key=str.encode):
-            views[key] = _fold(projection, key, events[key], instant)
+            views[key] = _fold(projection, key, _ordered(projection, events[key], instant))
             await asyncio.sleep(0)
         return views
 
-    async def _collect(
+    async def _of_stream(self, projection: Projection[Any], key: str, instant: Instant) -> View | None:
+        stream = f"{projection.spec.category}-{key}"
+        async with self._bounded(projection):
+            messages = self._history.messages(stream, _query(projection, instant))
+            found = [message async for message in self._taken(projection, messages)]
+        if instant.as_of is not None:
+            found.sort(key=attrgetter("time_us", "sequence"))
+        return None if not found else _fold(projection, key, found)
+
+    async def _by_key(
         self, projection: Projection[Any], key: str | None, instant: Instant
     ) -> dict[str, list[Event[bytes]]]:
+        category = projection.spec.category if projection.of_one_stream else None
+        found: dict[str, list[Event[bytes]]] = defaultdict(list)
+        async with self._bounded(projection):
+            events = self._history.read_category(category, _query(projection, instant))
+            async for event in self._taken(projection, events):
+                for name in _keys(projection, event):
+                    if key is None or name == key:
+                        found[name].append(event)
+        return found
+
+    @asynccontextmanager
+    async def _bounded(self, projection: Projection[Any]) -> AsyncIterator[None]:
         if projection.spec.topics:
             raise Invalid(
                 f"{projection.name} folds topics, which may forget; reads as of an instant are of projections over history"
@@ -69,35 +103,27 @@ class TimeTravel:
             raise Overloaded(
                 f"{self._settings.scans} reads as of an instant are running (NERV_PROJECTOR__SCANS)", retry_after=1.0
             )
-        found: dict[str, list[Event[bytes]]] = defaultdict(list)
         async with self._free:
-            count, skipped = 0, self._skipped(projection.name)
-            async for event in self._read(projection, key, instant):
+            yield
+
+    async def _taken(self, projection: Projection[Any], events: AsyncIterator[E]) -> AsyncIterator[E]:
+        """The events that a fold takes. Of a stream that there is not, none."""
+        count, skipped = 0, self._skipped(projection.name)
+        try:
+            async for event in events:
                 count += 1
                 if count > self._settings.scan:
                     raise TooLarge(f"this reads more than {self._settings.scan} events (NERV_PROJECTOR__SCAN)")
-                for name in () if event.id in skipped else _keys(projection, event):
-                    if key is None or name == key:
-                        found[name].append(event)
+                if event.id not in skipped:
+                    yield event
                 if count % BREATH == 0:
                     await asyncio.sleep(0)
-        return found
-
-    async def _read(
-        self, projection: Projection[Any], key: str | None, instant: Instant
-    ) -> AsyncIterator[Event[bytes]]:
-        query = ReadQuery(types=projection.types, as_of=instant.as_of, known_at=instant.known_at)
-        if not projection.of_one_stream:
-            events = self._history.read_category(None, query)
-        elif key is None:
-            events = self._history.read_category(projection.spec.category, query)
-        else:
-            events = self._history.read(f"{projection.spec.category}-{key}", query)
-        try:
-            async for event in events:
-                yield event
         except NotFound:
-            return  # there is no such stream, so there is no such view
+            return
+
+
+def _query(projection: Projection[Any], instant: Instant) -> ReadQuery:
+    return ReadQuery(types=projection.types, as_of=instant.as_of, known_at=instant.known_at)
 
 
 def _keys(projection: Projection[Any], event: Event[bytes]) -> tuple[str, ...]:
@@ -107,11 +133,15 @@ def _keys(projection: Projection[Any], event: Event[bytes]) -> tuple[str, ...]:
         return ()
 
 
-def _fold(projection: Projection[Any], key: str, events: list[Event[bytes]], instant: Instant) -> View:
+def _ordered(projection: Projection[Any], events: list[Event[bytes]], instant: Instant) -> list[Event[bytes]]:
     if instant.as_of is not None:
         events.sort(key=lambda e: (e.time, e.sequence or 0, e.stream))
     elif not projection.of_one_stream:  # of many streams: in the order in which they were recorded
         events.sort(key=lambda e: (e.recorded_time or e.time, e.stream, e.sequence or 0))
+    return events
+
+
+def _fold(projection: Projection[Any], key: str, events: Sequence[Envelope]) -> View:
     try:
         return fold_as_of(projection, events)
     except NervError:

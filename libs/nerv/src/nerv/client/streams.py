@@ -106,9 +106,14 @@ class Streams:
 
     async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of one stream, fetched page by page."""
+        async for message in self.messages(stream, query):
+            yield from_proto(message)
+
+    async def messages(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[event_pb2.Event]:
+        """The same as they come over the wire: to fold events takes no envelope of each."""
         path = f"/v1/streams/{quote(stream, safe='')}/events"
-        async for event in self._pages(path, query, None):
-            yield event
+        async for message in self._pages(path, query, None):
+            yield message
 
     async def read_category(
         self, category: str | None, query: ReadQuery = ReadQuery(), *, report: Report | None = None
@@ -118,8 +123,8 @@ class Streams:
         `report` hears after each page but the last how many places of the log the read has passed, and how many it will pass:
         offsets of Kafka, of which events have a share.
         """
-        async for event in self._pages("/v1/streams", query, category, report):
-            yield event
+        async for message in self._pages("/v1/streams", query, category, report):
+            yield from_proto(message)
 
     async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
         """Of each stream the newest event of these types (see `History.latest`): a request for hundreds of streams."""
@@ -136,7 +141,7 @@ class Streams:
 
     async def _pages(
         self, path: str, query: ReadQuery, category: str | None, report: Report | None = None, after: str | None = None
-    ) -> AsyncIterator[Event[bytes]]:
+    ) -> AsyncIterator[event_pb2.Event]:
         left = query.limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
@@ -145,7 +150,7 @@ class Streams:
             answer = await self._transport.request("temporal", "GET", path, query=params, headers={"accept": PROTOBUF})
             events = event_pb2.EventBatch.FromString(answer.body).events
             for message in events:
-                yield from_proto(message)
+                yield message
             after = answer.headers.get("nerv-next")
             if after is None:
                 return
@@ -194,8 +199,8 @@ class Streams:
         """The events from one position to another (see `Subscribable.between`)."""
         if (ranges := positions.between(after, until)) is None:
             return
-        async for event in self._pages("/v1/streams", ReadQuery(), category, after=ranges):
-            yield event
+        async for message in self._pages("/v1/streams", ReadQuery(), category, after=ranges):
+            yield from_proto(message)
 
     async def state(
         self,
