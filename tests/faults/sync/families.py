@@ -3,7 +3,6 @@
 bay is ever written without its hall, nor a hall removed before its bays.
 """
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,20 +11,14 @@ from typing import Any
 
 from rich.console import Console
 
-from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
-from nerv.errors import NervError
-from tests.faults.sync.bombs import Bomb, rob
+from tests.faults.sync.bombs import REPLICAS, Killer
 from tests.faults.sync.registry import Registry
 from tests.faults.verdict import Invariant
 
-REPLICAS = ("sync", "sync-2")
 HALLS, BAYS = 12, 6  # halls at most, bays of one
 EDITS, MEANWHILE = 20, 5  # of a round: before the run, and values only, before its first write
-ROBBED = 0.2  # share of the kills at which Redis is flushed
 WRITES = 4  # of a run: halls made, bays made, bays removed, halls removed
-ROUNDS = 2  # runs after the kill, by which all must be equal
-RUN_SECONDS = 60.0
 
 
 class Family:
@@ -72,69 +65,39 @@ class Families:
     family: Family
     console: Console
     chance: random.Random
-    kills: int = 0
-    flushes: int = 0
     edits: int = 0
     complaints: list[str] = field(default_factory=list)
+    killer: Killer = field(init=False)
+
+    def __post_init__(self) -> None:
+        follow, change, apart = [*self.family.right.values()], self._change, self.family.apart
+        self.killer = Killer(self.mesh, "halls", follow, WRITES, change, apart, self.console, self.chance)
 
     async def part(self, times: int) -> Invariant:
         """So many kills, in at most twice as many rounds."""
         self._edit(10 * HALLS)
-        await self._order(REPLICAS[0], "first")
+        await self.killer.order(REPLICAS[0])
         for number in range(2 * times):
-            if self.kills == times or self.complaints:
+            if self.killer.kills == times or self.complaints:
                 break
-            await self._round(number)
+            self._edit(EDITS)
+            apart = await self.killer.round(f"halls-{number}")
+            self.complaints += [f"round {number}: {key} differs still" for key in apart[:5]]
         self.complaints += [f"{key} was there without its hall" for key in self.family.orphans()]
         await self._seeded()
-        vacuous = "" if self.kills == times else f"only {self.kills} of {2 * times} runs were killed at a write"
-        self.console.print(
-            f"two syncs: {self.edits:,} edits, {self.kills} kills, {self.flushes} flushes", highlight=False
-        )
-        return Invariant("sync.families", self.edits, self.kills + self.flushes, self.complaints, vacuous)
+        kills, flushes = self.killer.kills, self.killer.flushes
+        self.console.print(f"two syncs: {self.edits:,} edits, {kills} kills, {flushes} flushes", highlight=False)
+        vacuous = self.killer.vacuous(times, 2 * times)
+        return Invariant("sync.families", self.edits, kills + flushes, self.complaints, vacuous)
 
     async def _seeded(self) -> None:
         """Bays are synced without their halls, and one that is new has none: the checker must see it."""
         before = len(self.family.orphans())
         self._put("halls", "new", None)
         self._put("bays", "new.0", "new")
-        await self._order(REPLICAS[1], "bays-alone", "bays")
+        await self.killer.order(REPLICAS[1], sync="bays")
         if len(self.family.orphans()) == before:
             self.complaints.append("a bay without its hall, and nobody has noticed")
-
-    async def _round(self, number: int) -> None:
-        self._edit(EDITS)
-        victim, other = self.chance.sample(REPLICAS, 2)
-        bomb = Bomb(
-            self.mesh,
-            victim,
-            self.chance.randrange(1, WRITES + 1),
-            self.chance.choice(("before", "after")),
-            meanwhile=self._change,
-            rob=self._rob if self.chance.random() < ROBBED else None,
-        )
-        for registry in self.family.right.values():
-            registry.hook = bomb
-        ordered = asyncio.create_task(self._order(victim, f"halls-{number}"))
-        went_off = asyncio.create_task(bomb.went_off.wait())
-        await asyncio.wait({ordered, went_off}, return_when=asyncio.FIRST_COMPLETED)
-        bomb.armed = False
-        went_off.cancel()
-        killed = bomb.went_off.is_set()
-        self.kills += killed
-        again = killed and self.chance.random() < 0.5  # the same order at the same replica, or another one elsewhere
-        if again:
-            await self.mesh.restart(victim)
-        elif killed:
-            ordered.cancel()
-        await asyncio.wait({ordered})
-        for run in range(ROUNDS):
-            if not await self.family.apart():
-                break
-            await self._order(other, f"halls-{number}-{run}")
-        if killed and not again:
-            await self.mesh.restart(victim)
-        self.complaints += [f"round {number}: {key} differs still" for key in (await self.family.apart())[:5]]
 
     def _edit(self, count: int) -> None:
         """Halls come with their bays, and go with them; bays come and go; values change."""
@@ -167,14 +130,3 @@ class Families:
         self.edits += 1
         row: dict[str, Any] = {"key": key, "above": above, "a": self.edits, "b": 0}
         self.family.left[kind].side.put(key, row)
-
-    async def _rob(self) -> None:
-        await rob(self.mesh)
-        self.flushes += 1
-
-    async def _order(self, replica: str, run: str, sync: str = "halls") -> None:
-        async with Client({"sync": self.mesh.url(replica)}) as client:
-            try:
-                await client.syncs.run(sync, run=run, confirm_deletes=True, seconds=RUN_SECONDS)
-            except NervError as error:
-                self.console.print(f"  {replica}: {error}", highlight=False, markup=False, soft_wrap=True)

@@ -17,8 +17,9 @@ from rich.console import Console
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from tests.faults.sync import cycles, loads
+from tests.faults.sync.bombs import REPLICAS
 from tests.faults.sync.families import Families, Family
-from tests.faults.sync.killed import REPLICAS, Killing
+from tests.faults.sync.killed import Killing
 from tests.faults.sync.loads import Collection
 from tests.faults.sync.registry import Registry
 from tests.faults.verdict import Invariant
