@@ -11,6 +11,7 @@ from nerv.errors import Invalid, Misconfigured, Unavailable
 from nerv.protocols.side import Action, Side, Step, WriteOutcome
 from nerv.sync.sides import MappingSide
 from nerv.types import new_event_id
+from nerv_sync.below import Below
 from nerv_sync.model import Document, Order
 from tests.unit.sync.bench import Stage
 
@@ -172,6 +173,31 @@ async def test_a_run_of_a_sync_below_is_of_its_own_objects(site: Site) -> None:
     async with site.replica() as runs:
         part = await runs.order(Order("sites", "part", where=("key=c",)))
     assert (part["status"], part.get("below")) == ("done", None)
+
+
+@pytest.mark.parametrize(
+    ("told", "whole"),
+    [
+        ({"status": "done"}, True),
+        ({"status": "done", "asked": ["a/1"]}, False),
+        ({"status": "conflicts"}, False),
+        ({"status": "unknown"}, False),
+        ({"status": "planned", "summary": {"create": 0, "unchanged": 3}}, True),
+        ({"status": "planned", "summary": {"delete": 1, "unchanged": 3}}, False),
+    ],
+)
+async def test_what_is_left_below_is_known_by_its_document(told: Document, whole: bool) -> None:
+    """What waits for a person, or for an approval, still stands under what would be removed; a name has its bounds."""
+    asked: list[Order] = []
+
+    async def run(order: Order) -> Document:
+        asked.append(order)
+        return order.to_dict() | told
+
+    racks = Site().pairs().make("racks")
+    assert await Below(Order("sites", "r"), {"racks": racks}, run).run() is whole
+    await Below(Order("sites", "r" * 128), {"racks": racks}, run).run()
+    assert [len(order.run) for order in asked] == [len("r-under-sites"), 32]
 
 
 @pytest.mark.parametrize(

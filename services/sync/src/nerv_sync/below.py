@@ -8,10 +8,12 @@ from dataclasses import replace
 from nerv.errors import Refused, Unavailable
 from nerv.sync.errors import RunUnderWay
 from nerv.sync.pair import Pair
+from nerv.sync.tree import digest
 from nerv_sync.model import Document, Order, refused_document
 
 PATIENCE, PAUSE_SECONDS = 60, 1.0  # how often a run is ordered while another one of its sync goes on
-BRIEF = ("run", "status", "plan", "summary", "needs_confirmation", "outcomes", "problem", "below")
+LONGEST_NAME = 128  # of a run
+BRIEF = ("run", "status", "plan", "summary", "needs_confirmation", "asked", "outcomes", "problem", "below")
 
 Run = Callable[[Order], Awaitable[Document]]
 """Performs a run as a part of another one."""
@@ -33,7 +35,7 @@ class Below:
             order = replace(
                 self._order,
                 sync=name,
-                run=f"{self._order.run}-under-{self._order.sync}",
+                run=_name(self._order),
                 dry_run=self._order.dry_run or pair.approval,
                 cause="parents",
             )
@@ -63,6 +65,12 @@ class Below:
         )
 
 
+def _name(above: Order) -> str:
+    name = f"{above.run}-under-{above.sync}"
+    return name if len(name) <= LONGEST_NAME else digest(name.encode()).hex()
+
+
 def _is_whole(document: Document) -> bool:
     changes = sum(count for name, count in document.get("summary", {}).items() if name != "unchanged")
-    return document["status"] == "done" or (document["status"] == "planned" and not changes)
+    ended = document["status"] == "done" or (document["status"] == "planned" and not changes)
+    return ended and not document.get("asked")  # what waits for a person is still there
