@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The views of the mesh, over HTTP: what the projections have folded, now or as of any instant."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -10,9 +11,11 @@ import orjson
 
 from nerv.client.sse import subscription
 from nerv.client.transport import Query, Transport
+from nerv.errors import NotFound
 from nerv.types import format_instant
 
 PAGE = 500  # views a request
+ADDRESS_BYTES = 16 * 1024  # of keys in an address, which may have 32 KiB
 
 Value = str | int | float | bool | datetime
 """A value in an index."""
@@ -44,6 +47,20 @@ class Views:
         answer = await self._transport.request("projector", "GET", path, query=query)
         document: dict[str, Any] = answer.json()
         return document
+
+    async def many(
+        self, projection: str, keys: Sequence[str], *, perspective: str | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """The views of these keys as they are now, by key, hundreds by a request; those that are not there are left out."""
+        found: dict[str, dict[str, Any]] = {}
+        for part in _parts([key for key in keys if "," not in key]):
+            query: Query = {"keys": ",".join(part), "perspective": perspective}
+            page = (await self._transport.request("projector", "GET", _path(projection), query=query)).json()
+            found |= {view["key"]: view for view in page["views"]}
+        for key in (key for key in keys if "," in key):  # which stands between keys
+            with suppress(NotFound):
+                found[key] = await self.get(projection, key, perspective=perspective)
+        return found
 
     async def list(
         self,
@@ -135,6 +152,18 @@ class Views:
         answer = await self._transport.request("projector", "GET", "/v1/projections")
         rows: Sequence[dict[str, Any]] = answer.json()["projections"]
         return rows
+
+
+def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many keys at a time as one address holds."""
+    start = size = 0
+    for number, key in enumerate(keys):
+        size += len(quote(key, safe="")) + 3
+        if number - start == PAGE or size > ADDRESS_BYTES:
+            yield keys[start:number]
+            start, size = number, len(quote(key, safe="")) + 3
+    if start < len(keys):
+        yield keys[start:]
 
 
 def _path(projection: str) -> str:

@@ -3,7 +3,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from itertools import islice
 from typing import Any
 
 from nerv.client.views import Views
@@ -16,7 +15,6 @@ from nerv.sync.sides.feed import HistoryFeed
 from nerv.types import Description, utc_now
 
 BATCH = 1000  # views that `load` gives at a time
-READS = 16  # views that are read at once
 SETTLE_SECONDS = 30.0  # for the views to show what history holds
 LOOK_SECONDS = 0.05
 
@@ -59,12 +57,9 @@ class ProjectionSide:
 
     async def fetch(self, keys: Sequence[str]) -> list[Entity]:
         """The views of these keys as they are now."""
-        found: list[Entity] = []
-        pending = iter(keys)
-        while chunk := list(islice(pending, READS)):
-            found += await asyncio.gather(*map(self._view, chunk))
-        self._read += len(found)
-        return found
+        found = await self._views.many(self.name, keys, perspective=self._perspective)
+        self._read += len(keys)
+        return [_entity(found[key]) if key in found else Entity(key, None) for key in keys]
 
     async def changes(self, after: Position | None) -> Changes | None:
         """The keys of streams that had events, which the views show by now (see `Side.changes`). Raises Unavailable."""
@@ -105,12 +100,6 @@ class ProjectionSide:
             if row["projection"] == self.name:
                 return row
         raise NotFound(f"the mesh has no projection {self.name}")
-
-    async def _view(self, key: str) -> Entity:
-        try:
-            return _entity(await self._views.get(self.name, key, perspective=self._perspective))
-        except NotFound:
-            return Entity(key, None)
 
 
 def _entity(view: dict[str, Any]) -> Entity:
