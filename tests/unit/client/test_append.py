@@ -35,6 +35,10 @@ class Server:
         self.outcomes = []
         return web.Response(body=reply.SerializeToString(), content_type=PROTOBUF)
 
+    async def end(self, request: web.Request) -> web.Response:
+        """GET /v1/streams"""
+        return web.json_response({"position": "0:5,1:0,2:60"})
+
     async def read(self, request: web.Request) -> web.Response:
         """GET /v1/streams/{stream}/events"""
         self.queries.append(dict(request.query))
@@ -46,7 +50,13 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
     """The server, and where it is."""
     made = Server()
     app = web.Application()
-    app.add_routes([web.post("/v1/streams", made.append), web.get("/v1/streams/{stream}/events", made.read)])
+    app.add_routes(
+        [
+            web.post("/v1/streams", made.append),
+            web.get("/v1/streams", made.end),
+            web.get("/v1/streams/{stream}/events", made.read),
+        ]
+    )
     async with TestServer(app) as running:
         yield made, str(running.make_url("/"))
 
@@ -75,3 +85,14 @@ async def test_reads_ask_for_what_the_client_has_written(server: tuple[Server, s
         await client.streams.append([request("a"), request("b"), request("c")])
         assert [event async for event in client.streams.read("a")] == []
     assert [query.get("min_position") for query in made.queries] == [None, "0:7,2:40"]
+
+
+async def test_reads_show_what_history_was_told_to_hold(server: tuple[Server, str]) -> None:
+    """The end that one replica has told bounds what any may answer then; where nothing is there is nothing to wait for."""
+    made, url = server
+    async with Client({"temporal": url}) as client:
+        made.outcomes = [Appended(1, 1, 0, 7, NOON)]
+        await client.streams.append([request("a")])
+        assert await client.streams.end() == "0:5,1:0,2:60"
+        assert [event async for event in client.streams.read("a")] == []
+    assert made.queries[0]["min_position"] == "0:7,2:59"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far history reaches for this client, by what it has been told: its reads see its own writes, on any replica."""
+"""How far history reaches for this client, by what it has been told: its reads see its own writes, and no less than where it has
+been told that history ends, on any replica.
+"""
 
 from collections.abc import Iterable
 
@@ -19,6 +21,12 @@ class Positions:
             if isinstance(outcome, Appended):
                 known = self._offsets.get(outcome.partition, -1)
                 self._offsets[outcome.partition] = max(known, outcome.offset)
+
+    def reached(self, end: str) -> None:
+        """Keep that history has come to this position, `0:42,1:17`: the offsets that come next."""
+        for partition, following in _offsets(end).items():
+            if following:
+                self._offsets[partition] = max(self._offsets.get(partition, -1), following - 1)
 
     def params(self) -> dict[str, str | int | None]:
         """The parameters of a read: as fresh as its owner has it, and no older than these positions."""

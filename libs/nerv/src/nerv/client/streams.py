@@ -190,10 +190,14 @@ class Streams:
                         return
 
     async def end(self) -> str:
-        """The position now (see `Subscribable.end`)."""
+        """The position now (see `Subscribable.end`). Later reads show what is before it, whoever answers them: a replica that was
+        deposed and does not know it yet may have less.
+        """
         params = self.positions.params() | {"direction": "backward", "limit": 1}
         answer = await self._transport.request("temporal", "GET", "/v1/streams", query=params)
-        return str(answer.json()["position"])
+        position = str(answer.json()["position"])
+        self.positions.reached(position)
+        return position
 
     async def between(self, category: str | None, after: str, until: str) -> AsyncIterator[Event[bytes]]:
         """The events from one position to another (see `Subscribable.between`)."""
