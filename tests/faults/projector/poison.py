@@ -9,6 +9,7 @@ from tests.integration.projector.trips import POISON
 from tests.integration.projector.watching import settled, states
 
 EVERY = 100
+MENDED = "Y"  # the planes of the part before, whose letters are there, too
 
 
 async def poisoned(stage: Stage, count: int) -> Invariant:
@@ -51,6 +52,7 @@ async def _letters(stage: Stage, count: int) -> set[str]:
                     and b"thirteen" in headers["nerv_deadletter_cause"]
                 ):
                     found.add((headers["ce_subject"] or b"").decode().removeprefix("plane-"))
+            found = {plane for plane in found if not plane.startswith(MENDED)}
             if len(found) >= count or all(read[p] >= ends[p] for p in ends):
                 break
     return found

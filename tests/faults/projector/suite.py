@@ -12,6 +12,7 @@ from rich.console import Console
 
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
+from tests.faults.projector.mending import mended
 from tests.faults.projector.poison import poisoned
 from tests.faults.projector.seeded import show
 from tests.faults.projector.stage import REPLICAS, Stage, staged
@@ -24,8 +25,9 @@ FLUSHES = 5
 JOINS = 20
 JOIN_SECONDS = 3.0
 SWITCHES = 20
-POISONED = 20_000
+MENDED = 20
 REST = (0.2, 1.5)  # s between two faults
+POISONED = 20_000
 
 
 async def run(scale: float, console: Console) -> Sequence[Invariant]:
@@ -35,7 +37,7 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
 
 
 def parts(stage: Stage, scale: float) -> Mapping[str, Callable[[], Awaitable[Invariant]]]:
-    """What is done to one mesh, in this order."""
+    """What is done to one mesh, in this order: history grows, and what folds all of it again comes while it is short."""
     trips = max(4000, round(TRIPS * scale))
 
     def times(full: int) -> int:
@@ -45,11 +47,12 @@ def parts(stage: Stage, scale: float) -> Mapping[str, Callable[[], Awaitable[Inv
         return lambda: stage.part(name, trips, disturb)
 
     return {
+        "switch_killed": lambda: switched(stage, times(SWITCHES)),
+        "redis_flushed": disturbed("redis_flushed", flushes(stage, times(FLUSHES))),
         "killed": disturbed("killed", kills(stage, times(KILLS), with_folder=False)),
         "killed_without_folder": disturbed("killed_without_folder", kills(stage, times(KILLS), with_folder=True)),
-        "redis_flushed": disturbed("redis_flushed", flushes(stage, times(FLUSHES))),
         "joined_and_left": disturbed("joined_and_left", joins(stage, times(JOINS))),
-        "switch_killed": lambda: switched(stage, times(SWITCHES)),
+        "mended": lambda: mended(stage, times(MENDED)),
         "poison": lambda: poisoned(stage, max(1000, round(POISONED * scale))),
         "seeded_bugs": lambda: show(stage.mesh.context["redis"]),
     }

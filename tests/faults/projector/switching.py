@@ -11,6 +11,7 @@ from tests.faults.verdict import Invariant
 from tests.integration.projector.watching import check_all, settled, until
 
 PROJECTION = "carriers"
+TRIPS = 4000  # that each rebuild folds, and more with each fault
 KILL_WITHIN = 0.25  # s from the request: a decision takes about so long
 
 
@@ -46,6 +47,7 @@ class Reader:
 
 async def switched(stage: Stage, times: int) -> Invariant:
     """A rebuild each time; the replica that is asked to switch is killed meanwhile."""
+    await stage.fly(TRIPS)
     asked, watched = REPLICAS[1], REPLICAS[2]
     complaints: list[str] = []
     outcomes = {"before": 0, "after": 0}
