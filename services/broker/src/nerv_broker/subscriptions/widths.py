@@ -2,7 +2,7 @@
 """How many partitions the topics have that are read: Kafka gives a topic more at any time, and tells nobody."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from nerv.kafka.survey import Survey
@@ -33,11 +33,11 @@ class Widths:
                 del self._readers[topic], self._known[topic]
 
     async def look(self) -> dict[str, int]:
-        """Ask Kafka; the topics that have more than was known, with how many they have. Raises Unavailable."""
-        return self.note(await self._survey.counts(list(self._readers)))
+        """Ask Kafka; answers how many partitions each topic has that is read. Raises Unavailable."""
+        self.note(await self._survey.counts(list(self._readers)))
+        return dict(self._known)
 
-    def note(self, found: dict[str, int]) -> dict[str, int]:
-        """What somebody has found; the same of it."""
-        grown = {topic: n for topic, n in found.items() if topic in self._readers and n > self._known.get(topic, 0)}
-        self._known |= grown
-        return grown
+    def note(self, found: Mapping[str, int]) -> None:
+        """What somebody has found."""
+        for topic in found.keys() & self._readers.keys():
+            self._known[topic] = max(found[topic], self._known.get(topic, 0))
