@@ -22,6 +22,7 @@ from nerv_temporal.reads import StreamReader
 
 LATEST = Body({PROTOBUF: {"type": "string", "format": "binary"}}, "A nerv.api.history.v1.LatestRequest.")
 OF_LATEST = (CONSISTENCY, MIN_POSITION)
+BREATH = 50  # streams that are looked up before the loop may do something else
 
 
 async def latest(request: Request[Deps]) -> Response:
@@ -37,12 +38,14 @@ async def latest(request: Request[Deps]) -> Response:
     await fit(request, partitions, freshness(request, deps.settings.partitions))
     query = ReadQuery(backward=True, types=frozenset(asked.types))
     reply, size = history_pb2.LatestReply(), 0
-    for stream in asked.streams:
+    for number, stream in enumerate(asked.streams, 1):
         found = await _latest(deps.tail.index, stream, query)
         reply.streams.append(found)
         size += len(found.event.data)
         if size > PAGE_BYTES:
             break
+        if number % BREATH == 0:
+            await asyncio.sleep(0)
     return Response(reply.SerializeToString(), 200, media_type=PROTOBUF)
 
 
