@@ -49,10 +49,11 @@ def one_row(of: Step) -> Any:
     return {"above": names[of.key]}
 
 
-def test_without_parents_what_is_made_comes_before_what_is_removed() -> None:
-    """In one wave each; no wave without steps."""
+def test_without_parents_there_is_one_wave() -> None:
+    """Or what is made and what is removed apart, where something comes in between; no wave without steps."""
     steps = [step("a", "b"), step("c", None, Action.DELETE), step("b", None)]
-    assert keys(waves(steps, None)) == [["a", "b"], ["c"]]
+    assert keys(waves(steps, None)) == [["a", "c", "b"]]
+    assert waves(steps, None, apart=True) == Waves([[steps[0], steps[2]]], [[steps[1]]])
     assert waves([], None) == Waves([], [])
 
 

@@ -42,6 +42,10 @@ class Below:
             self._ran[name] = await self._ended(order)
         return self.whole
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._pairs)
+
     @property
     def whole(self) -> bool:
         """Whether those that ran have left nothing undone: then nothing hangs any more under what is removed."""
@@ -50,7 +54,7 @@ class Below:
     def document(self) -> Document:
         """What the runs came to, for the document of the one above."""
         ran = {name: {part: of[part] for part in BRIEF if part in of} for name, of in self._ran.items()}
-        return {"below": ran} if self._pairs else {}
+        return {"below": ran} if self else {}
 
     async def _ended(self, order: Order) -> Document:
         for _ in range(PATIENCE):

@@ -145,7 +145,7 @@ class Performance:
                 confirm_deletes=confirmed,
                 tally=tally,
                 report=self._report,
-                between=self._below.run,
+                between=self._below.run if self._below else None,
                 fresh=fresh,
             ),
             {"nerv.sync.changes": len(plan.steps)},

@@ -29,11 +29,6 @@ Between = Callable[[], Awaitable[bool]]
 """Awaited when all is made and before anything is removed, such as for the children that other syncs keep; False: nothing is."""
 
 
-async def at_once() -> bool:
-    """Nothing to wait for."""
-    return True
-
-
 async def silent(steps: Sequence[Step], outcomes: Sequence[WriteOutcome]) -> None:
     """A report to nobody."""
 
@@ -55,7 +50,7 @@ class Attempt:
     """
 
     def __init__(
-        self, means: Means, plan: Plan, tally: Tally, report: Report = silent, between: Between = at_once
+        self, means: Means, plan: Plan, tally: Tally, report: Report = silent, between: Between | None = None
     ) -> None:
         """Raises ParentsInCycle."""
         self._means = means
@@ -63,7 +58,7 @@ class Attempt:
         self._tally = tally
         self._report = report
         self._between = between
-        self._waves = waves(plan.steps, means.parent)
+        self._waves = waves(plan.steps, means.parent, apart=between is not None)
         self._id = uuid.uuid4().hex
         self._open = defaultdict[str, int](int)
         for step in plan.steps:
@@ -79,7 +74,7 @@ class Attempt:
         """Apply it. `fresh`: the plan was made a moment ago, so that what it found equal is so still."""
         held = {key: agreement for key, agreement in self._plan.agreed.items() if key not in self._open}
         await self._agree(held if fresh else await self._still(held))
-        if await self._all(self._waves.making) and await self._between():
+        if await self._all(self._waves.making) and (self._between is None or await self._between()):
             await self._all(self._waves.removing)
         self._tally.untried += len(self._plan.steps) - self._tried
         return self._tally

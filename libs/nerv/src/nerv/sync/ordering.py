@@ -17,14 +17,19 @@ SHOWN = 20  # keys of a cycle that an error names
 
 
 class Waves(NamedTuple):
-    """Steps in waves: what is in one depends on earlier ones alone. What removes objects comes after all that makes them."""
+    """Steps in waves: what is in one depends on earlier ones alone. Those in `removing` come after all others."""
 
     making: list[list[Step]]
     removing: list[list[Step]]
 
 
-def waves(steps: Sequence[Step], parent: Parent | None) -> Waves:
-    """The steps in waves. Raises ParentsInCycle, naming the objects."""
+def waves(steps: Sequence[Step], parent: Parent | None, *, apart: bool = False) -> Waves:
+    """The steps in waves. Without parents there is one, or, if what is made and removed is to be `apart`, one of each.
+
+    Raises ParentsInCycle, naming the objects.
+    """
+    if parent is None and not apart:
+        return Waves([list(steps)] if steps else [], [])
     if parent is None:
         removed = [step for step in steps if step.action is Action.DELETE]
         made = [step for step in steps if step.action is not Action.DELETE]

@@ -12,7 +12,7 @@ from nerv.protocols.side import Action, Side
 from nerv.state import MISSING
 from nerv.sync import tree
 from nerv.sync.agreed import InHistory, opened
-from nerv.sync.applying import Attempt, Between, Means, Report, at_once, silent
+from nerv.sync.applying import Attempt, Between, Means, Report, silent
 from nerv.sync.conflicts import ConflictJournal, Waiting
 from nerv.sync.digests import Digests, Head, retried
 from nerv.sync.errors import LoadRefused
@@ -111,7 +111,7 @@ class DiffSynchronizer:
         confirm_deletes: bool = False,
         tally: Tally | None = None,
         report: Report = silent,
-        between: Between = at_once,
+        between: Between | None = None,
         fresh: bool = False,
     ) -> Tally:
         """Do what a plan says, every step only if its object is still as it was seen; a `tally` given counts on, and `report`
