@@ -14,14 +14,17 @@ import uvloop
 
 from bench.projector.events import PARTITIONS
 from bench.projector.ours_fold import caught_up, hosted, settings_for, wipe
+from nerv.errors import Unavailable
 from nerv.redis import RedisSettings, connect
 from nerv_projector.app import Wiring
+from nerv_projector.control import ControlTopic
 from nerv_projector.control import model as control
 from nerv_projector.views import RedisViews
 
 LOOK_SECONDS = 0.02
 SHARE_SECONDS = 60.0
 FOLD_SECONDS = 240.0
+DECIDE_SECONDS = 90.0
 
 
 async def replica(bootstrap: str, redis: str, mesh: str, projection: str, share: int) -> None:
@@ -62,24 +65,36 @@ async def measure(bootstrap: str, redis: str, mesh: str, projection: str, replic
     share = PARTITIONS // replicas
     command = [sys.executable, "-m", "bench.projector.replicas", bootstrap, redis, mesh, projection, f"of-{share}"]
     async with wiring.control() as decisions, wiring.watermarks():
-        await decisions.decide(projection, control.pause)
+        await _decided(decisions, projection, control.pause)
         processes = [_started(command) for _ in range(replicas)]
         try:
             shared = await asyncio.to_thread(_answers, processes)
             assert all(line == "shares\n" for line in shared), shared
             _all(processes, "fold")
             began = time.perf_counter()
-            await decisions.decide(projection, control.resume)
+            await _decided(decisions, projection, control.resume)
             folded = await _folded(wiring, redis, mesh, projection)
             seconds = time.perf_counter() - began
             _all(processes, "stop")
             spent = sum(map(float, await asyncio.to_thread(_answers, processes)))
         finally:
-            await decisions.decide(projection, control.resume)
+            await _decided(decisions, projection, control.resume)
             for process in processes:
                 process.terminate()
                 process.wait()
     return [spent / folded * 1e6, folded / seconds]
+
+
+async def _decided(decisions: ControlTopic, projection: str, step: control.Step) -> None:
+    """Have a decision stand. It is repeated, as clients of the service do: Kafka may not take it while the machine stalls."""
+    async with asyncio.timeout(DECIDE_SECONDS):
+        while True:
+            try:
+                await decisions.decide(projection, step)
+                return
+            except Unavailable as error:
+                sys.stderr.write(f"{error}\n")
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _folded(wiring: Wiring, redis: str, mesh: str, projection: str) -> int:

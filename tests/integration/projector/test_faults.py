@@ -65,7 +65,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(
 async def test_two_replicas_share_and_take_over(tmp_path: Path, mesh_name: str, kafka: str, redis_url: str) -> None:
     """Two share the partitions; when one is killed in the middle the other takes its half, and every total is exact.
 
-    What comes is counted all the while, and that half alone is said to have moved.
+    What comes is counted all the while, and that half alone is said to have moved; when the other is back, what it takes.
     """
     async with staged(tmp_path, mesh_name, kafka, redis_url, replicas=2) as stage:
         await until(stage.client, lambda found: all(len(row["owns"]) == 2 for row in found.values()))
@@ -83,6 +83,13 @@ async def test_two_replicas_share_and_take_over(tmp_path: Path, mesh_name: str, 
         assert len(moved) == 2
         assert set(told[:2]) == moved
         await flown(stage)
+        await stage.mesh.restart("projector-2")
+        again = await shared(stage.client, 2)
+        taken = {p for p, owner in again.items() if owner != after[p]}
+        assert len(taken) == 2
+        moves = (await stage.client.projections.owners())["moves"]
+        assert {move["partition"] for move in moves[:2]} == taken
+        assert len(moves) == len(told) + 2  # nothing else was moved for it
 
 
 async def shared(client: Client, replicas: int) -> dict[int, str]:

@@ -16,6 +16,7 @@ from nerv.testing.memory_views import MemoryViews
 from nerv_projector import folding
 from nerv_projector.folding import TOGETHER, FoldHop, FoldSession
 from nerv_projector.lanes import StartOver
+from nerv_projector.meter import WINDOW_SECONDS
 from nerv_projector.model import origin_position
 from nerv_projector.records import parse, rekeyed
 from tests.unit.projector.records_in_memory import Kept, Record, Told, event, record
@@ -205,6 +206,8 @@ async def test_poison_parks_its_key_and_the_partition_goes_on() -> None:
     assert view.parked["position"] == "m.history.v1/0/1"
     assert await bench.offsets() == {0: 6, 1: 0}
     assert (await bench.views.progress(EPOCH)).folded == 3
+    meter = bench.hop.meter
+    assert [(meter.errors(p), meter.rate(p) * WINDOW_SECONDS) for p in (0, 1)] == [(1, 3), (0, 0)]
 
 
 async def test_a_fold_that_spoils_the_state_it_is_given_does_no_harm() -> None:

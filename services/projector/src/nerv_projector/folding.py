@@ -247,12 +247,14 @@ class FoldSession:
         await self._apply(moves, folded.views())
         if folded.poisoned:
             self._hop.parked.set()
-        self._hop.meter.folded(sum(folded.counts.values()), folded.newest())
+        self._hop.meter.folded(folded.counts, folded.newest())
 
     async def _tell(self, folded: Folded, letters: Sequence[Letter]) -> None:
         hop = self._hop
-        places = await hop.letters.write([*letters, *folded.poisoned.values()], hop.name)
-        folded.noted(places[len(letters) :])
+        letters = [*letters, *folded.poisoned.values()]
+        places = await hop.letters.write(letters, hop.name)
+        folded.noted(places[len(places) - len(folded.poisoned) :])
+        hop.meter.failed(letter.record.partition() for letter in letters)
         self._told = await hop.feed.write(self._epoch, list(folded.changes.values()), self._told)
 
     async def _apply(self, moves: Mapping[int, Move], views: Mapping[str, View]) -> None:

@@ -83,6 +83,8 @@ def _here(runner: Runner, found: Standing) -> dict[str, Any]:
             "position": found.positions[p],
             "lag": lag,
             "seconds_behind": meter.seconds_behind(p) if lag else 0.0,
+            "rate": meter.rate(p),
+            "errors": meter.errors(p),
             "parked": found.progress.parked_in.get(p, 0),
             "size": found.progress.size_in.get(p, 0),
         }

@@ -23,7 +23,7 @@ projections = typer.Typer(
 ASK_SECONDS = 0.5  # between two looks at how far a rebuild is
 COLUMNS = ("projection", "live", "is", "lag", "seconds", "rate", "folded", "entities", "parked", "bytes")
 VERSIONS = ("version", "is", "ready", "percent", "seconds_left", "code_changed", "epoch")
-PARTITIONS = ("partition", "position", "lag", "seconds_behind", "parked", "size")
+PARTITIONS = ("partition", "position", "lag", "seconds_behind", "rate", "errors", "parked", "size")
 PARKED = ("key", "partition", "event", "type", "attempt", "letter", "cause")
 
 Name = Annotated[str, typer.Argument(help="The projection.")]
