@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nerv.cli.sync import CODES, changes_table, sync
+from nerv.cli.show import table
+from nerv.cli.sync import BELOW, CODES, below_rows, changes_table, sync
 
 RUNNER = CliRunner()
 
@@ -35,6 +36,17 @@ def test_of_an_update_only_what_differs_is_shown() -> None:
     assert "a: 1" not in text
     assert "a=[red]" in text
     assert "N3" not in text
+
+
+def test_what_hangs_under_the_objects_of_a_run_is_shown_below_it() -> None:
+    """Each sync before those below it, with what it was refused for."""
+    devices = {"run": "r", "status": "refused", "problem": {"detail": "devices is empty"}}
+    racks = {"status": "done", "summary": {"create": 2, "delete": 1}, "outcomes": {"done": 3, "untried": 0}}
+    rows = below_rows({"below": {"racks": {**racks, "below": {"devices": devices}}}})
+    assert [(row["sync"], row["status"]) for row in rows] == [("racks", "done"), ("devices", "refused")]
+    text = shown(table("what hangs under them", rows, BELOW))
+    assert "devices is empty" in text
+    assert below_rows({"status": "done"}) == []
 
 
 @pytest.mark.parametrize("choice", ["both", "[1]", "{nonsense"])

@@ -9,6 +9,7 @@ import nerv.sync
 from nerv.client import Client
 from nerv.errors import Invalid, Misconfigured, Unavailable
 from nerv.protocols.side import Action, Side, Step, WriteOutcome
+from nerv.sync import RowsSource
 from nerv.sync.sides import MappingSide
 from nerv.types import new_event_id
 from nerv_sync.below import Below
@@ -212,3 +213,13 @@ def test_syncs_are_under_others_that_are_there(under: dict[str, str], words: str
         stage.app.sync(name)(type(name, (nerv.sync.Pair,), attributes))
     with pytest.raises(Misconfigured, match=words):
         stage.pairs()
+
+
+def test_a_source_may_be_under_another_one() -> None:
+    """Then its streams follow after those that they hang under."""
+    stage = Stage()
+    for name, above in (("sites", None), ("racks", "sites")):
+        attributes = {"category": name, "key": "key", "rows": lambda self: iter(()), "under": above}
+        stage.app.source(name)(type(name, (RowsSource,), attributes))
+    assert list(stage.pairs().below("sites")) == ["racks"]
+    assert stage.pairs().row("racks")["under"] == "sites"

@@ -231,7 +231,7 @@ def _say_run(found: Mapping[str, Any], most: int) -> None:
     out.print(f"{found['sync']}: {found['status']}; {counts}", markup=False, soft_wrap=True)
     if found.get("changes"):
         out.print(changes_table(TITLES.get(found["status"], "changed"), found["changes"], most))
-    if below := _below(found):
+    if below := below_rows(found):
         out.print(table("what hangs under them", below, BELOW))
     for problem in found.get("problems") or ():
         out.print(cell(problem), style="red")
@@ -247,12 +247,12 @@ def _say_run(found: Mapping[str, Any], most: int) -> None:
         out.print(f"no feed had told of: {cell(found['missed'])}", style="yellow")
 
 
-def _below(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def below_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The runs of the syncs below, as rows, each before those below it."""
     rows: list[dict[str, Any]] = []
     for name, run in (found.get("below") or {}).items():
         problem = (run.get("problem") or {}).get("detail")
-        rows += [{**_line(run), "sync": name, "problem": problem}, *_below(run)]
+        rows += [{**_line(run), "sync": name, "problem": problem}, *below_rows(run)]
     return rows
 
 
