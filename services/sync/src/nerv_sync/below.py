@@ -13,7 +13,8 @@ from nerv_sync.model import Document, Order, refused_document
 
 PATIENCE, PAUSE_SECONDS = 60, 1.0  # how often a run is ordered while another one of its sync goes on
 LONGEST_NAME = 128  # of a run
-BRIEF = ("run", "status", "plan", "summary", "needs_confirmation", "asked", "outcomes", "problem", "below")
+BRIEF = ("run", "status", "plan", "summary", "needs_confirmation", "outcomes", "below")
+TOLD = 500  # characters of a refusal: the documents of all that ran stand in one event
 
 Run = Callable[[Order], Awaitable[Document]]
 """Performs a run as a part of another one."""
@@ -53,8 +54,7 @@ class Below:
 
     def document(self) -> Document:
         """What the runs came to, for the document of the one above."""
-        ran = {name: {part: of[part] for part in BRIEF if part in of} for name, of in self._ran.items()}
-        return {"below": ran} if self else {}
+        return {"below": {name: _brief(of) for name, of in self._ran.items()}} if self else {}
 
     async def _ended(self, order: Order) -> Document:
         for _ in range(PATIENCE):
@@ -72,6 +72,15 @@ class Below:
 def _name(above: Order) -> str:
     name = f"{above.run}-under-{above.sync}"
     return name if len(name) <= LONGEST_NAME else digest(name.encode()).hex()
+
+
+def _brief(document: Document) -> Document:
+    brief = {part: document[part] for part in BRIEF if part in document}
+    if asked := document.get("asked"):
+        brief["asked"] = len(asked)
+    if problem := document.get("problem"):
+        brief["problem"] = {"title": problem["title"], "detail": problem["detail"][:TOLD]}
+    return brief
 
 
 def _is_whole(document: Document) -> bool:
