@@ -60,9 +60,13 @@ async def tiny(client: Client, workflow: str, count: int) -> list[float]:
 
 
 async def skewed(client: Client, count: int) -> list[float]:
-    """Seconds, and those of an ideal division: few tasks, which come together, last eighty times as long as the others."""
+    """Seconds, and those of an ideal division: few tasks, which come together among the others, last eighty times as long.
+
+    By then tasks are known to be short, and whoever comes first has taken many of the long ones.
+    """
     long, short = 400.0, 5.0
-    tasks = [long] * (count // 20) + [short] * (count - count // 20)
+    few, first = count // 20, count // 4
+    tasks = [short] * first + [long] * few + [short] * (count - few - first)
     await finished(client, "rests", {"milliseconds": [short] * WARM})
     began = time.perf_counter()
     await finished(client, "rests", {"milliseconds": tasks})

@@ -2,13 +2,11 @@
 """The event-driven architecture as docs/event-driven.md tells it: the page's own app and program, and a broker that is killed."""
 
 import asyncio
-import os
-import re
-import sys
 import uuid
 from pathlib import Path
 
 from nerv.dev.mesh import LocalMesh
+from tests.e2e.pages import program, walk
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "event-driven.md"
 SECONDS = 180.0
@@ -16,9 +14,7 @@ SECONDS = 180.0
 
 async def test_every_order_is_shipped_once_whatever_is_killed(kafka: str, redis_url: str, tmp_path: Path) -> None:
     """The program of the page runs while the broker is killed and comes back; it checks each order itself."""
-    app, walk = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M)
-    (tmp_path / "shipping.py").write_text(app, encoding="utf-8")
-    (tmp_path / "walk.py").write_text(walk, encoding="utf-8")
+    program(PAGE, "shipping.py", tmp_path)
     mesh = LocalMesh(
         app="shipping:app",
         services=["temporal", "broker"],
@@ -29,19 +25,8 @@ async def test_every_order_is_shipped_once_whatever_is_killed(kafka: str, redis_
         env={"PYTHONPATH": str(tmp_path)},
     )
     async with mesh, asyncio.timeout(SECONDS):
-        walking = asyncio.create_task(_walk(tmp_path, "a", 30))
+        walking = asyncio.create_task(walk(tmp_path, "a", "30"))
         for _ in range(2):
             await mesh.kill("broker")
             await mesh.restart("broker")
         assert await walking == "30 orders, each shipped once"
-
-
-async def _walk(folder: Path, name: str, count: int) -> str:
-    """What the program says in the end; that it succeeds."""
-    walking = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "walk.py", name, str(count),
-        cwd=folder, env=dict(os.environ), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, error = await walking.communicate()
-    assert walking.returncode == 0, error.decode()
-    return out.decode().strip()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Big lists are divided into parts by what an item takes, and the record shows what was decided."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nerv
+from nerv.errors import TooLarge
 from nerv.protocols.queue import RunStatus
 from nerv.workflows import Dag, Drawing, Many, Output, Part, Value, draw, resolve
 from nerv_scheduler.fusing import Fusing
@@ -125,6 +127,18 @@ async def test_what_is_no_list_is_not_split() -> None:
         state = await world.ended("r1")
     assert state.status is RunStatus.FAILED
     assert "no list" in state.error
+
+
+def test_a_part_of_a_list_that_is_drawn_holds_no_more_than_that() -> None:
+    """Else each of many parts would carry all of it; an endless one is refused."""
+    dag = draw(app.workflows["given"], app.tasks, {}).expanded({"squares": 3})
+    assert [dag.nodes[f"squares[{i}]"].arguments[0] for i in range(3)] == [
+        Part(Value([0, 1, 2]), 0, 1),
+        Part(Value([3, 4, 5]), 0, 1),
+        Part(Value([6, 7, 8, 9]), 0, 1),
+    ]
+    with pytest.raises(TooLarge, match="have a task return it"):
+        Drawing(app.tasks, {}).split(squares, itertools.count())
 
 
 def test_what_a_split_needs_is_known() -> None:

@@ -204,7 +204,7 @@ class Step:
             yield Node(self.name, Control.SPLIT if self.split else Control.MAP, (self.over,), self.then, self.guards)
             count = self.count or 0
             for index in range(count):
-                one = Part(self.over, index, count) if self.split else Item(self.over, index)
+                one = part_of(self.over, index, count) if self.split else Item(self.over, index)
                 arguments = (one, *self.arguments)
                 yield Node(node_name(self.name, index), self.task, arguments, (self.name,), priority=self.priority)
         elif self.items is None:
@@ -339,6 +339,12 @@ def filled(argument: Argument, output: Callable[[str], Any]) -> Argument:
         found = output(argument.step)
         return replace(argument, count=0 if found is SKIPPED else found)
     return argument
+
+
+def part_of(whole: Whole, index: int, count: int) -> Part:
+    """One of so many parts of a list; of one that is known it holds no more than that."""
+    part = Part(whole, index, count)
+    return Part(Value(_part(whole.json, part)), 0, 1) if isinstance(whole, Value) else part
 
 
 def _part(items: Sequence[Any], part: Part) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, overload
 
 from nerv.app.specs import TaskSpec, WorkflowSpec
@@ -30,6 +31,7 @@ from nerv.workflows.dag import (
 )
 
 TASK_LIMIT = 10_000  # tasks of one workflow (rule 14)
+ITEMS_LIMIT = 100_000  # of a list that is split and stands in the drawing
 DEPTH_LIMIT = 32
 LONGEST_SECONDS = 10 * 366 * 86_400  # of a wait: ten years
 _INT_BITS = 64  # beyond, JSON readers differ
@@ -123,7 +125,9 @@ class Drawing:
         name = self._task(task)
         step = self._name(name)
         rest = tuple(self._argument(argument, f"argument {i} of {step}") for i, argument in enumerate(arguments, 2))
-        given = items if isinstance(items, Output | Fan | Many) else list(self._bounded(items))
+        given = items if isinstance(items, Output | Fan | Many) else list(islice(items, ITEMS_LIMIT + 1))
+        if isinstance(given, list) and len(given) > ITEMS_LIMIT:
+            raise TooLarge(f"{step} splits a list of more than {ITEMS_LIMIT} items; have a task return it")
         whole = self._argument(given, f"the list of {step}")
         if not isinstance(whole, Value | Output | Outputs | Fan | Many):
             raise Invalid(f"{step} splits what is no list")
