@@ -52,17 +52,17 @@ def test_failed_attempts_are_told_apart_though_their_number_was_forgotten() -> N
 
 
 class Behind(SystemClock):
-    """A clock that is a minute behind that of the queue."""
+    """A clock that is an hour behind that of the queue."""
 
     def now(self) -> datetime:
         """As it shows."""
-        return super().now() - timedelta(minutes=1)
+        return super().now() - timedelta(hours=1)
 
 
 async def test_a_clock_that_is_behind_does_not_keep_what_is_due() -> None:
     """The queue has woken a sleeping node: it ends at once, and is not put to sleep again until the slower clock agrees."""
     app = nerv.App("made")
-    app.workflow("w", deadline=3600)(lambda w: w.sleep(0.05))
+    app.workflow("w", deadline=86_400)(lambda w: w.sleep(0.05))
     world = World(app, clock=Behind())
     async with world.replica():
         await world.starter.start("w", {}, "r1")

@@ -175,7 +175,9 @@ class Attempts:
         began = self.clock.now()
         outcome: Result | Exception
         try:
-            outcome = await self._attempt(claim, task)
+            callee, arguments = await self._prepared(claim, task)
+            began = self.clock.now()
+            outcome = await self._call(claim, task, callee, arguments)
         except (LostError, StoppedError, HeldBackError):
             raise
         except Exception as error:  # the team's code; what it raises is the team's to choose
@@ -199,8 +201,8 @@ class Attempts:
             event = events.failed(self.clock.now(), claim, task.task, text)
         return await self._record(claim, NodeRecord(), event)
 
-    async def _attempt(self, claim: Claim, task: workflow_pb2.Task) -> Result:
-        """Call the task. Raises what the task raises, PermanentError, LostError."""
+    async def _prepared(self, claim: Claim, task: workflow_pb2.Task) -> tuple[Callee, list[Any]]:
+        """What is called, and with what, once there is a place for it. Raises PermanentError, LostError, HeldBackError."""
         if claim.losses > self.settings.losses:
             raise PermanentError(f"its replica died {claim.losses} times while it ran; look into what it does there")
         callee = self.callees.get(task.task)
@@ -208,6 +210,10 @@ class Attempts:
             raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
         arguments = await self.inputs.arguments(claim.run, task)
         await self._enter(claim, callee, arguments)
+        return callee, arguments
+
+    async def _call(self, claim: Claim, task: workflow_pb2.Task, callee: Callee, arguments: Sequence[Any]) -> Result:
+        """Call the task. Raises what the task raises, PermanentError, StoppedError."""
         call = invoke(callee, arguments, self.client, self.threads, self.processes)
         since = time.perf_counter()
         result = await self.interruptions.guard([claim], call)
