@@ -2,7 +2,7 @@
 """Suite *scheduler*: workers killed and frozen, Redis killed and robbed, Kafka away, while workflows move money.
 
 At every rest the money is all there, each transfer is booked once, each task has one result that everybody used, every run
-that was acknowledged has ended, and no task began before what it waits for.
+that was acknowledged has ended, no task began before what it waits for, and of each account there was one withdrawal at a time.
 """
 
 import asyncio
@@ -22,7 +22,11 @@ KILLS, REDIS_KILLS, STOPS, ROBBERIES = 100, 30, 30, 15
 KAFKA_AWAY, KAFKA_AWAY_LEAST = 60.0, 12.0  # s
 STOP_SECONDS = 1.8 * LEASE_SECONDS
 SEEDED_KILLS = 6
-SEEDS = {"hasty_bank:app": "booked once", "forgetful_bank:app": "booked once"}
+SEEDS = {
+    "hasty_bank:app": "booked once",
+    "forgetful_bank:app": "booked once",
+    "crowded_bank:app": "one at a time",
+}
 """Apps that put a bug into the scheduler that hosts them, and the rule that must find it."""
 BAD = {
     "unknown": "nobody",

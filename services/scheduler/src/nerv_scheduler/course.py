@@ -38,8 +38,13 @@ class Ran:
 
     @property
     def plain(self) -> bool:
-        """Whether it may stand in the record of the quantum: it is done, has no effects, and its result is small."""
-        return isinstance(self.outcome, Result) and not self.outcome.effects and len(self.json) <= INLINE_BYTES
+        """Whether what follows it may follow: it is done, has no effects, and its result is small."""
+        return isinstance(self.outcome, Result) and not self.outcome.effects and not self.large
+
+    @property
+    def large(self) -> bool:
+        """Whether its result is too large for the record of a quantum."""
+        return len(self.json) > INLINE_BYTES
 
 
 class Course:

@@ -185,7 +185,8 @@ class Quanta:
     async def _record(self, fused: Sequence[tuple[Strand, list[Ran]]], suspect: bool) -> None:
         a, claim = self._attempts, fused[0][0].claim
         events = RunEvents(a.source, claim.run, a.worker)
-        chains = [[self._entry(strand, one) for one in ran] for strand, ran in fused]
+        # What is large is done alone, and put into the store.
+        chains = [[self._entry(strand, one) for one in ran if not one.large] for strand, ran in fused]
         event = events.quantum(a.clock.now(), [strand.claim for strand, _ in fused], chains)
         try:
             a.recorder.check(event)
