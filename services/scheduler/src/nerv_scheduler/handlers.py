@@ -19,7 +19,7 @@ from nerv.limits import check_json_depth
 from nerv.protocols.queue import NodeState, Queue, RunState, RunStatus
 from nerv.service import JSON, Request, Route, respond
 from nerv.service.describe import describe
-from nerv.service.params import IDEMPOTENCY_KEY, Body, number
+from nerv.service.params import IDEMPOTENCY_KEY, Body, flag, number
 from nerv.types import check_id, format_instant, new_event_id
 from nerv.workflows import SKIPPED
 from nerv_scheduler.invoke import callees
@@ -42,9 +42,11 @@ STEPS_LIMIT = 100  # steps that a restart names; a step may be a whole map
 WAIT_LIMIT = 30  # seconds of a long poll
 LOOK_SHARE = 0.05  # of the time that a run has been waited for so far: it is looked after again then
 LOOKS = (0.005, 0.25)  # seconds between two looks, at least and at most
+ABOUT_NODES = ("critical_path", "maps", "nodes")
 SHOWN_RESULT = 4096  # bytes of a task's result that are shown; the run's own result is shown whole
 
 WAIT = number("wait", 0, "Seconds to wait for the end of the run.", high=WAIT_LIMIT)
+BRIEF = flag("brief", "The run itself, without its nodes.")
 LIMIT = number("limit", 20, "Runs at most.", low=1, high=RUNS_LIMIT)
 COUNT = number("count", 5, "Ticks at most.", low=1, high=100)
 SCHEDULE_ORDER = {
@@ -204,14 +206,16 @@ async def signal(request: Request[Deps]) -> Response:
 
 
 async def show_run(request: Request[Deps]) -> Response:
-    """GET /v1/runs/{run}: a run and its tasks; with `wait` answered when it has ended, or after S seconds."""
+    """GET /v1/runs/{run}: a run and, unless `brief`, its tasks; with `wait` answered when it has ended, or after S seconds."""
     deps = request.deps
     run = check_id(request.path("run"), "run")
     began = time.monotonic()
     while (waited := time.monotonic() - began) < request.get(WAIT) and await _goes_on(deps, run):  # noqa: ASYNC110
         # Another replica may end it, and tells nobody.
         await asyncio.sleep(max(LOOKS[0], min(LOOKS[1], LOOK_SHARE * waited)))
-    return respond(document_of(await _state(deps, run), deps.results))
+    brief = request.get(BRIEF)
+    document = document_of(await _state(deps, run, brief=brief), deps.results)
+    return respond({name: value for name, value in document.items() if name not in ABOUT_NODES} if brief else document)
 
 
 async def _goes_on(deps: Deps, run: str) -> bool:
@@ -227,10 +231,8 @@ async def list_runs(request: Request[Deps]) -> Response:
         raise NotFound(f"there is no workflow {workflow!r}; see /v1/workflows")
     rows = []
     for run, _ in await deps.queue.runs(workflow, request.get(LIMIT)):
-        document = document_of(await _state(deps, run), deps.results)
-        for large in ("nodes", "result", "critical_path", "maps"):
-            document.pop(large)
-        rows.append(document)
+        document = document_of(await _state(deps, run, brief=True), deps.results)
+        rows.append({name: value for name, value in document.items() if name not in (*ABOUT_NODES, "result", "stored")})
     return respond({"workflow": workflow, "runs": rows})
 
 
@@ -311,9 +313,9 @@ async def well_known(request: Request[Deps]) -> Response:
     return respond(describe("scheduler", deps.settings, deps.app, reads=[queue, history], writes=[queue, history]))
 
 
-async def _state(deps: Deps, run: str) -> RunState:
+async def _state(deps: Deps, run: str, *, brief: bool = False) -> RunState:
     """A run as the queue has it, or else as history tells it."""
-    found = await deps.queue.show(run)
+    found = await deps.queue.show(run, brief=brief)
     return found if found is not None else state_of(await deps.recorder.read(run))
 
 
@@ -381,7 +383,7 @@ ROUTES = (
         of="workflow",
     ),
     Route("GET", "/v1/workflows/{workflow}/runs", list_runs, "workflows:read", (LIMIT,), of="workflow"),
-    Route("GET", "/v1/runs/{run}", show_run, "workflows:read", (WAIT,)),
+    Route("GET", "/v1/runs/{run}", show_run, "workflows:read", (WAIT, BRIEF)),
     Route(
         "POST",
         "/v1/runs/{run}/orders",

@@ -43,13 +43,14 @@ class Workflows:
         return await self._post(f"/v1/workflows/{quote(workflow, safe='')}/runs", body)
 
     async def show(self, run: str) -> dict[str, Any]:
-        """A run: `{run, workflow, status, started, ended, elapsed_seconds, error, result, critical_path, nodes}`.
+        """A run: `{run, workflow, status, started, ended, elapsed_seconds, error, result, stored?, critical_path, maps, nodes}`.
 
-        Raises NotFound.
+        Raises NotFound. A result that is in the app's store has its address and size as `stored`. `maps` says how far each has
+        come: `{step, items, done, running, failed}`.
 
         `status` is running, paused, cancelling, completed, failed or cancelled. `nodes` are in order of drawing: `{node,
         task, status, after, attempt, worker, queued_seconds, ran_seconds, started,
-        ended, error, result?}`, with a status of waiting, ready, held, running, retrying, sleeping,
+        ended, error, result?}`, with a status of waiting, ready, held, limited, running, retrying, sleeping,
         completed, skipped, failed or cancelled.
         """
         return await self._show(run, 0, DEADLINE_SECONDS)
@@ -92,13 +93,17 @@ class Workflows:
         body = orjson.dumps({"signal": name, "payload": payload, "id": signal or new_event_id()})
         return await self._post(f"/v1/runs/{quote(run, safe='')}/signals", body)
 
-    async def wait(self, run: str, seconds: float = 300.0) -> dict[str, Any]:
-        """A run as `show` gives it, once it has ended, well or not. Raises Unavailable when it still runs after `seconds`."""
+    async def wait(self, run: str, seconds: float = 300.0, *, nodes: bool = True) -> dict[str, Any]:
+        """A run as `show` gives it, once it has ended, well or not. Raises Unavailable when it still runs after `seconds`.
+
+        Without `nodes` it is the run itself, without `critical_path`, `maps` and `nodes`: of thousands of tasks these take long
+        to fetch.
+        """
         deadline = time.monotonic() + seconds
         while True:
             left = deadline - time.monotonic()
             document = await self._show(
-                run, max(0, min(POLL_SECONDS, math.ceil(left))), DEADLINE_SECONDS + POLL_SECONDS
+                run, max(0, min(POLL_SECONDS, math.ceil(left))), DEADLINE_SECONDS + POLL_SECONDS, brief=not nodes
             )
             if document["status"] in ENDED:
                 return document
@@ -140,9 +145,9 @@ class Workflows:
         document: dict[str, Any] = answer.json()
         return document
 
-    async def _show(self, run: str, wait: int, seconds: float) -> dict[str, Any]:
+    async def _show(self, run: str, wait: int, seconds: float, *, brief: bool = False) -> dict[str, Any]:
         path = f"/v1/runs/{quote(run, safe='')}"
-        query = {"wait": wait or None}
+        query = {"wait": wait or None, "brief": "true" if brief else None}
         answer = await self._transport.request("scheduler", "GET", path, query=query, seconds=seconds)
         document: dict[str, Any] = answer.json()
         return document

@@ -363,8 +363,8 @@ class RunStore(Protocol):
         """Where a run stands; None when it is not here (any more)."""
         ...
 
-    async def show(self, run: str) -> RunState | None:
-        """All of a run, its nodes in the order of the plan; None when it is not here (any more)."""
+    async def show(self, run: str, *, brief: bool = False) -> RunState | None:
+        """All of a run, its nodes in the order of the plan; None when it is not here (any more). `brief`: without its nodes."""
         ...
 
     async def results(self, run: str, nodes: Sequence[str]) -> dict[str, bytes]:

@@ -359,14 +359,15 @@ class MemoryQueue:
             return RunStatus.RUNNING if run in self._parked else None
         return found.status
 
-    async def show(self, run: str) -> RunState | None:
+    async def show(self, run: str, *, brief: bool = False) -> RunState | None:
         """A run (see `RunStore.show`)."""
         found = self._runs.get(run)
         if found is None:
             return None
         plan = found.plan
         after = parents({node.name: node.children for node in plan.nodes})
-        nodes = {name: _state(node, after.get(name, ())) for name, node in found.nodes.items() if name != END}
+        shown = {} if brief else {name: node for name, node in found.nodes.items() if name != END}
+        nodes = {name: _state(node, after.get(name, ())) for name, node in shown.items()}
         return RunState(
             run,
             plan.workflow,

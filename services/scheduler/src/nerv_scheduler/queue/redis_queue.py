@@ -63,6 +63,7 @@ FAIR = 10  # of so many looks one begins with the lowest priority, so that it is
 SILENT = 4  # looks for silent workers within a lease
 _OVER = 2  # what renew.lua says of a claim whose run is being cancelled
 _LEVELS = {Priority.HIGH: "h", Priority.NORMAL: "n", Priority.LOW: "l"}
+_BRIEF = ("run", "workflow", "status", "started", "ended", "result", "error", "paused")
 _SUFFIXES = {"h": ":high", "n": "", "l": ":low"}
 
 Words = list[str | bytes | int | float]
@@ -282,9 +283,15 @@ class RedisQueue:
             return RunStatus(found.decode())
         return RunStatus.RUNNING if await self._command("SISMEMBER", self._parked, run) else None
 
-    async def show(self, run: str) -> RunState | None:
+    async def show(self, run: str, *, brief: bool = False) -> RunState | None:
         """A run (see `RunStore.show`)."""
-        found: dict[bytes, bytes] = await self._command("HGETALL", self._run(run))
+        found: dict[bytes, bytes]
+        if brief:
+            values = await self._command("HMGET", self._run(run), *_BRIEF)
+            found = {name.encode(): value for name, value in zip(_BRIEF, values, strict=True) if value is not None}
+            found |= {b"nodes": b""} if found else {}
+        else:
+            found = await self._command("HGETALL", self._run(run))
         return _state({name.decode(): value for name, value in found.items()}) if found else None
 
     async def results(self, run: str, nodes: Sequence[str]) -> dict[str, bytes]:

@@ -79,6 +79,7 @@ async def shown(queue: Queue, run: str) -> RunState:
     """The state of a run that is there."""
     state = await queue.show(run)
     assert state is not None
+    assert await queue.show(run, brief=True) == replace(state, nodes={})
     return state
 
 
@@ -409,6 +410,7 @@ class QueueContract:
     async def test_unknown_runs_are_none(self, queue: Queue) -> None:
         """A run that is not here has no state and no results."""
         assert await queue.show("nobody") is None
+        assert await queue.show("nobody", brief=True) is None
         assert await queue.status("nobody") is None
         assert await queue.results("nobody", ["a"]) == {}
 
