@@ -282,9 +282,7 @@ class BatchConsumer:
 
     def _step(self) -> None:
         if not (self._assign or self._topics):
-            # Who reads nothing is only asked things, and need not wait for records before it answers.
-            if (asked := self._next_asked(self._wait)) is not None:
-                asked.run()
+            self._wait_to_be_asked()
             return
         self._answer_asked()
         if not self._ahead.acquire(timeout=PATIENCE_SECONDS):
@@ -306,6 +304,14 @@ class BatchConsumer:
             for record in records:
                 if (error := record.error()) is not None:
                     self._judge(error, record)
+
+    def _wait_to_be_asked(self) -> None:
+        # Who reads nothing is only asked things, and need not wait for records before it answers.
+        if (asked := self._next_asked(self._wait)) is not None:
+            asked.run()
+        # Errors of connections gather until they are taken.
+        if (event := self._consumer.poll(0)) is not None and (error := event.error()) is not None:
+            self._judge(error, event)
 
     def _serve_group_until_free(self) -> None:
         # The loop is behind. Paused partitions give no records, so that polling only keeps the membership alive.
