@@ -12,7 +12,8 @@ import pytest
 from nerv.history.memory import MemoryHistory
 from nerv.kafka import Received
 from nerv.kafka.deadletters import Origin
-from nerv.subscriptions import Books, State
+from nerv.subscriptions import Books, Fact, Kind, State
+from nerv.subscriptions.books import load
 from nerv.subscriptions.deciding import discard, release
 from nerv_projector.backlog import Backlog
 from nerv_projector.batching import Sorter
@@ -146,10 +147,8 @@ async def test_doubles_of_the_rekeyer_are_dropped_when_a_key_is_folded_on() -> N
     assert await bench.states() == {"LAX": (3, b'{"trips":3}')}
 
 
-@asynccontextmanager
-async def keeping(bench: Bench, log: Sequence[Record]) -> AsyncIterator[tuple[Books, list[str]]]:
-    """The parks of a projection at work, the books as people see them, and the events that were skipped."""
-    skipped: list[str] = []
+def made(bench: Bench, log: Sequence[Record], store: MemoryHistory, skipped: list[str]) -> Parks:
+    """The parks of a projection, which add to `skipped` what is discarded."""
 
     async def skip(event: str) -> None:
         skipped.append(event)
@@ -158,15 +157,34 @@ async def keeping(bench: Bench, log: Sequence[Record]) -> AsyncIterator[tuple[Bo
         await work()
 
     bench.hop.skipped = lambda: set(skipped)
-    store = MemoryHistory()
-    parks = Parks(bench.hop, SimpleNamespace(run=run), reading(log), store, skip)  # type: ignore[arg-type]  # a lane that is idle
+    return Parks(bench.hop, SimpleNamespace(run=run), reading(log), store, skip)  # type: ignore[arg-type]  # a lane that is idle
+
+
+@asynccontextmanager
+async def keeping(parks: Parks, store: MemoryHistory) -> AsyncIterator[Books]:
+    """Parks at work, and the books as people see them."""
     keeper = asyncio.create_task(parks.run(lambda: (EPOCH, frozenset({0, 1}))))
     try:
-        async with asyncio.timeout(SECONDS), Books(store, bench.hop.name) as books:
-            yield books, skipped
+        async with asyncio.timeout(SECONDS), Books(store, "fold-plane") as books:
+            yield books
     finally:
         keeper.cancel()
         await asyncio.wait({keeper})
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_letters_of_a_version_that_is_given_up_are_settled(taken: bool) -> None:
+    """Those of the partitions that were folded here, and that nobody else has taken."""
+    bench, _ = await parked_bench()
+    store = MemoryHistory()
+    parks = made(bench, LOG, store, [])
+    async with keeping(parks, store) as books:
+        await heard(books, lambda: len(books.ledger.letters) == 1)
+    async with Books(store, "fold-plane") as books:
+        if taken:
+            await books.record([Fact(Kind.TAKEN, {"epoch": "another", "partitions": [f"{HISTORY}/0"]})])
+    await parks.end(frozenset({0, 1}))
+    assert len((await load(store, "fold-plane")).letters) == (1 if taken else 0)
 
 
 async def heard(books: Books, condition: Callable[[], bool]) -> None:
@@ -179,7 +197,8 @@ async def heard(books: Books, condition: Callable[[], bool]) -> None:
 async def test_a_letter_that_is_replayed_has_its_key_folded_on() -> None:
     """The books have the letter of a parked key; released, it is folded, and the letter is settled."""
     bench, _ = await parked_bench()
-    async with keeping(bench, LOG) as (books, _):
+    store = MemoryHistory()
+    async with keeping(made(bench, LOG, store, []), store) as books:
         await heard(books, lambda: len(books.ledger.letters) == 1)
         [letter] = books.ledger.letters.values()
         assert (letter.origin, letter.key, letter.cause, letter.state) == (
@@ -194,7 +213,8 @@ async def test_a_letter_that_is_replayed_has_its_key_folded_on() -> None:
 async def test_a_letter_that_fails_again_is_dead_again() -> None:
     """With the number of attempts."""
     bench, _ = await parked_bench()
-    async with keeping(bench, LOG) as (books, _):
+    store = MemoryHistory()
+    async with keeping(made(bench, LOG, store, []), store) as books:
         await heard(books, lambda: len(books.ledger.letters) == 1)
         await books.decide(lambda ledger: release(ledger, "N1", "me"))
         await heard(books, lambda: [one.attempt for one in books.ledger.letters.values()] == [2])
@@ -204,7 +224,8 @@ async def test_a_letter_that_fails_again_is_dead_again() -> None:
 async def test_a_letter_that_is_discarded_has_its_event_skipped() -> None:
     """By every fold; what came behind it is folded."""
     bench, _ = await parked_bench()
-    async with keeping(bench, LOG) as (books, skipped):
+    store, skipped = MemoryHistory(), list[str]()
+    async with keeping(made(bench, LOG, store, skipped), store) as books:
         await heard(books, lambda: len(books.ledger.letters) == 1)
         while "books" not in ((await bench.views.load(EPOCH, ["N1"]))["N1"].parked or {}):  # noqa: ASYNC110 - views tell nobody
             await asyncio.sleep(0)

@@ -139,6 +139,8 @@ class Hub:
             runner = versions.pop(number)
             await runner.__aexit__(None, None, None)
             self._hosting.release(runner.hosted)
+            if runner.hosted.parks is not None:
+                self._tasks.append(asyncio.create_task(runner.hosted.parks.end(self._owned), name=f"parks-of-{name}"))
         for number in sorted(control.versions - versions.keys()):
             since = control.since if number == control.building else None
             runner = Runner(self._hosting.hosted(name, number), self._watermarks, self._crashed, since)

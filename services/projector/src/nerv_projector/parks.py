@@ -18,9 +18,11 @@ import structlog
 from nerv.errors import Conflict, NervError, Retry, Unavailable
 from nerv.kafka.deadletters import Origin, Place
 from nerv.protocols.views import Cursor, Epoch
-from nerv.subscriptions import Books, Fact, Ledger, Letter, State
+from nerv.subscriptions import Books, Fact, Kind, Ledger, Letter, State
 from nerv.subscriptions.books import Store
 from nerv.subscriptions.deciding import parked, resolved
+from nerv.subscriptions.ledger import partition_text
+from nerv.types import new_event_id
 from nerv_projector.backlog import Backlog, Read
 from nerv_projector.batching import Sorter
 from nerv_projector.folding import FoldHop, FoldSession
@@ -52,6 +54,11 @@ class Parks:
         self, hop: FoldHop, lane: Lane, read: Read, store: Store | None, skip: Skip
     ) -> None:  # fmt: skip
         self._hop, self._lane, self._read, self._store, self._skip = hop, lane, read, store, skip
+        self._token = (
+            new_event_id()
+        )  # of this owner: what one before it says of a partition that it has taken counts no more
+        self._session: FoldSession | None = None
+        self._said: frozenset[int] = frozenset()  # partitions that this session has been said to have taken
         self._hopeless: set[str] = set()  # positions of which too much has come, or nothing is left
 
     def nudge(self) -> None:
@@ -68,6 +75,16 @@ class Parks:
                 with suppress(NervError):
                     await self._round(work, None)  # without the books events can be skipped all the same
                 await asyncio.sleep(PAUSE_SECONDS)
+
+    async def end(self, partitions: frozenset[int]) -> None:
+        """The version is given up, so that nobody waits for its letters any more."""
+        if self._store is None:
+            return
+        try:
+            async with Books(self._store, self._hop.name) as books:
+                await self._settle(books, self._ours(books, partitions), {})
+        except NervError as error:
+            log.warning("parks.not_settled", projection=self._hop.name, cause=error.detail)
 
     async def _follow(self, work: Work) -> None:
         if self._store is None:
@@ -104,9 +121,25 @@ class Parks:
                 if view.parked is not None and (partition := _origin(view.parked).partition) in partitions:
                     found[partition][key] = view.parked
         if books is not None:
+            partitions = await self._take(books, partitions)
             await self._settle(books, partitions, found)
         for partition, keyed in found.items():
-            await self._see_to(epoch, partition, keyed, books)
+            await self._see_to(epoch, partition, keyed, books if partition in partitions else None)
+
+    def _ours(self, books: Books, partitions: frozenset[int]) -> frozenset[int]:
+        topic, token = self._hop.topic, self._token
+        return frozenset(p for p in partitions if books.ledger.owns((topic, p), token))
+
+    async def _take(self, books: Books, partitions: frozenset[int]) -> frozenset[int]:
+        """Say that these are ours from now on, if that is not said yet; those that nobody has taken meanwhile."""
+        if self._hop.session is not self._session:
+            self._session, self._said = self._hop.session, frozenset()
+        new = sorted(partitions - self._said - self._ours(books, partitions))
+        self._said |= partitions  # should another take one later, it is his, until a session begins anew
+        if new:
+            named = [partition_text((self._hop.topic, partition)) for partition in new]
+            await _record(books, [Fact(Kind.TAKEN, {"epoch": self._token, "partitions": named})])
+        return self._ours(books, partitions)
 
     async def _settle(self, books: Books, partitions: frozenset[int], found: Mapping[int, Keyed]) -> None:
         """Letters of keys that are not parked any more, or at another event."""
@@ -114,7 +147,7 @@ class Parks:
         topic = self._hop.topic
         mine = (one for one in books.ledger.letters if one.topic == topic and one.partition in partitions)
         if gone := sorted(origin for origin in mine if origin not in stand):
-            await _record(books, resolved(gone))
+            await _record(books, resolved(gone, self._token))
 
     async def _see_to(self, epoch: Epoch, partition: int, keyed: Keyed, books: Books | None) -> None:
         skipped = self._hop.skipped()
@@ -131,9 +164,12 @@ class Parks:
             await self._mend(epoch, partition, dict(list(on.items())[:TOGETHER]), books)
 
     async def _note(self, partition: int, keyed: Keyed, books: Books) -> None:
-        await _record(books, parked([_letter(key, said) for key, said in keyed.items()]))
+        letters = [_letter(key, said) for key, said in keyed.items()]
+        await _record(books, parked(letters, self._token))
+        if any(letter.origin not in books.ledger.letters for letter in letters):
+            return  # another has taken the partition, and says it himself
         positions, version = {key: said["position"] for key, said in keyed.items()}, books.ledger.version
-        await self._lane.run(lambda: self._session().note(partition, positions, version))
+        await self._lane.run(lambda: self._at_work().note(partition, positions, version))
 
     async def _decided(self, said: Mapping[str, str], ledger: Ledger) -> bool:
         """Whether a key goes on by what people have decided of its letter."""
@@ -159,7 +195,8 @@ class Parks:
             self._hopeless.update(said["position"] for said in keyed.values())
             if books is not None:
                 letters = [_letter(key, {**said, "cause": error.detail}) for key, said in keyed.items()]
-                await _record(books, parked([one for one in letters if one.origin in books.ledger.letters]))
+                there = [one for one in letters if one.origin in books.ledger.letters]
+                await _record(books, parked(there, self._token))
 
     async def _fold_on(self, epoch: Epoch, partition: int, keyed: Keyed) -> None:
         hop = self._hop
@@ -170,10 +207,11 @@ class Parks:
         cursors = (await hop.views.progress(epoch)).cursors
         # Most of it while batches are folded; the rest when they wait.
         await backlog.read(Cursor.from_bytes(cursors[partition]).next_offset)
-        await self._lane.run(lambda: self._session().mend(backlog))
+        await self._lane.run(lambda: self._at_work().mend(backlog))
         log.info("parks.mended", projection=hop.name, partition=partition, keys=len(keyed))
+        hop.parked.set()  # the letters of those that go on are to be settled
 
-    def _session(self) -> FoldSession:
+    def _at_work(self) -> FoldSession:
         if self._hop.session is None:
             raise Unavailable(f"{self._hop.name} has not started yet", retry_after=0.5)
         return self._hop.session
