@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators see of runs: objects and seconds, by sync and by what the objects are."""
+"""What operators see of runs: objects and seconds, by sync and by what the objects are, and memory."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -25,6 +27,15 @@ def told(reader: InMemoryMetricReader, name: str) -> list[dict[str, Any]]:
         for point in metric.data.data_points
     ]
     return [{**(p.attributes or {}), "value": getattr(p, "value", getattr(p, "count", None))} for p in points]
+
+
+def test_the_memory_of_a_run_is_that_of_its_process() -> None:
+    """And not that of the process that has started it."""
+    held = bytearray(400 * 2**20)
+    held[::4096] = b"x" * len(held[::4096])  # so that it is there
+    program = "from nerv_sync.record import memory_mib; print(memory_mib())"
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert 10 < float(told.stdout) < len(held) / 2**20
 
 
 async def test_objects_and_seconds_are_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
