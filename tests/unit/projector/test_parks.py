@@ -112,6 +112,26 @@ async def test_an_event_that_is_skipped_parks_no_longer() -> None:
     assert (await bench.states())["N1"] == (2, b'{"minutes":3}')
 
 
+async def test_a_state_that_no_longer_fits_its_type_stops_nobody() -> None:
+    """The key is not parked at the event that was skipped; the next one parks it again."""
+    log = LOG[:3]
+    bench, session = await parked_bench(log)
+    bench.hop.skipped = lambda: {"e2"}
+
+    def unfit(data: bytes) -> Any:
+        raise ValueError("the type has changed")
+
+    bench.hop.projection.load = unfit  # type: ignore[method-assign]
+    await session.mend(await backlog(bench, log, "N1"))
+    assert (await bench.views.progress(EPOCH)).parked == 0
+    await done(session, [trip("N1", 3, 2)])
+    view = (await bench.views.load(EPOCH, ["N1"]))["N1"]
+    assert view.parked is not None
+    assert (view.version, view.state, view.parked["cause"]) == (
+        1, b'{"minutes":1}', "ValueError: the type has changed",
+    )  # fmt: skip
+
+
 async def test_of_two_owners_one_folds_on() -> None:
     """Whoever took the key for parked until then starts over, and nothing that comes for it is lost."""
     bench, first = await parked_bench()

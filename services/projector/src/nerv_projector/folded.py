@@ -73,6 +73,11 @@ class Cache:
         """What is known of a key. It is kept longer once it is updated."""
         return self._entities.get(key)
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Of these only the store knows."""
+        for key in keys:
+            self._entities.pop(key, None)
+
     def update(self, entities: Mapping[str, Entity[Any]]) -> None:
         """Keep these as the newest, and let the oldest go."""
         known = self._entities

@@ -208,11 +208,11 @@ class FoldSession:
                 if sources:
                     self._refold(key, view, sources, backlog.since, folded)
                 else:  # its event is skipped, and nothing came after it
-                    folded.entities[key] = entity_of_view(self._hop.projection, replace(view, parked=None))
+                    folded.entities[key] = Entity(view.version, None, view.state, None, view.index)
                     folded.partitions[key] = backlog.partition
         await self._tell(folded, [])
         await self._rewrite(backlog.partition, folded.views(), folded.counts.get(backlog.partition, 0))
-        self._cache.update(folded.entities)
+        self._cache.forget(folded.entities)
         if folded.poisoned:
             self._hop.parked.set()
 
@@ -231,6 +231,8 @@ class FoldSession:
 
     async def _rewrite(self, partition: int, views: Mapping[str, View], folded: int) -> None:
         """Write keys that are parked, at the cursor as it is: only one of several owners can."""
+        if not views:
+            return
         held = self._held[partition]
         cursor = replace(held.cursor, mends=held.cursor.mends + 1)
         await self._apply({partition: Move(held.stored, cursor, folded, frozenset(views))}, views)

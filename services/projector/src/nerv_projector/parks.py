@@ -32,10 +32,12 @@ from nerv_projector.model import attempt_of, since_of
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 10.0  # between two looks where nothing was heard
+GATHER_SECONDS = 0.1  # for more to be parked or decided, before a look
 PAUSE_SECONDS = 1.0  # after a fault that may pass
 RECORD_SECONDS = 20.0  # for temporal to take what is recorded
 PAGE = 1000  # parked keys that are looked at in one go
-TOGETHER = 1000  # keys of a partition that are mended in one go
+TOGETHER = 1000  # keys of a partition that are mended, or told of, in one go
+MOST = 10_000  # parked keys that are seen to; where more are, the fold is broken, and a rebuild is what mends that
 
 Keyed = Mapping[str, Mapping[str, str]]
 """Keys that are parked, and what their views say of that."""
@@ -106,6 +108,7 @@ class Parks:
             finally:
                 for one in waiting:
                     one.cancel()
+            await asyncio.sleep(GATHER_SECONDS)
             for event in events:
                 event.clear()
 
@@ -113,18 +116,27 @@ class Parks:
         if (at := work()) is None:
             return
         epoch, partitions = at
+        found, whole = await self._parked(epoch, partitions)
+        if books is not None:
+            partitions = await self._take(books, partitions)
+            if whole:
+                await self._settle(books, partitions, found)
+        for partition, keyed in found.items():
+            await self._see_to(epoch, partition, keyed, books if partition in partitions else None)
+
+    async def _parked(self, epoch: Epoch, partitions: frozenset[int]) -> tuple[Mapping[int, Keyed], bool]:
+        """The keys of these partitions, by partition, and whether these are all: where a fold takes nothing they are too many."""
         found: dict[int, dict[str, Mapping[str, str]]] = defaultdict(dict)
-        after: str | None = None
+        after, seen = None, 0
         while page := await self._hop.views.page(epoch, after, PAGE, parked=True):
-            after = page[-1][0]
+            after, seen = page[-1][0], seen + len(page)
             for key, view in page:
                 if view.parked is not None and (partition := _origin(view.parked).partition) in partitions:
                     found[partition][key] = view.parked
-        if books is not None:
-            partitions = await self._take(books, partitions)
-            await self._settle(books, partitions, found)
-        for partition, keyed in found.items():
-            await self._see_to(epoch, partition, keyed, books if partition in partitions else None)
+            if seen >= MOST:
+                log.warning("parks.too_many", projection=self._hop.name, keys=seen, do="mend the fold, then rebuild")
+                return found, False
+        return found, True
 
     def _ours(self, books: Books, partitions: frozenset[int]) -> frozenset[int]:
         topic, token = self._hop.topic, self._token
@@ -156,7 +168,9 @@ class Parks:
         if books is not None:
             fresh = {key: said for key, said in keyed.items() if key not in on and "books" not in said}
             if fresh:
-                await self._note(partition, fresh, books)
+                await self._note(partition, dict(list(fresh.items())[:TOGETHER]), books)
+            if len(fresh) > TOGETHER:
+                self.nudge()  # for the others
             for key in keyed.keys() - on.keys() - fresh.keys():
                 if await self._decided(keyed[key], books.ledger):
                     on[key] = keyed[key]
