@@ -35,11 +35,11 @@ FAULTS: Mapping[str, int] = {"kill": 100, "terminate": 20, "lose_replies": 40}
 CANCELLED = 10_000
 AWAY_SECONDS, SHORTEST_AWAY = 60.0, 3.0
 OPERATIONS = 300_000
-HASTY = 0.3  # of the requests, while clients go away
+HASTY = 0.15  # of the requests, while clients go away
 LEAST_IN_FLIGHT, PROGRESS = 2, 30
 UNDISTURBED = (0.2, 1.0)  # s of work before each fault
 LOST_SECONDS = 0.3
-MOST_UNKNOWN = 0.25  # of the events, whose clients go away in a part of the run
+MOST_UNKNOWN = 0.25  # of the events, some of whose clients go away
 SEEN_SECONDS = 120.0  # for subscribers to get what is left
 
 
@@ -105,7 +105,7 @@ async def _disturbed(made: Rig, scale: float, console: Console) -> tuple[list[Ra
             async with asyncio.TaskGroup() as group:
                 for number, one in enumerate(everything):
                     group.create_task(_all_faults(one, scale, len(everything), number))
-            await _hasten(everything, round(CANCELLED * scale))
+                group.create_task(_hasten(everything, round(CANCELLED * scale)))
             for one in everything:
                 one.note("Kafka away")
             await made.kill_kafka(away=max(SHORTEST_AWAY, AWAY_SECONDS * scale))
