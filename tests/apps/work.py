@@ -158,6 +158,18 @@ def rated(number: int, rates: Rates = Inject(Rates)) -> int:
     return number * rates.factor
 
 
+@app.task()
+def bulky(size: int) -> str:
+    """A result that is large."""
+    return "x" * size
+
+
+@app.workflow("bulky")
+def bulky_run(w: Drawing, size: int) -> Output:
+    """It is the run's, too."""
+    return w.call(bulky, size)
+
+
 @app.workflow("exchanged")
 def exchanged(w: Drawing, number: int) -> Output:
     """A task with a component."""

@@ -41,7 +41,12 @@ async def mesh(kafka: str, redis_url: str, tmp_path_factory: pytest.TempPathFact
         mesh=f"t{uuid.uuid4().hex[:8]}",
         kafka=kafka,
         redis=redis_url,
-        env={"PYTHONPATH": str(APPS), "NERV_SCHEDULER__RETRY_FIRST_SECONDS": "0.1"},
+        env={
+            "PYTHONPATH": str(APPS),
+            "NERV_SCHEDULER__RETRY_FIRST_SECONDS": "0.1",
+            "NERV_SCHEDULER__RESULT_BYTES": "200000",
+            "NERV_SCHEDULER__RESULTS": f"file://{tmp_path_factory.mktemp('results')}",
+        },
     ) as running:
         yield running
 
@@ -50,6 +55,18 @@ async def run(client: Client, workflow: str, **run_input: Any) -> dict[str, Any]
     """A run, once it has ended."""
     started = await client.workflows.start(workflow, run_input)
     return await client.workflows.wait(started["run"], PATIENCE)
+
+
+async def test_a_large_result_is_shown_by_its_address(client: Client) -> None:
+    """It is in the store of the settings, whole; the run without its nodes has it, too."""
+    done = await run(client, "bulky", size=100_000)
+    assert (done["result"], done["stored"]["bytes"]) == (None, 100_002)
+    assert done["nodes"][0]["stored"] == done["stored"]
+    stored = await asyncio.to_thread(Path(done["stored"]["url"].removeprefix("file://")).read_bytes)
+    assert stored == b'"' + b"x" * 100_000 + b'"'
+    brief = await client.workflows.wait(done["run"], PATIENCE, nodes=False)
+    assert brief["stored"] == done["stored"]
+    assert not {"nodes", "maps", "critical_path"} & set(brief)
 
 
 def calls(folder: Path, name: str) -> int:
@@ -112,11 +129,11 @@ async def test_a_task_that_takes_too_long_fails(client: Client) -> None:
     assert (done["status"], done["error"]) == ("failed", "endless: TimeoutError: task endless took longer than 0.3 s")
 
 
-async def test_a_result_that_history_cannot_take_fails(client: Client) -> None:
-    """And says what the limit is."""
+async def test_a_result_that_is_over_the_limit_fails(client: Client) -> None:
+    """And says what the limit is; without a store it is that of an event."""
     done = await run(client, "large")
     assert done["status"] == "failed"
-    assert "the limit is 262144" in done["error"]
+    assert "at most 200000 bytes (NERV_SCHEDULER__RESULT_BYTES)" in done["error"]
 
 
 async def test_a_task_may_use_the_client(client: Client) -> None:

@@ -164,6 +164,19 @@ async def test_small_results_stay_where_they_are(tmp_path: Path) -> None:
     assert only(tmp_path).suffix == ".json"
 
 
+async def test_without_a_store_a_result_must_fit_into_an_event() -> None:
+    """What does not fails its task, and says what the limit is."""
+    app = App("plain")
+    app.task(name="large")(lambda: "x" * 300_000)
+    app.workflow("w")(lambda w: w.call("large"))
+    world = World(app)
+    async with world.replica():
+        await world.starter.start("w", {}, "r1")
+        state = await world.ended("r1")
+    assert state.status is RunStatus.FAILED
+    assert "the limit is 262144" in state.error
+
+
 async def test_any_store_that_fsspec_knows_will_do() -> None:
     """One in memory here; a URL of nothing it knows is refused at the start."""
     results = Results(f"memory://{uuid.uuid4().hex}", 10**6, Patience())
