@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,17 +217,14 @@ class TestRedisQueue(QueueContract, PlacesContract):
 
     async def test_a_server_that_was_started_anew_is_not_believed(self, tmp_path: Path, mesh_name: str) -> None:
         """It may have lost what was written last: who works on keeps what it holds, and history is asked before all else."""
-        server = await asyncio.to_thread(_server, tmp_path)
-        try:
-            redis = connect(RedisSettings(url=server.address), mesh_name)
-            queue = RedisQueue(redis, mesh_name, lease=3600.0, keep=60)
-            await nothing(queue)
+        async with _kept(tmp_path, mesh_name) as (queue, server):
             await queue.mark_intact({})
             plan = fan(count=3)
             await queue.start(plan)
             told, asked, given_back = await take(queue, at_least=3)
-            await redis.aclose()
             await server.kill()
+            with pytest.raises(UnknownOutcome):
+                await nothing(queue)
             assert not (await nothing(queue)).intact
             assert await queue.renew("a", [told, asked, given_back]) == []
             assert not await finish(queue, told, b"1")
@@ -246,17 +244,10 @@ class TestRedisQueue(QueueContract, PlacesContract):
             assert join.attempt == 2
             await queue.mark_intact({})
             assert (await nothing(queue)).intact
-            await redis.aclose()
-        finally:
-            await asyncio.to_thread(server.stop)
 
     async def test_a_run_whose_end_was_forgotten_is_closed_once_more(self, tmp_path: Path, mesh_name: str) -> None:
         """The server has it as one that goes on; history, that it has ended: only its end is left to do."""
-        server = await asyncio.to_thread(_server, tmp_path)
-        try:
-            redis = connect(RedisSettings(url=server.address), mesh_name)
-            queue = RedisQueue(redis, mesh_name, lease=3600.0, keep=60)
-            await nothing(queue)
+        async with _kept(tmp_path, mesh_name) as (queue, _):
             plan = single()
             await queue.start(plan)
             await take(queue)
@@ -266,9 +257,6 @@ class TestRedisQueue(QueueContract, PlacesContract):
             assert end.node == END
             assert await queue.close(end, RunStatus.COMPLETED, result=b"1")
             assert await queue.status(plan.run) is RunStatus.COMPLETED
-            await redis.aclose()
-        finally:
-            await asyncio.to_thread(server.stop)
 
     async def test_scripts_are_packaged(self) -> None:
         """Every script lies beside the code, so that it is in the wheel."""
@@ -279,6 +267,20 @@ class TestRedisQueue(QueueContract, PlacesContract):
             re.findall(r"_(?:scripts|write)\(\"(\w+)\"", (folder / "redis_queue.py").read_text(encoding="utf-8"))
         )
         assert called | {"preamble"} == {path.stem for path in folder.glob("*.lua")}
+
+
+@asynccontextmanager
+async def _kept(folder: Path, mesh: str) -> AsyncIterator[tuple[RedisQueue, Standing]]:
+    """A queue on a server of the test's own, which keeps what is written; leases never run out."""
+    server = await asyncio.to_thread(_server, folder)
+    redis = connect(RedisSettings(url=server.address), mesh)
+    try:
+        queue = RedisQueue(redis, mesh, lease=3600.0, keep=60)
+        await nothing(queue)
+        yield queue, server
+    finally:
+        await redis.aclose()
+        await asyncio.to_thread(server.stop)
 
 
 def _server(folder: Path) -> Standing:
