@@ -30,6 +30,7 @@ ACCOUNTS = 20
 TRANSFERS = 4  # of a run
 TASK_SECONDS = 0.05
 IN_FLIGHT = 12  # runs that go on at once
+BREATH = 3
 PAUSE_SECONDS = 0.2  # before a request that failed is repeated
 REST_SECONDS = 180.0  # within which every run that was acknowledged must have ended, after the last fault
 STALE = b"completion.stale"
@@ -49,6 +50,7 @@ class Bank:
     open: int = 0
     faults: int = 0
     in_flight: int = 0
+    ended: int = 0
     late: list[str] = field(default_factory=list)
 
     async def part(self, name: str, disturb: Callable[[], Awaitable[None]]) -> list[Invariant]:
@@ -80,12 +82,23 @@ class Bank:
             for rule, found in violations.items()
         ]
 
-    async def fault(self, make: Callable[[], Awaitable[None]]) -> None:
-        """Make a fault, and note whether runs were going on."""
+    async def fault(self, make: Callable[[], Awaitable[None]], *, breath: bool = False) -> None:
+        """Make a fault, and note whether runs were going on. With `breath` a run has ended before each third one: where nothing
+        can go on for a while after a fault, others would meet nothing new.
+        """
+        if breath and self.faults % BREATH == 0:
+            await self._run_ended()
         await asyncio.sleep(self.chance.uniform(0.1, 0.6))
         self.faults += 1
         self.in_flight += self.open > 0
         await make()
+
+    async def _run_ended(self) -> None:
+        """Return when one more run has ended."""
+        before = self.ended
+        async with asyncio.timeout(REST_SECONDS):
+            while self.ended == before:  # noqa: ASYNC110 - they are many
+                await asyncio.sleep(0.05)
 
     async def freeze(self, name: str, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after a while."""
@@ -152,6 +165,7 @@ class Bank:
             except NervError:
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
+                self.ended += 1
                 return
         self.late.append(f"{run} was acknowledged and did not end within {REST_SECONDS:g} s after the last fault")
 

@@ -77,7 +77,7 @@ def redis_kills(bank: Bank, count: int) -> Disturb:
 
     async def disturb() -> None:
         for _ in range(count):
-            await bank.fault(bank.redis.kill)
+            await bank.fault(bank.redis.kill, breath=True)
 
     return disturb
 
@@ -106,7 +106,7 @@ def robberies(bank: Bank, count: int) -> Disturb:
         try:
             for number in range(count):
                 act = acts[number % len(acts)]
-                await bank.fault(lambda act=act: _do(redis, act))  # type: ignore[misc]
+                await bank.fault(lambda act=act: _do(redis, act), breath=True)  # type: ignore[misc]
         finally:
             await redis.aclose()
 
