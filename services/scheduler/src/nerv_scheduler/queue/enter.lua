@@ -24,7 +24,8 @@ local function room()
   for _, one in ipairs(redis.call('SMEMBERS', holders(name))) do
     local of, other = string.match(one, '^(.*)\n(.*)$')
     local found = redis.call('HMGET', run_key(of), 'g:' .. other, 's:' .. other)
-    if found[1] ~= most .. ' ' .. name or (found[2] ~= 'running' and found[2] ~= 'ready') then
+    local theirs = string.match(found[1] or '', '^%d+ (.*)$')
+    if theirs ~= name or (found[2] ~= 'running' and found[2] ~= 'ready') then
       redis.call('SREM', holders(name), one)
     end
   end

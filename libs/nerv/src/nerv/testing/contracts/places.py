@@ -93,6 +93,14 @@ class PlacesContract:
         assert await queue.enter(claims[1], KEY, 1) is Admission.WAITS
         assert await queue.enter(claims[2], "customer-8", 1) is Admission.IN
 
+    async def test_a_key_may_have_more_places_than_before(self, queue: Queue) -> None:
+        """Replicas of the old and the new app ask side by side: whoever has a place is counted by both."""
+        await crowd(queue, 3)
+        one, two, three = await take(queue, at_least=3)
+        assert await queue.enter(one, KEY, 1) is Admission.IN
+        assert await queue.enter(two, KEY, 2) is Admission.IN
+        assert await queue.enter(three, KEY, 2) is Admission.WAITS
+
     async def test_who_takes_over_has_the_place_of_the_dead(self, queue: Queue) -> None:
         """A node whose worker was lost needs no second place; the first one's token is old."""
         await crowd(queue, 2)
