@@ -12,6 +12,7 @@ from tests.integration.projector.watching import check_all, settled, until
 
 PROJECTION = "carriers"
 TRIPS = 4000  # that each rebuild folds, and more with each fault
+REST = 0.005  # s between two listings, so that they leave the replicas time to switch
 KILL_WITHIN = 0.25  # s from the request: a decision takes about so long
 
 
@@ -26,6 +27,7 @@ class Reader:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
+            await asyncio.sleep(REST)
             epochs: list[str] = []
             cursor: str | None = None
             try:
