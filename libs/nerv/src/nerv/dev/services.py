@@ -12,7 +12,7 @@ import aiohttp
 from nerv.dev.folder import MeshFolder
 from nerv.dev.plan import ServicePlan, service_environment
 from nerv.dev.processes import Command, Process, describe_exit, stop_together
-from nerv.dev.starting import report
+from nerv.dev.starting import listens, report
 from nerv.dev.threads import in_thread
 from nerv.errors import NotFound, Unavailable
 
@@ -109,7 +109,7 @@ class Services:
 
 
 async def wait_ready(services: Sequence[Service], seconds: float = READY_SECONDS) -> None:
-    """Wait until every `/readyz` answers 200. Raises Unavailable with the reason of the first that fails."""
+    """Wait until every process itself answers `/readyz` with 200. Raises Unavailable with the reason of the first that fails."""
     deadline = time.monotonic() + seconds
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -123,13 +123,20 @@ async def wait_ready(services: Sequence[Service], seconds: float = READY_SECONDS
 
 
 async def _wait_ready(service: Service, session: aiohttp.ClientSession, deadline: float) -> None:
-    while (fault := await _not_ready(service.plan, session)) is not None:
+    while (fault := await _not_ready(service.plan, session) or _not_ours(service)) is not None:
         death = service.has_died()
         if death is not None:
             raise Unavailable(death)
         if time.monotonic() > deadline:
             raise Unavailable(service.complaint(f"is not ready in time: {fault}"))
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _not_ours(service: Service) -> str | None:
+    """None when it is the service itself that has answered, and not somebody who was quicker at its port."""
+    port = service.plan.health_port
+    ours = service.pid is not None and listens(service.pid, port)
+    return None if ours else f"another process has its port {port}; start it again"
 
 
 async def _not_ready(plan: ServicePlan, session: aiohttp.ClientSession) -> str | None:

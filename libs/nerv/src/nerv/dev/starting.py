@@ -59,7 +59,7 @@ def wait_ready(process: Process, port: int, answers: Callable[[float], None], se
 
 
 def _wait_listening(process: Process, port: int, deadline: float) -> None:
-    while not _listens(process.pid, port):
+    while not listens(process.pid, port):
         code = process.exit_code()
         if code is not None:
             raise Unavailable(describe_exit(code))
@@ -68,10 +68,11 @@ def _wait_listening(process: Process, port: int, deadline: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _listens(pid: int, port: int) -> bool:
-    """Whether the listener is this very process: another one may have been quicker at the port."""
+def listens(pid: int, port: int) -> bool:
+    """Whether the listener is this very process, or one that it has started: another one may have been quicker at the port."""
     try:
-        found = psutil.Process(pid).net_connections("tcp")
+        process = psutil.Process(pid)
+        found = [c for one in (process, *process.children(recursive=True)) for c in one.net_connections("tcp")]
     except psutil.Error:
         return False
     return any(c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in found)
