@@ -64,7 +64,7 @@ async def run(scale: float, console: Console) -> Sequence[Invariant]:
             f"{work.kills} kills, {work.hit} in flight",
             highlight=False,
         )
-        repaired = await _repair_under_kills(mesh, clients, topic, work, round(REPAIRS * share))
+        repaired = await _repair_under_kills(mesh, clients, topic, work, share, console)
         left = await _discard_the_rest(clients, f"door:{topic}")
         kafka = KafkaSettings(bootstrap_servers=mesh.context["kafka"])
         events, letters = await _standing(kafka, topic), await _standing(kafka, f"{mesh.mesh}.deadletters.v1")
@@ -176,13 +176,15 @@ def _place(text: str) -> Place:
 
 
 async def _repair_under_kills(
-    mesh: LocalMesh, clients: Sequence[Client], topic: str, work: Work, count: int
+    mesh: LocalMesh, clients: Sequence[Client], topic: str, work: Work, share: float, console: Console
 ) -> frozenset[str]:
-    """The ids of letters that were edited and replayed; a broker is killed again and again meanwhile."""
+    """The ids of letters that were edited and replayed; as many kills as before come in between."""
     letters = {one.event_id: one.place for one in work.told if one.letter}
-    wanted = list(letters.items())[:count]
-    killing = asyncio.create_task(_kill_on(mesh, work))
-    for event_id, place in wanted:
+    wanted = list(letters.items())[: round(REPAIRS * share)]
+    killing = asyncio.create_task(_kill_on(mesh, work, round(KILLS * share)))
+    for number, (event_id, place) in enumerate(wanted):
+        if number % TOLD_EVERY == 0:
+            console.print(f"door: {number} of {len(wanted)} letters repaired, {work.kills} kills", highlight=False)
         await _repair(clients, f"door:{topic}", event_id, "{}:{}".format(*place))
     killing.cancel()
     await asyncio.wait({killing})
@@ -191,8 +193,8 @@ async def _repair_under_kills(
     return frozenset(event_id for event_id, _ in wanted)
 
 
-async def _kill_on(mesh: LocalMesh, work: Work) -> None:
-    while True:
+async def _kill_on(mesh: LocalMesh, work: Work, kills: int) -> None:
+    for _ in range(kills):
         await asyncio.sleep(random.uniform(*UNDISTURBED))  # noqa: S311 - as above
         await _kill(mesh, work, busy=True)  # repairs follow one another without a pause
 
