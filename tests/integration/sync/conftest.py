@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
+from nerv.telemetry.names import SYNC_KIND
 
 HERE = Path(__file__).parent
 
@@ -23,11 +24,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Collector:
-    """Takes spans over OTLP, as a collector does: `(service, name)` of each, by trace id."""
+    """Takes spans over OTLP, as a collector does: `(service, name)` of each, by trace id; and what kind of objects it says."""
 
     def __init__(self) -> None:
         self.url = ""
         self.spans: dict[str, list[tuple[str, str]]] = {}
+        self.kinds: dict[tuple[str, str], str] = {}  # by trace id and name
 
     async def take(self, request: web.Request) -> web.Response:
         """POST /v1/traces."""
@@ -35,7 +37,10 @@ class Collector:
             service = {a.key: a.value.string_value for a in part.resource.attributes}["service.name"]
             for scope in part.scope_spans:
                 for span in scope.spans:
-                    self.spans.setdefault(span.trace_id.hex(), []).append((service, span.name))
+                    trace = span.trace_id.hex()
+                    self.spans.setdefault(trace, []).append((service, span.name))
+                    told = {a.key: a.value.string_value for a in span.attributes}
+                    self.kinds[trace, span.name] = told.get(SYNC_KIND, "")
         return web.Response()
 
 

@@ -254,14 +254,13 @@ async def test_a_stopping_replica_gives_its_work_back() -> None:
         return 1
 
     world = made(work)
+    world.queue._lease = 600.0  # longer than this test waits: nothing here comes by a lease that ends
     await world.starter.start("w", {}, "r1")
     async with world.replica("one"):
         await until(lambda: bool(started))
-    stopped = time.monotonic()
     hold.set()
     async with world.replica("two"):
         state = await world.ended("r1")
-    assert time.monotonic() - stopped < FAST.lease_seconds + 1.0
     assert (state.nodes["work"].worker, state.nodes["work"].attempt) == ("two", 2)
 
 
