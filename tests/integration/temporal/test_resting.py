@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from nerv.cloudevents.proto_format import to_us
@@ -105,3 +106,22 @@ async def test_a_resting_partition_is_looked_at_again(kafka: str, mesh_name: str
                 moved.clear()
         await taking_over
     await asyncio.gather(us.close(), other.close())
+
+
+async def test_a_tail_ends_in_peace_while_a_partition_goes_to_rest(
+    kafka: str, mesh_name: str, tail: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That its consumer answers no more is no fault then, and the service does not end by one."""
+    monkeypatch.setattr(tail._consumer, "_answer_asked", lambda: None)  # it ends before it comes to what is asked
+    us = Replica(KafkaSettings(bootstrap_servers=kafka), mesh_name, tail)
+    await us.own("us")
+    async with asyncio.timeout(30):
+        version = 0
+        while not tail._resting:
+            version += 1
+            await us.write(version, applied=True)
+    await tail.__aexit__(None, None, None)
+    await asyncio.sleep(0)
+    assert tail.crashed is not None
+    assert not tail.crashed.done()
+    await us.close()

@@ -190,19 +190,20 @@ class Tail:
                 self._settings, f"{self._client_id}-tail", f"{self._client_id}-tail", assign=start, ends=True
             ) as consumer:
                 self._consumer = consumer
-                async for batch in consumer.batches():
-                    for partition in await self._take(batch):
-                        if partition not in self._resting:
-                            self._resting[partition] = asyncio.Event()
-                            rests[partition] = asyncio.create_task(self._rest(consumer, partition))
+                try:
+                    async for batch in consumer.batches():
+                        for partition in await self._take(batch):
+                            if partition not in self._resting:
+                                self._resting[partition] = asyncio.Event()
+                                rests[partition] = asyncio.create_task(self._rest(consumer, partition))
+                finally:  # before the consumer ends, which they would take for a fault
+                    for rest in rests.values():
+                        rest.cancel()
         except asyncio.CancelledError:
             raise
         except Exception as error:
             log.exception("tail.failed")
             self.crash(error)
-        finally:
-            for rest in rests.values():
-                rest.cancel()
 
     async def _rest(self, consumer: BatchConsumer, partition: int) -> None:
         # Reading our own commits back costs Kafka a fetch for each, and us a seventh of an append.
