@@ -65,9 +65,50 @@ def test_every_make_target_is_there(path: Path) -> None:
         assert set(words) <= targets, line
 
 
+def anchors(path: Path) -> set[str]:
+    """The names of a page's headings, as GitHub makes them."""
+    found: dict[str, int] = {}
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    for heading in re.findall(r"^#+ (.+)$", text, re.M):
+        plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", heading)
+        name = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
+        found[name] = found.get(name, -1) + 1
+    return {name if number == 0 else f"{name}-{number}" for name, last in found.items() for number in range(last + 1)}
+
+
+def links(path: Path) -> list[tuple[str, str]]:
+    """Where a page's links within the repository lead: file and anchor, either of which may be empty."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    found = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text)
+    return [(target, anchor) for target, anchor in found if "://" not in target]
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(path: Path) -> None:
-    """Links within the repository point at what is there."""
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (path.parent / target).exists(), target
+    """Links within the repository point at what is there, and at a heading that is there."""
+    for target, anchor in links(path):
+        file = path.parent / target if target else path
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), f"{target}#{anchor}"
+
+
+def test_a_newcomer_finds_every_page() -> None:
+    """From the README by links alone."""
+    todo, seen = [ROOT / "README.md"], set()
+    while todo:
+        path = todo.pop().resolve()
+        if path in seen:
+            continue
+        seen.add(path)
+        found = [(path.parent / target).resolve() for target, _ in links(path) if target]
+        todo += [page for one in found for page in (sorted(one.glob("*.md")) if one.is_dir() else [one])]
+        todo = [page for page in todo if page.suffix == ".md"]
+    template = ROOT / "libs/nerv/src/nerv/starter/template/README.md"
+    assert {path for path in DOCUMENTS if path != template} <= seen
+
+
+def test_anchors_are_made_as_github_makes_them() -> None:
+    """Small letters, hyphens for spaces, nothing else; and a heading that comes again is counted."""
+    assert {"what-a-run-decides-and-waits-for", "when-it-fails"} <= anchors(ROOT / "services/scheduler/README.md")
+    assert {"added", "to-begin-with"} <= anchors(ROOT / "CHANGELOG.md")
