@@ -4,7 +4,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from nerv.errors import Misconfigured
 
 ClientConfig = dict[str, str | int | float | bool]
 
@@ -28,6 +30,18 @@ class KafkaSettings(BaseModel):
     ssl_certificate_file: Path | None = None
     ssl_key_file: Path | None = None
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> "KafkaSettings":
+        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password_file):
+            raise ValueError(f"{self.security_protocol} needs SASL_USERNAME and SASL_PASSWORD_FILE")
+        if not self.security_protocol.endswith("SSL") and any(
+            (self.ssl_ca_file, self.ssl_certificate_file, self.ssl_key_file)
+        ):
+            raise ValueError("SSL_*_FILE would not be used: TLS needs a SECURITY_PROTOCOL of SSL or SASL_SSL")
+        if (self.ssl_certificate_file is None) != (self.ssl_key_file is None):
+            raise ValueError("SSL_CERTIFICATE_FILE and SSL_KEY_FILE go together: give both, or neither")
+        return self
+
     def client(self, client_id: str) -> ClientConfig:
         """librdkafka's configuration that all clients share."""
         config: ClientConfig = {
@@ -46,8 +60,7 @@ class KafkaSettings(BaseModel):
         if self.security_protocol.startswith("SASL"):
             config["sasl.mechanism"] = self.sasl_mechanism
             config["sasl.username"] = self.sasl_username or ""
-            if self.sasl_password_file is not None:
-                config["sasl.password"] = self.sasl_password_file.read_text(encoding="utf-8").strip()
+            config["sasl.password"] = _secret(self.sasl_password_file)
         for option, path in (
             ("ssl.ca.location", self.ssl_ca_file),
             ("ssl.certificate.location", self.ssl_certificate_file),
@@ -78,3 +91,13 @@ class KafkaSettings(BaseModel):
             "heartbeat.interval.ms": HEARTBEAT_MS,
             "fetch.wait.max.ms": 100,
         }
+
+
+def _secret(file: Path | None) -> str:
+    """What the file holds. Raises Misconfigured."""
+    if file is None:
+        return ""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Misconfigured(f"cannot read NERV_KAFKA__SASL_PASSWORD_FILE {file}: {error.strerror}") from error
