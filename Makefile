@@ -68,6 +68,12 @@ wheels: setup ## wheels of the library and the services, into dist/ (DIST=folder
 	done
 	@ls -1 $(DIST)/nerv_mesh*.whl
 
+# --- what is deployed ------------------------------------------------------------------------------------------------
+
+.PHONY: image
+image: ## the image of the five services, by Docker (BASE_IMAGE=, TAG=)
+	@BASE_IMAGE="$(BASE_IMAGE)" TAG="$(TAG)" deploy/docker/build.sh
+
 # --- what shows that it works ----------------------------------------------------------------------------------------
 
 .PHONY: test

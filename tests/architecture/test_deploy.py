@@ -2,6 +2,10 @@
 """Chart, compose file and image say the same as the code. What only Helm and Compose can tell is asked by `deploy/check.sh`."""
 
 import importlib.util
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -66,9 +70,10 @@ def compose() -> dict[str, dict[str, Any]]:
     return services
 
 
-def rules() -> ModuleType:
-    """deploy/check/rules.py, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("deploy_rules", ROOT / "deploy" / "check" / "rules.py")
+def loaded(name: str) -> ModuleType:
+    """A module of deploy/, which belongs to no package."""
+    path = ROOT / "deploy" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"deploy_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -120,13 +125,59 @@ def test_the_redis_of_compose_loses_no_work() -> None:
     assert "--appendonly yes" in command
 
 
+def dockerfile() -> list[str]:
+    """The instructions of the image, one a line, without comments."""
+    text = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [line for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines() if line]
+
+
 def test_the_image_installs_only_what_is_pinned() -> None:
     """Every install in the Dockerfile is of hashed pins or of our own wheels, and the image's user is not root."""
-    lines = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
-    installs = [part for line in lines if line.startswith("RUN") for part in line.split("&&") if "pip install" in part]
-    assert installs
+    lines = dockerfile()
+    installs = [part for line in lines if line.startswith("RUN") for part in line.split("&&") if " install " in part]
+    installs = [part for part in installs if "pip" in part]
+    assert len(installs) == 3
     assert [part for part in installs if "--require-hashes" not in part and "--no-deps" not in part] == []
     assert [line for line in lines if line.startswith("USER")][-1] == "USER 10001:10001"
+
+
+def test_the_image_is_built_in_two_stages_of_one_base() -> None:
+    """The base is an argument, whose default is the official slim Python; what builds is not in what runs."""
+    lines = dockerfile()
+    assert lines[0].startswith("ARG BASE_IMAGE=python:3.11-slim")
+    stages = [number for number, line in enumerate(lines) if line.startswith("FROM")]
+    assert [lines[number] for number in stages] == ["FROM ${BASE_IMAGE} AS build", "FROM ${BASE_IMAGE}"]
+    result = lines[stages[1] :]
+    assert [line for line in result if line.startswith(("COPY", "ADD"))] == ["COPY --from=build /opt/nerv /opt/nerv"]
+    assert 'ENTRYPOINT ["nerv"]' in result
+    assert [line for line in result if line.startswith("HEALTHCHECK")]
+
+
+def test_the_image_says_what_it_is() -> None:
+    """Its labels are those of the OCI image specification."""
+    [labels] = [line for line in dockerfile() if line.startswith("LABEL")]
+    named = set(re.findall(r"org\.opencontainers\.image\.([a-z.]+)=", labels))
+    assert {"title", "version", "revision", "source", "licenses", "created"} <= named
+
+
+def test_a_module_without_symbols_still_loads(tmp_path: Path) -> None:
+    """What the image cuts off compiled modules is not needed to load them; here of a package that comes unstripped."""
+    shutil.copytree(Path(yaml.__file__).parent, tmp_path / "yaml", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "yaml" / "scanner.c").write_text("int main;")
+    [module] = tmp_path.rglob("_yaml.*.so")
+    whole = module.stat().st_size
+    assert loaded("docker/slim").slim(tmp_path) > whole // 4
+    assert not (tmp_path / "yaml" / "scanner.c").exists()
+    program = "import sys, yaml; sys.stdout.write(f'{yaml.__file__} {yaml.load(chr(49), yaml.CSafeLoader)}')"
+    told = subprocess.run(
+        (sys.executable, "-S", "-c", program),
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == f"{tmp_path}/yaml/__init__.py 1"
 
 
 def test_the_image_has_nothing_of_a_developers_machine() -> None:
@@ -151,7 +202,7 @@ def pod_of(document: dict[str, Any]) -> dict[str, Any]:
 def test_the_check_finds_a_workload_too_many() -> None:
     """Six workloads are one too many, four one too few."""
     found = workloads()
-    checked = rules()
+    checked = loaded("check/rules")
     checked.check_workloads(yaml.safe_dump_all(found))
     for wrong in ([*found, found[0]], found[1:]):
         with pytest.raises(checked.Fault, match="five are wanted"):
@@ -174,7 +225,7 @@ def test_the_check_finds_a_careless_workload(spoil: str) -> None:
         container["env"].append({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "nerv-auth", "key": "token"}}})
     else:
         container["args"] = ["serve", "everything"]
-    checked = rules()
+    checked = loaded("check/rules")
     with pytest.raises(checked.Fault):
         checked.check_workloads(yaml.safe_dump_all(found))
 
@@ -182,7 +233,7 @@ def test_the_check_finds_a_careless_workload(spoil: str) -> None:
 def test_the_check_knows_the_schemas_of_kubernetes() -> None:
     """A misspelt field is found, which Helm's own lint lets pass."""
     found = workloads()
-    checked = rules()
+    checked = loaded("check/rules")
     checked.check_schemas(yaml.safe_dump_all(found))
     pod_of(found[0])["containers"][0]["imagePullPolice"] = "Never"
     with pytest.raises(checked.Fault, match="imagePullPolice"):
