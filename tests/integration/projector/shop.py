@@ -38,6 +38,12 @@ class BuyersChanged(nerv.Event):
     to_version: int
 
 
+@app.on("buyers.changed.v1", topic="changes:buyers")
+def tell(event: BuyersChanged) -> nerv.Effect:
+    """Each delta is an event that is reacted to, as any other."""
+    return nerv.append(f"told-{event.key}", event)
+
+
 def add(state: dict[str, int] | None, cents: int) -> dict[str, int]:
     """One more."""
     before = state or {"orders": 0, "cents": 0}

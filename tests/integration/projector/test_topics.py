@@ -11,7 +11,7 @@ import orjson
 
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
-from nerv.errors import Invalid, Misconfigured, Unavailable
+from nerv.errors import Invalid, Misconfigured, NotFound, Unavailable
 from nerv.kafka import KafkaSettings, Outgoing, Producer
 from nerv.kafka.admin import Admin
 from nerv.projections import Projection
@@ -76,11 +76,11 @@ async def test_topics_of_anybody_are_folded_exactly_once(
 ) -> None:
     """By the record's key, by a field, merged of two topics, and the changes of another; over kill -9 and a wiped store."""
     mesh = LocalMesh(
-        app="shop:app", services=["projector"], replicas={"projector": 2}, folder=tmp_path / ".nerv", mesh=mesh_name,
-        kafka=kafka, redis=redis_url, env={"PYTHONPATH": str(HERE), "NERV_PROJECTOR__BATCH": "200"},
+        app="shop:app", services=["projector", "broker", "temporal"], replicas={"projector": 2}, folder=tmp_path / ".nerv",
+        mesh=mesh_name, kafka=kafka, redis=redis_url, env={"PYTHONPATH": str(HERE), "NERV_PROJECTOR__BATCH": "200"},
     )  # fmt: skip
     shop = Shop(kafka, mesh_name)
-    async with mesh, Client({"projector": mesh.url("projector")}) as client:
+    async with mesh, Client({name: mesh.url(name) for name in ("projector", "temporal")}) as client:
         await shop.sell(3000)
         await until(client, lambda rows: (rows["buyers"]["folded"] or 0) > 300)
         await mesh.kill("projector-2")
@@ -99,6 +99,7 @@ async def test_topics_of_anybody_are_folded_exactly_once(
         assert (await client.projections.parity("items"))["equal"]
         await client.projections.switch("items", version=number)
         await check(client, shop)
+        await told(client, shop)
         await refused(client)
 
 
@@ -115,6 +116,28 @@ async def check(client: Client, shop: Shop) -> None:
     assert all(state["gaps"] == 0 for state in moved.values())
     by_cents = [view["key"] async for view in client.views.by_index("buyers", "cents")]
     assert by_cents == sorted(shop.cents, key=lambda key: (shop.cents[key], key))
+
+
+async def told(client: Client, shop: Shop) -> None:
+    """The reaction to the deltas was given every step of each view, once, over the kill of the replica that wrote them."""
+    async with asyncio.timeout(60):
+        for who, count in shop.buyers.items():
+            while max((to for _, to in (steps := await _steps(client, who))), default=0) < count:  # noqa: ASYNC110 - the broker's
+                await asyncio.sleep(0.05)
+            assert len(set(steps)) == len(steps), who
+            reached = 0
+            for begin, end in sorted(steps):
+                assert begin <= reached, f"{who}: no delta leads from {reached}"
+                reached = max(reached, end)
+            assert reached == count
+
+
+async def _steps(client: Client, who: str) -> list[tuple[int, int]]:
+    try:
+        told = [orjson.loads(event.data) async for event in client.streams.read(f"told-{who}")]
+    except NotFound:
+        return []
+    return [(step["from_version"], step["to_version"]) for step in told]
 
 
 async def refused(client: Client) -> None:

@@ -57,7 +57,7 @@ def make() -> nerv.App:
 
 def planner(app: nerv.App) -> Planner:
     """A planner of its reactions."""
-    return Planner(app, Chains(app, 10), Limits())
+    return Planner(app, Chains(app, 10), Limits(), "nerv")
 
 
 def record(offset: int, n: int, key: bytes | None = b"k") -> Again:

@@ -56,6 +56,16 @@ def test_every_field_is_shown_with_its_path_and_type() -> None:
     }
 
 
+def test_a_topic_of_the_mesh_that_is_reacted_to_is_a_channel() -> None:
+    """By its full name, with the events that are read there."""
+    app = made()
+    app.event("gates.changed.v1")(Gate)
+    app.on("gates.changed.v1", topic="changes:gates")(lambda event: None)
+    document = asyncapi(app, "air")
+    assert list(document["channels"]["air.changes.gates.v1"]["messages"]) == ["gates.changed.v1"]
+    assert "gates.changed.v1" in document["components"]["messages"]
+
+
 def test_a_page_shows_topics_events_and_reactions_and_no_markup_of_the_app() -> None:
     """What an app writes is text."""
     text = page(asyncapi(made()))

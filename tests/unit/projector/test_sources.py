@@ -197,6 +197,15 @@ def test_projections_do_not_fold_their_own_changes(app: nerv.App, circle: dict[s
         lonely.check()
 
 
+def test_a_reaction_to_changes_is_to_those_of_a_projection(app: nerv.App) -> None:
+    """It is found when the app is checked; without any topic it is found at once."""
+    with pytest.raises(Misconfigured, match="with a topic or with one named here"):
+        app.on("note.v1", name="nowhere")(lambda event: None)
+    app.on("note.v1", topic="changes:nothing", name="deaf")(lambda event: None)
+    with pytest.raises(Misconfigured, match="reaction deaf is to changes:nothing"):
+        app.check()
+
+
 async def test_states_of_topics_are_not_in_history(app: nerv.App) -> None:
     """Who asks for one as of an instant is told so."""
     from nerv_projector.settings import FoldSettings

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from nerv.errors import Misconfigured
 
+CHANGES: Final = "changes:"  # and a projection: how an app names the topic of its deltas
 DEFAULT_PARTITIONS = 4  # of keyed topics in `nerv dev`: more partitions mean smaller commit batches
 
 
@@ -41,6 +42,12 @@ def name(mesh: str, topic: str, *, projection: str = "") -> str:
     if template not in listed:
         raise Misconfigured(f"{template} is not in topics.yaml; it has {', '.join(listed)}")
     return template.format(mesh=mesh, projection=projection)
+
+
+def full(mesh: str, topic: str) -> str:
+    """The name in Kafka of a topic as an app names it: `changes:<projection>`, or any other, which is its own."""
+    projection = topic.removeprefix(CHANGES)
+    return topic if projection == topic else name(mesh, "changes.{projection}.v1", projection=projection)
 
 
 def of_mesh(mesh: str, *, partitions: int = DEFAULT_PARTITIONS, projections: Iterable[str] = ()) -> tuple[Topic, ...]:

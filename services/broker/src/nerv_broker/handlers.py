@@ -13,6 +13,7 @@ from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Request, Route, respond
 from nerv.service.describe import describe
+from nerv.topics import full
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters import handlers as deadletters
@@ -96,7 +97,11 @@ async def well_known(request: Request[Deps]) -> Response:
     deps = request.deps
     app = deps.app
     reads = sorted(
-        {deps.settings.receipts, deps.settings.schemas, *(reaction.topic for reaction in app.reactions.values())}
+        {
+            deps.settings.receipts,
+            deps.settings.schemas,
+            *(full(deps.settings.mesh, r.topic) for r in app.reactions.values()),
+        }
     )
     writes = sorted([*app.all_topics(), deps.settings.deadletters, deps.settings.receipts, deps.settings.schemas])
     owns = sorted(partition for partition, owner in deps.owners.owned().items() if owner.serving)

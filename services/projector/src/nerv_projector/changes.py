@@ -88,7 +88,8 @@ class Changes:
             yield Outgoing(self.topic, data, None, headers, partition)
 
     def record(self, epoch: bytes, key: str, before: Entity[Any], after: Entity[Any], cause: Incoming) -> Outgoing:
-        """One change as a record. It happened when its cause did; its id is the same when it is written again."""
+        """One change as a record. It happened when its cause did; its id is that of both versions, so that it is the same when
+        it is written again, and another's when a batch comes again that is cut otherwise."""
         name, headers = key.encode(), cause.headers
         version = b"%d" % after.version
         data = b'{"key":%b,"epoch":"%b","from_version":%d,"to_version":%b,"changes":%b}' % (
@@ -100,7 +101,7 @@ class Changes:
         )
         own = [
             *self._alike,
-            ("ce_id", b"/".join((epoch, name, version))),
+            ("ce_id", b"%b/%b/%d/%b" % (epoch, name, before.version, version)),
             ("ce_subject", name),
             ("ce_time", headers.get("ce_time") or format_instant(cause.event().time).encode()),
             ("ce_causationid", headers.get("ce_id") or cause.id.encode()),

@@ -8,8 +8,9 @@ type that the app declares for its topic, whose id is its place.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from nerv import topics
 from nerv.app import App, ProjectionSpec
-from nerv.app.reading import CHANGES, HISTORY
+from nerv.app.reading import HISTORY
 from nerv.cloudevents import Incoming, to_headers
 from nerv.cloudevents.kafka_binding import BARE_RECORD
 from nerv.errors import Invalid
@@ -63,9 +64,7 @@ def sources_of(settings: ProjectorSettings, app: App, spec: ProjectionSpec) -> S
 
 
 def _full(settings: ProjectorSettings, topic: str) -> str:
-    if topic == HISTORY:
-        return settings.history
-    return settings.changes(topic.removeprefix(CHANGES)) if topic.startswith(CHANGES) else topic
+    return settings.history if topic == HISTORY else topics.full(settings.mesh, topic)
 
 
 def key_of(record: Received) -> str:

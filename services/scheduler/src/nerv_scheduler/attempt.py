@@ -35,7 +35,7 @@ from nerv_scheduler.controls import Controls
 from nerv_scheduler.effects import Performer, write_down
 from nerv_scheduler.events import RunEvents, effect_identities
 from nerv_scheduler.fusing import Fusing
-from nerv_scheduler.inputs import Inputs, is_part
+from nerv_scheduler.inputs import Given, Inputs
 from nerv_scheduler.interruptions import HeldBackError, Interruptions, LostError, StoppedError
 from nerv_scheduler.invoke import Callee, concurrency_key, invoke
 from nerv_scheduler.model import (
@@ -175,9 +175,9 @@ class Attempts:
         began = self.clock.now()
         outcome: Result | Exception
         try:
-            callee, arguments = await self._prepared(claim, task)
+            callee, given = await self._prepared(claim, task)
             began = self.clock.now()
-            outcome = await self._call(claim, task, callee, arguments)
+            outcome = await self._call(claim, task, callee, given)
         except (LostError, StoppedError, HeldBackError):
             raise
         except Exception as error:  # the team's code; what it raises is the team's to choose
@@ -201,26 +201,26 @@ class Attempts:
             event = events.failed(self.clock.now(), claim, task.task, text)
         return await self._record(claim, NodeRecord(), event)
 
-    async def _prepared(self, claim: Claim, task: workflow_pb2.Task) -> tuple[Callee, list[Any]]:
+    async def _prepared(self, claim: Claim, task: workflow_pb2.Task) -> tuple[Callee, Given]:
         """What is called, and with what, once there is a place for it. Raises PermanentError, LostError, HeldBackError."""
         if claim.losses > self.settings.losses:
             raise PermanentError(f"its replica died {claim.losses} times while it ran; look into what it does there")
         callee = self.callees.get(task.task)
         if callee is None:
             raise NotFound(f"app {self.app.name} has no task {task.task!r} (any more)")
-        arguments = await self.inputs.arguments(claim.run, task)
-        await self._enter(claim, callee, arguments)
-        return callee, arguments
+        given = await self.inputs.given(claim.run, task)
+        await self._enter(claim, callee, given.arguments)
+        return callee, given
 
-    async def _call(self, claim: Claim, task: workflow_pb2.Task, callee: Callee, arguments: Sequence[Any]) -> Result:
+    async def _call(self, claim: Claim, task: workflow_pb2.Task, callee: Callee, given: Given) -> Result:
         """Call the task. Raises what the task raises, PermanentError, StoppedError."""
-        call = invoke(callee, arguments, self.client, self.threads, self.processes)
+        call = invoke(callee, given.arguments, self.client, self.threads, self.processes)
         since = time.perf_counter()
         result = await self.interruptions.guard([claim], call)
         seconds = time.perf_counter() - since
         self.fusing.note(task.task, seconds)
-        if is_part(task):
-            self.controls.splitting.note(task.task, len(arguments[0]), seconds)
+        if given.is_part:
+            self.controls.splitting.note(task.task, len(given.arguments[0]), seconds)
         return result
 
     async def _enter(self, claim: Claim, callee: Callee, arguments: Sequence[Any]) -> None:

@@ -3,7 +3,7 @@
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,9 +16,11 @@ from nerv_scheduler.patience import Patience
 from nerv_scheduler.results import Results
 
 
-def is_part(task: workflow_pb2.Task) -> bool:
-    """Whether a node does a part of a list."""
-    return isinstance(next(iter(arguments_of(orjson.loads(task.arguments or b"[]"))), None), Part)
+class Given(NamedTuple):
+    """The arguments of a node; `is_part`: the first is a part of a list."""
+
+    arguments: list[Any]
+    is_part: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,13 @@ class Inputs:
     results: Results
     patience: Patience
 
-    async def arguments(self, run: str, task: workflow_pb2.Task) -> list[Any]:
-        """The arguments of a node. Raises LostError, PermanentError for a result that the store has lost."""
+    async def given(self, run: str, task: workflow_pb2.Task) -> Given:
+        """What a node is given. Raises LostError, PermanentError for a result that the store has lost."""
         arguments = arguments_of(orjson.loads(task.arguments or b"[]"))
         results = await self.outputs(run, arguments)
         sized = [filled(argument, results.__getitem__) for argument in arguments]
-        return [resolve(argument, results.__getitem__) for argument in sized]
+        values = [resolve(argument, results.__getitem__) for argument in sized]
+        return Given(values, bool(arguments) and isinstance(arguments[0], Part))
 
     async def outputs(self, run: str, arguments: Sequence[Argument], made: Container[str] = ()) -> dict[str, Any]:
         """What the nodes returned that some arguments name, but for those that are `made` by who asks. Raises as above."""

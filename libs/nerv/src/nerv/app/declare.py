@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from nerv.app.messages import check_message, is_protobuf, json_data, refusal_of_protobuf
-from nerv.app.reading import check_circles, check_topics, indexes_of
+from nerv.app.reading import check_changes, check_circles, check_topics, indexes_of
 from nerv.app.specs import (
     WHOLE,
     BridgeSpec,
@@ -227,8 +227,13 @@ class App:
 
         return Handlers(self.name)
 
-    def on(self, event_type: str, *, name: str | None = None, batch: int | None = None) -> Callable[[F], F]:
+    def on(
+        self, event_type: str, *, topic: str | None = None, name: str | None = None, batch: int | None = None
+    ) -> Callable[[F], F]:
         """Declare a reaction: a pure function from an event to effects (one, a sequence of them, or None).
+
+        `topic` is where the events are read, when that is not the topic they are declared with: `changes:<projection>` for the
+        deltas of a projection. Those come at least once, and under the same id, so that their effects are performed once, too.
 
         With `batch` it takes a list of at most so many events, those of a key in order, and gives a list as long: what each
         of them asks for. So an effect belongs to one event, and has the same id however events come together.
@@ -238,11 +243,14 @@ class App:
 
         def register(function: F) -> F:
             spec = self.events.get(event_type)
-            if spec is None or spec.topic is None:
-                raise Misconfigured(f"reaction {function.__name__}: declare event {event_type} with a topic before it")
+            source = topic or (spec and spec.topic)
+            if spec is None or source is None:
+                raise Misconfigured(
+                    f"reaction {function.__name__}: declare event {event_type} before it, with a topic or with one named here"
+                )
             label = name or function.__name__
             reaction: Reaction = function
-            self._add(self.reactions, label, ReactionSpec(label, event_type, spec.topic, reaction, batch), "reaction")
+            self._add(self.reactions, label, ReactionSpec(label, event_type, source, reaction, batch), "reaction")
             return function
 
         return register
@@ -570,6 +578,7 @@ class App:
         check_chains(self.upcasters, self.events)
         for reaction in self.reactions.values():
             check_named(f"reaction {reaction.name}", (reaction.event_type,), self.upcasters)
+            check_changes(reaction.name, reaction.topic, self.projections)
         for projection in self.projections.values():
             check_named(f"projection {projection.name}", projection.types, self.upcasters)
             missing = [t for t in projection.types if t not in self.events]

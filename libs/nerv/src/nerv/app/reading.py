@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a projection reads, and what its views are found by: checked where it is declared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from nerv.app.specs import Index, ProjectionSpec
 from nerv.errors import Misconfigured
+from nerv.topics import CHANGES
 from nerv.types import check_id
 
 HISTORY: Final = "history"
-CHANGES: Final = "changes:"  # and a projection: the topic of its deltas
 INDEXES = 16  # of one projection: each view is written with all its entries
 
 
@@ -44,6 +44,14 @@ def check_circles(projections: Mapping[str, ProjectionSpec]) -> None:
                 if source not in seen:
                     seen.add(source)
                     behind.append(source)
+
+
+def check_changes(reaction: str, topic: str, projections: Collection[str]) -> None:
+    """Refuse a reaction to changes of no projection of the app. Raises Misconfigured."""
+    source = topic.removeprefix(CHANGES)
+    if source != topic and source not in projections:
+        known = ", ".join(projections) or "none"
+        raise Misconfigured(f"reaction {reaction} is to {topic}, but the projections of the app are: {known}")
 
 
 def _changes(spec: ProjectionSpec) -> list[str]:

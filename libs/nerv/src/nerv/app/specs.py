@@ -71,7 +71,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class ReactionSpec:
-    """Event in, effects out; run in the broker adapter's consumer group.
+    """Event in, effects out; run in the broker adapter's consumer group. `topic` is as the app names it (`nerv.topics.full`).
 
     With `batch` the function takes a list of at most so many events, and answers as many times.
     """

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from nerv.app import App, EventSpec, TopicSpec
+from nerv.topics import full
 
 SPECIFICATION = "3.1.0"
 BINDING = "0.5.0"
@@ -35,7 +36,8 @@ _NEEDED = ["ce_specversion", "ce_id", "ce_source", "ce_type"]
 
 def asyncapi(app: App, mesh: str = "nerv", bootstrap: str | None = None) -> dict[str, Any]:
     """The document, JSON-able. `bootstrap` names a Kafka where one is known; it holds no secrets."""
-    specs = sorted((spec for spec in app.events.values() if spec.topic is not None), key=lambda spec: spec.type)
+    read = {reaction.event_type for reaction in app.reactions.values()}
+    specs = [spec for _, spec in sorted(app.events.items()) if spec.topic is not None or spec.type in read]
     document: dict[str, Any] = {
         "asyncapi": SPECIFICATION,
         "info": {
@@ -44,7 +46,7 @@ def asyncapi(app: App, mesh: str = "nerv", bootstrap: str | None = None) -> dict
             "description": f"Topics of the app `{app.name}` on the mesh `{mesh}`. Events are CloudEvents 1.0 in binary mode.",
         },
         "defaultContentType": "application/json",
-        "channels": {_id(name): _channel(topic, specs) for name, topic in sorted(app.all_topics().items())},
+        "channels": {_id(name): found for name, found in sorted(_channels(app, mesh, specs))},
         "operations": dict(_operations(app, mesh, specs)),
         "components": {
             "messages": {_id(spec.type): _message(spec) for spec in specs},
@@ -64,17 +66,27 @@ def _id(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9._-]", "_", name)
 
 
-def _channel(topic: TopicSpec, specs: Iterable[EventSpec]) -> dict[str, Any]:
-    binding: dict[str, Any] = {"topic": topic.name, "partitions": topic.partitions, "bindingVersion": BINDING}
-    if topic.config:
+def _channels(app: App, mesh: str, specs: Iterable[EventSpec]) -> Iterable[tuple[str, Any]]:
+    """Of the app's topics, and of those of the mesh that it reacts to."""
+    types: dict[str, set[str]] = {name: set() for name in app.all_topics()}
+    for spec in specs:
+        if spec.topic is not None:
+            types[spec.topic].add(spec.type)
+    for reaction in app.reactions.values():
+        types.setdefault(full(mesh, reaction.topic), set()).add(reaction.event_type)
+    for name, found in types.items():
+        yield name, _channel(name, app.all_topics().get(name), sorted(found))
+
+
+def _channel(name: str, topic: TopicSpec | None, types: Iterable[str]) -> dict[str, Any]:
+    binding: dict[str, Any] = {"topic": name, "bindingVersion": BINDING}
+    if topic is not None:
+        binding["partitions"] = topic.partitions
+    if topic is not None and topic.config:
         binding["topicConfiguration"] = {name: _config(name, value) for name, value in topic.config.items()}
     return {
-        "address": topic.name,
-        "messages": {
-            _id(spec.type): {"$ref": f"#/components/messages/{_id(spec.type)}"}
-            for spec in specs
-            if spec.topic == topic.name
-        },
+        "address": name,
+        "messages": {_id(kind): {"$ref": f"#/components/messages/{_id(kind)}"} for kind in types},
         "bindings": {"kafka": binding},
     }
 
@@ -92,7 +104,7 @@ def _operations(app: App, mesh: str, specs: Iterable[EventSpec]) -> Iterable[tup
         yield f"publish-{_id(name)}", _operation("receive", name, types, f"Anybody may publish to {name}.")
     for reaction in sorted(app.reactions.values(), key=lambda reaction: reaction.name):
         summary = (reaction.function.__doc__ or f"React to {reaction.event_type}.").strip().partition("\n")[0]
-        operation = _operation("receive", reaction.topic, [reaction.event_type], summary)
+        operation = _operation("receive", full(mesh, reaction.topic), [reaction.event_type], summary)
         group = {"type": "string", "enum": [f"{mesh}.broker"]}
         operation["bindings"] = {"kafka": {"groupId": group, "bindingVersion": BINDING}}
         yield f"react-{_id(reaction.name)}", operation

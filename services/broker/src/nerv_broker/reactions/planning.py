@@ -12,6 +12,7 @@ from nerv.kafka import Outgoing, Received
 from nerv.kafka.deadletters import DeadLetter, Origin, where
 from nerv.limits import Limits, check_event_size
 from nerv.telemetry import Carrier
+from nerv.topics import full
 from nerv.types import Event
 from nerv_broker.middleware import Chains
 from nerv_broker.model import Asked, answers_of, append_request, asked_of, describe, keyed, published
@@ -22,11 +23,11 @@ from nerv_broker.reactions.replaying import Again
 class Planner:
     """Answers batches of records by the reactions of an app, through the app's aspects."""
 
-    def __init__(self, app: App, chains: Chains, limits: Limits) -> None:
+    def __init__(self, app: App, chains: Chains, limits: Limits, mesh: str) -> None:
         self._app, self._chains, self._limits = app, chains, limits
         self._reactions: dict[tuple[str, str], list[ReactionSpec]] = {}
         for reaction in app.reactions.values():
-            self._reactions.setdefault((reaction.topic, reaction.event_type), []).append(reaction)
+            self._reactions.setdefault((full(mesh, reaction.topic), reaction.event_type), []).append(reaction)
         weave = app.weaver.function if app.aspects else lambda function: function
         self._functions = {reaction.name: weave(reaction.function) for reaction in app.reactions.values()}
 

@@ -21,6 +21,7 @@ from nerv.client import Client
 from nerv.errors import NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, TransactionalProducer
 from nerv.telemetry import process_spans
+from nerv.topics import full
 from nerv.types import Event
 from nerv_broker.deadletters.reading import LetterBox
 from nerv_broker.middleware import Chains
@@ -48,9 +49,9 @@ class Reactions:
 
     def __init__(self, settings: BrokerSettings, app: App, client: Client, chains: Chains) -> None:
         self._settings, self._client = settings, client
-        self._planner = Planner(app, chains, settings.limits)
+        self._planner = Planner(app, chains, settings.limits, settings.mesh)
         self._performer = Performer(app, client, settings.broker)
-        self._reactions = [(reaction.name, reaction.topic) for reaction in app.reactions.values()]
+        self._reactions = [(reaction.name, full(settings.mesh, reaction.topic)) for reaction in app.reactions.values()]
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._fault: str | None = None
