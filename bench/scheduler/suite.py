@@ -21,7 +21,7 @@ from nerv.dev.ports import Ports
 from nerv.dev.processes import stop_together
 
 PEERS = Path(__file__).parent / "peers"
-NOOPS, CHAIN, FAN, TINY, SKEWED, READY, WAITING = 20_000, 1000, 10_000, 4000, 800, 1000, 100_000
+NOOPS, CHAIN, FAN, TINY, SKEWED, READY, WAITING = 20_000, 1000, 10_000, 4000, 1600, 5000, 100_000
 WAITING_SECONDS = 1500.0  # to start them all
 ARQ_SHARE = 4  # of the tasks, or its turns take minutes
 FEW = 3
@@ -102,7 +102,7 @@ class Suite:
     def tiny(self) -> Found:
         """Tasks of a millisecond: that wait for it, and that compute for it in a thread."""
         found: Found = []
-        count = self.count(TINY, 300)
+        count = self.count(TINY, TINY)  # fewer take as long to start and to end as to do
         for what in ("rests", "spins"):
             fused, plain = interleave(
                 [self.ours(what, count), self.ours(what, count, PLAIN, name="nerv, not fused")],
@@ -115,7 +115,7 @@ class Suite:
 
     def skewed(self) -> Found:
         """Tasks of which few take long, on two workers."""
-        count = self.count(SKEWED, 400)
+        count = self.count(SKEWED, SKEWED)
         self._console.print("skewed tasks on two workers")
         seconds, ideal = self.ours("skewed", count).figures()
         # Quanta of 50 ms leave little to steal; where a replica takes more ahead, stealing is what divides it.
@@ -129,7 +129,7 @@ class Suite:
     def ready(self) -> Found:
         """From ready to started, at half load."""
         self._console.print("from ready to started")
-        half, most = self.ours("ready", self.count(READY, 200)).figures()
+        half, most = self.ours("ready", self.count(READY, 1000)).figures()
         return [
             Measured("scheduler.ready_to_started_median", half, "ms", most=5.0),
             Measured("scheduler.ready_to_started_99th_percentile", most, "ms", most=25.0),

@@ -39,7 +39,7 @@ class BuyersChanged(nerv.Event):
 
 
 @app.on("buyers.changed.v1", topic="changes:buyers")
-def tell(event: BuyersChanged) -> nerv.Effect:
+def tell(event: BuyersChanged) -> nerv.effects.Append:
     """Each delta is an event that is reacted to, as any other."""
     return nerv.append(f"told-{event.key}", event)
 

@@ -4,6 +4,7 @@
 import asyncio
 import uuid
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,7 @@ async def told(client: Client, shop: Shop) -> None:
     """The reaction to the deltas was given every step of each view, once, over the kill of the replica that wrote them."""
     async with asyncio.timeout(60):
         for who, count in shop.buyers.items():
-            while max((to for _, to in (steps := await _steps(client, who))), default=0) < count:  # noqa: ASYNC110 - the broker's
-                await asyncio.sleep(0.05)
+            steps = await _steps(client, who, count)
             assert len(set(steps)) == len(steps), who
             reached = 0
             for begin, end in sorted(steps):
@@ -132,12 +132,14 @@ async def told(client: Client, shop: Shop) -> None:
             assert reached == count
 
 
-async def _steps(client: Client, who: str) -> list[tuple[int, int]]:
-    try:
-        told = [orjson.loads(event.data) async for event in client.streams.read(f"told-{who}")]
-    except NotFound:
-        return []
-    return [(step["from_version"], step["to_version"]) for step in told]
+async def _steps(client: Client, who: str, count: int) -> list[tuple[int, int]]:
+    """From which version to which, once the last one is there."""
+    while True:
+        with suppress(NotFound):
+            data = [orjson.loads(event.data) async for event in client.streams.read(f"told-{who}")]
+            if any(step["to_version"] == count for step in data):
+                return [(step["from_version"], step["to_version"]) for step in data]
+        await asyncio.sleep(0.05)
 
 
 async def refused(client: Client) -> None:
