@@ -243,7 +243,7 @@ class App:
 
         def register(function: F) -> F:
             spec = self.events.get(event_type)
-            source = topic or (spec and spec.topic)
+            source = topic or (spec.topic if spec is not None else None)
             if spec is None or source is None:
                 raise Misconfigured(
                     f"reaction {function.__name__}: declare event {event_type} before it, with a topic or with one named here"
