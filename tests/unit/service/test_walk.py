@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.responses import Response
@@ -14,11 +15,13 @@ from starlette.responses import Response
 from nerv.limits import Limits
 from nerv.service import Authenticator, Request, Route
 from nerv.service.http import COMPONENTS, OPENAPI, application
+from nerv.service.introspection import MESH, WELL_KNOWN, introspection
 from tests.unit.service.asking import ask, bearer
 from tests.unit.service.issuing import forged_with_the_public_key, key, settings, token
 
 SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
 NAME = "mine"
+NOBODY: Any = (None, None)  # of whom nothing is told, for nobody passes
 
 # What is sent, by the scope of the route; None sends no token at all.
 REFUSED: dict[str, tuple[int, Callable[[str], str | None]]] = {
@@ -41,7 +44,7 @@ REFUSED: dict[str, tuple[int, Callable[[str], str | None]]] = {
 def routes(service: str) -> list[Route]:
     """The whole table of a service, with what the chassis adds."""
     own: tuple[Route, ...] = importlib.import_module(f"nerv_{service}.handlers").ROUTES
-    return [*own, *(Route("GET", path, _passed, "mesh:read") for path in (COMPONENTS, OPENAPI))]
+    return [*own, *(Route("GET", path, _passed, "mesh:read") for path in (COMPONENTS, OPENAPI, WELL_KNOWN, MESH))]
 
 
 async def _passed(request: Request[None]) -> Response:
@@ -61,7 +64,9 @@ NAMES = [f"{service} {route.method} {route.path}" for service, route in ALL]
 async def test_whoever_must_not_is_refused(service: str, route: Route, tmp_path: Path) -> None:
     """Each with its status, before the handler: there is nothing here that one could work with."""
     own = importlib.import_module(f"nerv_{service}.handlers").ROUTES
-    app = application(own, None, Authenticator(settings(tmp_path), insecure=False), Limits())
+    app = application(
+        (*own, *introspection(*NOBODY)), None, Authenticator(settings(tmp_path), insecure=False), Limits()
+    )
     for what, (status, make) in REFUSED.items():
         if what == "another name" and route.each:
             continue  # its handler asks for each thing; the tests of that handler show it

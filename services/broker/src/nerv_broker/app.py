@@ -18,7 +18,7 @@ from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters.office import Office
 from nerv_broker.groups import Groups
-from nerv_broker.handlers import ROUTES, Deps
+from nerv_broker.handlers import ROUTES, Deps, about
 from nerv_broker.middleware import Chains
 from nerv_broker.publishing import PublicationOwner, Publisher, Receipts
 from nerv_broker.reactions import Reactions
@@ -100,6 +100,7 @@ def build(settings: BrokerSettings) -> Service:
         name="broker",
         routes=ROUTES,
         deps=wiring.deps(),
+        about=about,
         health=wiring.health(),
         parts=(
             schemas,

@@ -12,7 +12,7 @@ from nerv.kafka.admin import Admin
 from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Request, Route, respond
-from nerv.service.describe import describe
+from nerv.service.describe import About
 from nerv.topics import full
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
@@ -92,9 +92,8 @@ async def asyncapi_page(request: Request[Deps]) -> Response:
     return HTMLResponse(page(asyncapi(request.deps.app, request.deps.settings.mesh)), headers=headers)
 
 
-async def well_known(request: Request[Deps]) -> Response:
-    """GET /.well-known/nerv: what this replica is."""
-    deps = request.deps
+def about(deps: Deps) -> About:
+    """What a replica of the broker says of itself."""
     app = deps.app
     reads = sorted(
         {
@@ -105,7 +104,7 @@ async def well_known(request: Request[Deps]) -> Response:
     )
     writes = sorted([*app.all_topics(), deps.settings.deadletters, deps.settings.receipts, deps.settings.schemas])
     owns = sorted(partition for partition, owner in deps.owners.owned().items() if owner.serving)
-    return respond(describe("broker", deps.settings, app, reads=reads, writes=writes, owns=owns))
+    return About(deps.settings, app, reads, writes, owns)
 
 
 ROUTES = (
@@ -122,5 +121,4 @@ ROUTES = (
     *schemas.ROUTES,
     *groups.ROUTES,
     *deadletters.ROUTES,
-    Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

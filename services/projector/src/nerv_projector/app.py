@@ -20,6 +20,7 @@ from nerv_projector.faust_app import FaustHost
 from nerv_projector.handlers import ROUTES
 from nerv_projector.hosting import Hosting
 from nerv_projector.hub import CHECK_SECONDS, Hub
+from nerv_projector.introspecting import about
 from nerv_projector.live import Live
 from nerv_projector.mesh import Board
 from nerv_projector.mesh.rates import SAY_SECONDS, rates_of
@@ -99,6 +100,7 @@ def build(settings: ProjectorSettings) -> Service:
         name="projector",
         routes=(*ROUTES, *observing.ROUTES),
         deps=wiring.deps(),
+        about=about,
         health=wiring.health(),
         parts=(
             closing(wiring.redis()),

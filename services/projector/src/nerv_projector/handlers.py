@@ -224,7 +224,6 @@ ROUTES = (
     Route("GET", f"{_VIEWS}/{{key:path}}", get_view, _READ, (*asking.VIEW, asking.IF_NONE_MATCH), of="projection"),
     Route("GET", f"{_OF}/diff", diff_views, _READ, asking.BETWEEN, of="projection"),
     Route("GET", f"{_OF}/changes", follow_views, _READ, asking.FOLLOW, gives=(EVENT_STREAM,), of="projection"),
-    Route("GET", "/.well-known/nerv", introspecting.well_known, "mesh:read"),
     *introspecting.ROUTES,
     *operations.ROUTES,
 )

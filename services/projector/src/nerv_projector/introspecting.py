@@ -10,7 +10,7 @@ from nerv.errors import NervError, Unavailable
 from nerv.kafka.deadletters import Origin
 from nerv.protocols.views import View
 from nerv.service import Request, Route, respond
-from nerv.service.describe import describe
+from nerv.service.describe import About
 from nerv_projector.asking import LIMIT, PERSPECTIVE, understood
 from nerv_projector.deps import Deps
 from nerv_projector.lag import Standing, standing
@@ -116,22 +116,19 @@ def _parked(key: str, view: View, seen: Seen) -> dict[str, Any]:
     )
 
 
-async def well_known(request: Request[Deps]) -> Response:
-    """GET /.well-known/nerv: what this replica is."""
-    deps = request.deps
+def about(deps: Deps) -> About:
+    """What a replica of the projector says of itself."""
     settings = deps.settings
     specs = deps.app.projections.values()
     rekeyed = [settings.rekeyed(spec.name) for spec in specs if spec.rekeyed]
     read = {topic for spec in specs for topic in sources_of(settings, deps.app, spec).topics}
-    document = describe(
-        "projector",
+    return About(
         settings,
         deps.app,
         reads=[settings.control, *sorted(read), *rekeyed],
         writes=[*rekeyed, *map(settings.changes, deps.app.projections), settings.control, settings.dead_letters],
         owns=sorted(deps.hub.owned),
     )
-    return respond(document)
 
 
 ROUTES = (

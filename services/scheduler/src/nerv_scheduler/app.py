@@ -10,7 +10,7 @@ from nerv.service import Service
 from nerv_scheduler.attempt import Attempts, completions
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.ground import Ground
-from nerv_scheduler.handlers import ROUTES, Deps
+from nerv_scheduler.handlers import ROUTES, Deps, about
 from nerv_scheduler.inputs import Inputs
 from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.keeper import Keeper
@@ -93,6 +93,7 @@ def build(settings: SchedulerSettings) -> Service:
         name="scheduler",
         routes=ROUTES,
         deps=wiring.deps(),
+        about=about,
         health=wiring.health(),
         parts=parts,
         crashed=worker.crashed,

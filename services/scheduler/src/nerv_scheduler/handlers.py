@@ -18,7 +18,7 @@ from nerv.errors import Invalid, NotFound
 from nerv.limits import check_json_depth
 from nerv.protocols.queue import NodeState, Queue, RunState, RunStatus
 from nerv.service import JSON, Request, Route, respond
-from nerv.service.describe import describe
+from nerv.service.describe import About
 from nerv.service.params import IDEMPOTENCY_KEY, Body, flag, number
 from nerv.types import check_id, format_instant, new_event_id
 from nerv.workflows import SKIPPED
@@ -306,11 +306,10 @@ async def show_queues(request: Request[Deps]) -> Response:
     return respond(request.deps.pressure.document())
 
 
-async def well_known(request: Request[Deps]) -> Response:
-    """GET /.well-known/nerv: what this replica is."""
-    deps = request.deps
+def about(deps: Deps) -> About:
+    """What a replica of the scheduler says of itself."""
     queue, history = f"redis:{deps.settings.mesh}:tasks:default", "temporal:run-*"
-    return respond(describe("scheduler", deps.settings, deps.app, reads=[queue, history], writes=[queue, history]))
+    return About(deps.settings, deps.app, [queue, history], [queue, history], figures=deps.pressure.document())
 
 
 async def _state(deps: Deps, run: str, *, brief: bool = False) -> RunState:
@@ -412,5 +411,4 @@ ROUTES = (
         of="schedule",
     ),
     Route("GET", "/v1/queues", show_queues, "workflows:read"),
-    Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

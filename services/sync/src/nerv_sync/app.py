@@ -14,7 +14,7 @@ from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv.sync.records.redis import RedisRecords
 from nerv_sync.deps import Deps
-from nerv_sync.handlers import ROUTES
+from nerv_sync.handlers import ROUTES, about
 from nerv_sync.journal import Journal
 from nerv_sync.opened import Synchronizers
 from nerv_sync.pairs import Pairs
@@ -83,6 +83,7 @@ def build(settings: SyncSettings) -> Service:
         name="sync",
         routes=ROUTES,
         deps=wiring.deps(),
+        about=about,
         health=wiring.health(),
         parts=(
             closing(wiring.redis()),

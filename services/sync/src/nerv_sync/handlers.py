@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from nerv.errors import Invalid
 from nerv.service import JSON, Request, Route, respond
-from nerv.service.describe import describe
+from nerv.service.describe import About
 from nerv.service.params import IDEMPOTENCY_KEY, Body, number
 from nerv.types import new_event_id
 from nerv_sync import deciding
@@ -93,14 +93,14 @@ async def list_objects(request: Request[Deps]) -> Response:
     return respond({"objects": await record.objects(request.get(LIMIT))})
 
 
-async def well_known(request: Request[Deps]) -> Response:
-    """GET /.well-known/nerv: what this replica is."""
-    deps, names = request.deps, request.deps.pairs.names()
+def about(deps: Deps) -> About:
+    """What a replica of sync says of itself."""
+    names = deps.pairs.names()
     categories = [row["category"] for name in names if "category" in (row := deps.pairs.row(name))]
     streams = [f"{category}-*" for category in categories]
     streams += [text for name in deps.app.syncs for text in (f"agreed.{name}-*", f"conflict.{name}-*")]
     journals = [text for name in names for text in (sync_stream(name), run_stream(name, "*"))]
-    return respond(describe("sync", deps.settings, deps.app, reads=streams + journals, writes=streams + journals))
+    return About(deps.settings, deps.app, reads=streams + journals, writes=streams + journals)
 
 
 def _run(text: str) -> str:
@@ -125,5 +125,4 @@ ROUTES = (
     Route("GET", "/v1/syncs/{sync}/runs", list_runs, "syncs:read", of="sync"),
     Route("GET", "/v1/syncs/{sync}/runs/{run}", show_run, "syncs:read", of="sync"),
     Route("GET", "/v1/syncs/{sync}/runs/{run}/objects", list_objects, "syncs:read", (LIMIT,), of="sync"),
-    Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

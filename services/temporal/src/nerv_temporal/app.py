@@ -12,7 +12,7 @@ from nerv.kafka.owning import Owners
 from nerv.service import Health, Service
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.feeds import Feeds
-from nerv_temporal.handlers import ROUTES
+from nerv_temporal.handlers import ROUTES, about
 from nerv_temporal.index import Index
 from nerv_temporal.owner import PartitionOwner
 from nerv_temporal.router import Router
@@ -71,6 +71,7 @@ def build(settings: TemporalSettings) -> Service:
         name="temporal",
         routes=ROUTES,
         deps=wiring.deps(),
+        about=about,
         health=wiring.health(),
         parts=(tail, owners, wiring.router()),
         crashed=tail.crashed,

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP API of temporal: the table of routes is at the foot, what they do is in `api/`."""
 
-from starlette.responses import Response
-
 from nerv.client.streams import PROTOBUF
-from nerv.service import Request, Route, respond
-from nerv.service.describe import describe
+from nerv.service import Route
+from nerv.service.describe import About
 from nerv.service.params import CLOUDEVENTS
 from nerv_temporal.api.appending import APPENDS, EXPECTED, IF_MATCH, append, append_batch
 from nerv_temporal.api.deps import Deps
@@ -17,18 +15,15 @@ from nerv_temporal.api.reading import read_many, read_stream
 from nerv_temporal.api.states import OF_DIFF, OF_STATE, OF_STATES, diff, state, states
 
 
-async def well_known(request: Request[Deps]) -> Response:
-    """GET /.well-known/nerv: what this replica is."""
-    deps = request.deps
-    return respond(
-        describe(
-            "temporal",
-            deps.settings,
-            deps.app,
-            reads=[deps.settings.history],
-            writes=[deps.settings.history, deps.settings.barriers],
-            owns=sorted(p for p, owner in deps.owners.owned().items() if owner.serving),
-        )
+def about(deps: Deps) -> About:
+    """What a replica of temporal says of itself."""
+    settings = deps.settings
+    return About(
+        settings,
+        deps.app,
+        reads=[settings.history, settings.commands],
+        writes=[settings.history, settings.barriers, settings.replies, settings.deadletters],
+        owns=sorted(p for p, owner in deps.owners.owned().items() if owner.serving),
     )
 
 
@@ -55,5 +50,4 @@ ROUTES = (
     Route(
         "POST", "/v1/partitions/positions", positions, "streams:read", (PARTITIONS, CONSISTENCY, KNOWN_AT), each=True
     ),
-    Route("GET", "/.well-known/nerv", well_known, "mesh:read"),
 )

@@ -22,11 +22,12 @@ from nerv.client.topics import Topics
 from nerv.client.transport import Token, Transport
 from nerv.client.views import Views
 from nerv.client.workflows import Workflows
-from nerv.errors import Misconfigured
+from nerv.errors import Forbidden, Misconfigured, NervError, Unauthenticated, Unavailable
 from nerv.kafka import KafkaSettings
 from nerv.types import Description
 
 CONTEXT = Path(".nerv") / "context.json"
+MESH_SECONDS = 3.0  # for one service to say who is alive, before the next is asked
 SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
 
 
@@ -82,6 +83,24 @@ class Client:
         answer = await self.transport.request(service, "GET", "/.well-known/nerv", seconds=5.0)
         document: dict[str, Any] = answer.json()
         return document
+
+    async def mesh(self) -> list[dict[str, Any]]:
+        """Every replica that is alive, of every service, as it said of itself a few seconds ago at most.
+
+        Whichever service answers first is as good as any other. Raises what the last one said, when none does.
+        """
+        failed: NervError = Unavailable("no service of this mesh is known")
+        for service in self.transport.services:
+            try:
+                answer = await self.transport.attempt(service, "GET", "/v1/mesh", None, None, None, MESH_SECONDS)
+            except (Unauthenticated, Forbidden):
+                raise
+            except NervError as error:
+                failed = error
+            else:
+                replicas: list[dict[str, Any]] = answer.json()["replicas"]
+                return replicas
+        raise failed
 
     async def openapi(self, service: str) -> dict[str, Any]:
         """The OpenAPI document of a service."""

@@ -52,6 +52,11 @@ class Transport:
         self._requests = self._repeats = 0
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Those whose URL is known."""
+        return tuple(self._urls)
+
     async def open(self) -> None:
         """Start the session; the first request would otherwise."""
         self._session = aiohttp.ClientSession(

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -47,6 +48,11 @@ class Health:
         if self._phase != "running":
             return {"service": self._phase}
         return {name: fault for name, check in self._checks.items() if (fault := check()) is not None}
+
+    def told(self) -> dict[str, Any]:
+        """The same for a document: whether it is ready, what it is doing, and each fault by name."""
+        faults = self.report()
+        return {"status": "not ready" if faults else "ok", "phase": self._phase, "faults": faults}
 
     def describe(self) -> Description:
         """The service's health as data; a part is each check."""

@@ -20,9 +20,14 @@ from starlette.types import ASGIApp
 
 from nerv import types
 from nerv.errors import Misconfigured, NervError
+from nerv.redis import connect
+from nerv.service.alive import Alive
 from nerv.service.auth import Authenticator
+from nerv.service.describe import About, Replica
 from nerv.service.health import Health
+from nerv.service.heartbeat import Heartbeat
 from nerv.service.http import application
+from nerv.service.introspection import introspection
 from nerv.service.protocol import bounded
 from nerv.service.routes import Route
 from nerv.service.settings import ServiceSettings
@@ -53,13 +58,15 @@ class Described(Protocol):
 class Service:
     """What the wiring of a service gives the chassis.
 
-    `parts` are entered in order before the door opens and left in reverse after it has shut; `crashed`, set by a part
-    that cannot go on, brings the service down with an error (its supervisor starts it anew).
+    `about` makes of `deps` what the replica says of itself. `parts` are entered in order before the door opens and left in
+    reverse after it has shut; `crashed`, set by a part that cannot go on, brings the service down with an error (its supervisor
+    starts it anew).
     """
 
     name: str
     routes: Sequence[Route]
     deps: Any
+    about: Callable[[Any], About]
     health: Health
     parts: Sequence[AbstractAsyncContextManager[Any]] = ()
     crashed: asyncio.Future[None] | None = field(default=None)
@@ -97,6 +104,9 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
     service = build(settings)
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
+        replica = Replica(name, lambda: service.about(service.deps), service.health)
+        alive = await stack.enter_async_context(_alive(name, settings))
+        heartbeat = await stack.enter_async_context(Heartbeat(replica, alive, settings.instance))
         http = bounded(settings.limits)
         await stack.enter_async_context(
             _listening(service.health.app(), http, settings.health.host, settings.health.port, PROBE_DRAIN_SECONDS)
@@ -104,18 +114,30 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
         for part in service.parts:
             if not await _entered(stack, part, stop):
                 return
+        routes = (*service.routes, *introspection(replica, alive))
         api = application(
-            service.routes, service.deps, authenticator, settings.limits, service.describe, settings.http.cors_origins
+            routes, service.deps, authenticator, settings.limits, service.describe, settings.http.cors_origins
         )
         await stack.enter_async_context(
             _listening(api, http, settings.http.host, settings.http.port, REQUEST_DRAIN_SECONDS)
         )
         service.health.started()
+        heartbeat.soon()
         log.info("started", url=settings.http.url, health_port=settings.health.port, mesh=settings.mesh)
         await _until(stop, service.crashed)
         service.health.stopping()
+        heartbeat.soon()
         log.info("stopping")
     log.info("stopped", service=name)
+
+
+@asynccontextmanager
+async def _alive(name: str, settings: ServiceSettings) -> AsyncIterator[Alive]:
+    redis = connect(settings.redis, f"{name}-{settings.instance}-alive")
+    try:
+        yield Alive(redis, settings.mesh)
+    finally:
+        await redis.aclose()
 
 
 async def _entered(stack: AsyncExitStack, part: AbstractAsyncContextManager[Any], stop: asyncio.Event) -> bool:

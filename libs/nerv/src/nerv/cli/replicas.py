@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What replicas say of themselves, as people read it. Pure."""
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+STEPS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+UP = "up"
+
+
+def status_of(replica: Mapping[str, Any]) -> str:
+    """`up`, or what it is doing instead, or what is wrong with it."""
+    health = replica["health"]
+    if health["status"] == "ok":
+        return UP
+    if health["phase"] != "running":
+        return str(health["phase"])
+    return "; ".join(f"{name}: {fault}" for name, fault in health["faults"].items())
+
+
+def duration(seconds: float) -> str:
+    """The greatest unit and the one below: `3d 4h`, `12m 5s`, `8s`."""
+    whole = int(seconds)
+    for (size, unit), (below, smaller) in pairwise(STEPS):
+        if whole >= size:
+            return f"{whole // size}{unit} {whole % size // below}{smaller}"
+    return f"{whole}s"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`0-3, 7`: which numbers there are."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][-1] == number - 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    return ", ".join("-".join(map(str, run)) for run in found)
