@@ -15,7 +15,7 @@ from starlette.responses import Response
 from nerv.limits import Limits
 from nerv.service import Authenticator, Request, Route
 from nerv.service.http import COMPONENTS, OPENAPI, application
-from nerv.service.introspection import MESH, WELL_KNOWN, introspection
+from nerv.service.introspection import MESH, TOPOLOGY, WELL_KNOWN, introspection
 from tests.unit.service.asking import ask, bearer
 from tests.unit.service.issuing import forged_with_the_public_key, key, settings, token
 
@@ -44,7 +44,10 @@ REFUSED: dict[str, tuple[int, Callable[[str], str | None]]] = {
 def routes(service: str) -> list[Route]:
     """The whole table of a service, with what the chassis adds."""
     own: tuple[Route, ...] = importlib.import_module(f"nerv_{service}.handlers").ROUTES
-    return [*own, *(Route("GET", path, _passed, "mesh:read") for path in (COMPONENTS, OPENAPI, WELL_KNOWN, MESH))]
+    return [
+        *own,
+        *(Route("GET", path, _passed, "mesh:read") for path in (COMPONENTS, OPENAPI, WELL_KNOWN, MESH, TOPOLOGY)),
+    ]
 
 
 async def _passed(request: Request[None]) -> Response:

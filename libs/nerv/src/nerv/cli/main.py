@@ -46,6 +46,7 @@ COMMANDS = {
     "middleware": Entry("nerv.cli.bridges:middleware", "What a topic's middleware is, and what it did."),
     "schemas": Entry("nerv.cli.schemas:schemas", "What events look like, and whether a change suits those there are."),
     "describe": Entry("nerv.cli.describe:describe", "What an app declares, and how it hangs together."),
+    "topology": Entry("nerv.cli.topology:topology", "Where events go: as declared, as seen, and what differs."),
     "status": Entry("nerv.cli.status:status", "What runs, and how far the read models have come."),
 }
 

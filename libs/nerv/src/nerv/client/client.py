@@ -87,19 +87,28 @@ class Client:
     async def mesh(self) -> list[dict[str, Any]]:
         """Every replica that is alive, of every service, as it said of itself a few seconds ago at most.
 
-        Whichever service answers first is as good as any other. Raises what the last one said, when none does.
+        Raises what the last service said, when none answers.
         """
+        replicas: list[dict[str, Any]] = (await self._any("/v1/mesh"))["replicas"]
+        return replicas
+
+    async def topology(self) -> dict[str, Any]:
+        """Where events go in the mesh, as declared and as seen: each of `ways` as `nerv.topology.Way.to_dict` has it."""
+        return await self._any("/v1/mesh/topology")
+
+    async def _any(self, path: str) -> dict[str, Any]:
+        """What all services answer alike: the first that does is as good as any other."""
         failed: NervError = Unavailable("no service of this mesh is known")
         for service in self.transport.services:
             try:
-                answer = await self.transport.attempt(service, "GET", "/v1/mesh", None, None, None, MESH_SECONDS)
+                answer = await self.transport.attempt(service, "GET", path, None, None, None, MESH_SECONDS)
             except (Unauthenticated, Forbidden):
                 raise
             except NervError as error:
                 failed = error
             else:
-                replicas: list[dict[str, Any]] = answer.json()["replicas"]
-                return replicas
+                document: dict[str, Any] = answer.json()
+                return document
         raise failed
 
     async def openapi(self, service: str) -> dict[str, Any]:

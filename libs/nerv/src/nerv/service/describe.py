@@ -46,6 +46,11 @@ class Replica:
         self._seen: list[dict[str, Any]] = []
         self._cpu, self._busy, self._at = time.process_time(), 0.0, time.monotonic()
 
+    @property
+    def app(self) -> App:
+        """What it hosts."""
+        return self._about().app
+
     def look(self) -> None:
         """See how much went through, and how busy the process was, since the last look."""
         cpu, now = time.process_time(), time.monotonic()

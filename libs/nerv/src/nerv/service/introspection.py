@@ -6,9 +6,11 @@ from starlette.responses import Response
 from nerv.service.alive import Alive
 from nerv.service.describe import Replica
 from nerv.service.routes import Request, Route, respond
+from nerv.topology import compare, declared, merged
 
 WELL_KNOWN = "/.well-known/nerv"
 MESH = "/v1/mesh"
+TOPOLOGY = "/v1/mesh/topology"
 
 
 def introspection(replica: Replica, alive: Alive) -> tuple[Route, ...]:
@@ -22,4 +24,14 @@ def introspection(replica: Replica, alive: Alive) -> tuple[Route, ...]:
         """GET /v1/mesh: every replica of every service that is alive, as it said of itself a few seconds ago at most."""
         return respond({"mesh": alive.mesh, "replicas": await alive.replicas()})
 
-    return Route("GET", WELL_KNOWN, well_known, "mesh:read"), Route("GET", MESH, mesh, "mesh:read")
+    async def topology(request: Request[object]) -> Response:
+        """GET /v1/mesh/topology: where events go, as the app declares and as the replicas have seen, and what differs."""
+        seen = merged(await alive.replicas())
+        ways = compare(declared(replica.app, alive.mesh), seen)
+        return respond({"mesh": alive.mesh, "app": replica.app.name, "ways": [way.to_dict() for way in ways]})
+
+    return (
+        Route("GET", WELL_KNOWN, well_known, "mesh:read"),
+        Route("GET", MESH, mesh, "mesh:read"),
+        Route("GET", TOPOLOGY, topology, "mesh:read"),
+    )
