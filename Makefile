@@ -64,9 +64,8 @@ dev: setup ## Kafka, Redis and the five services on this machine, with the fligh
 wheels: setup ## wheels of the library and the services, into dist/ (DIST=folder)
 	@mkdir -p $(DIST) && rm -f $(DIST)/nerv_mesh*.whl
 	@for package in libs/nerv services/*; do \
-	  (cd $$package && python -m hatchling build -t wheel -d $(abspath $(DIST)) >/dev/null); \
+	  (cd $$package && python -m hatchling build -t wheel -d $(abspath $(DIST))) || exit; \
 	done
-	@ls -1 $(DIST)/nerv_mesh*.whl
 
 # --- what is deployed ------------------------------------------------------------------------------------------------
 

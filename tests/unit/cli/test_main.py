@@ -47,3 +47,10 @@ def test_wrong_use_ends_with_2_and_a_text(wrong: tuple[str, ...]) -> None:
     assert ended.exit_code == 2, ended.output
     assert ended.output.strip()
     assert "Traceback" not in ended.output
+
+
+def test_an_event_without_a_type_is_told_where_types_are_listed() -> None:
+    """What to add, and which command knows."""
+    ended = runner.invoke(app, ["publish", "a.b.v1", "{}"])
+    assert "--type TYPE" in ended.output
+    assert "nerv describe" in ended.output

@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from nerv.cli.work import progress_bar, run_tree
+from nerv.cli.show import table
+from nerv.cli.work import brief, progress_bar, run_tree
 
 
 def drawn(run: dict[str, Any]) -> str:
@@ -47,3 +48,21 @@ def test_a_bar_is_as_long_as_it_is_wide() -> None:
         progress = {"step": "s", "items": items, "done": done, "running": running, "failed": failed}
         bar = Console(width=120).render_str(progress_bar(progress)).plain.split(" ")[1]
         assert len(bar) == 30
+
+
+def test_a_listed_run_is_one_line_of_80_columns() -> None:
+    """With its whole id, which people copy, its whole status, and no error where there was none."""
+    run = {
+        "run": "01a21a4b-c162-70df-bdce-0c54b84749f3", "workflow": "inventory", "status": "completed", "error": None,
+        "started": "2026-11-26T23:58:22.053000Z", "ended": "2026-11-26T23:58:22.300000Z", "elapsed_seconds": 0.25,
+    }  # fmt: skip
+    console = Console(width=80, no_color=True)
+    with console.capture() as captured:
+        console.print(table("runs", [brief(run)]))
+    [line] = [line for line in captured.get().splitlines() if line.startswith("│")]
+    assert [part.strip() for part in line.strip("│").split("│")] == [
+        run["run"],
+        "completed",
+        "2026-11-26 23:58",
+        "0.25",
+    ]

@@ -24,7 +24,7 @@ def state(
     as_of: AsOf = None,
     known_at: KnownAt = None,
     diff: Annotated[
-        tuple[str, str] | None, typer.Option(help="What changed between two versions, or two instants.")
+        tuple[str, str] | None, typer.Option(help="What changed between two versions, or two instants: --diff 1 3")
     ] = None,
     by: Annotated[
         str | None, typer.Option(help="What --diff counts by: version, as-of (instants by default) or known-at.")

@@ -65,6 +65,8 @@ def publish(
         return
     if (data is None) == (file is None):
         raise usage(Invalid("give the data of one event, or --file with many"))
+    if file is None and event_type is None:
+        raise usage(Invalid("say what kind of event it is: --type TYPE; `nerv describe` lists the types of the app"))
     if file is not None:
         _publish_file(topic, file, once, as_json)
         return

@@ -91,7 +91,8 @@ def _one(projection: str, key: str, asked: Document, as_json: bool) -> None:
         say_json(found)
         return
     reader = "" if found["perspective"] is None else f", for {found['perspective']}"
-    console().print(tree(f"{projection} {key}{reader}, after {found['version']} events", found["state"] or {}))
+    events = "1 event" if found["version"] == 1 else f"{found['version']} events"
+    console().print(tree(f"{projection} {key}{reader}, after {events}", found["state"] or {}))
     if "parked" in found:
         console().print(tree("parked: later events are not in it", found["parked"]))
 

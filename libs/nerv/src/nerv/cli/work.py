@@ -21,7 +21,7 @@ from nerv.client import Client
 from nerv.client.workflows import ENDED
 from nerv.cloudevents.json_format import to_json_line
 from nerv.errors import Invalid
-from nerv.types import Event, EventType, format_instant, utc_now
+from nerv.types import Event, EventType, format_instant, parse_instant, utc_now
 
 BAR_CELLS, FULL, EMPTY = 30, "\u2588", "\u2591"
 BESIDE_CELLS = 52  # of a line of a Gantt chart: names, figures and frames
@@ -40,11 +40,18 @@ def list_workflows(
 ) -> None:
     """The workflows of the app, or the latest runs of one."""
     if name is None:
-        found, title = call(lambda client: client.workflows.list()), "workflows"
-    else:
-        of = name
-        found, title = call(lambda client: client.workflows.runs(of, limit=limit)), f"runs of {name}"
-    say_json(found) if as_json else console().print(table(title, found))
+        found = call(lambda client: client.workflows.list())
+        say_json(found) if as_json else console().print(table("workflows", found))
+        return
+    found = call(lambda client: client.workflows.runs(name, limit=limit))
+    say_json(found) if as_json else console().print(table(f"runs of {name}", [brief(run) for run in found]))
+
+
+def brief(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as a line that fits into 80 columns, beside its id; `nerv workflow show` tells the rest."""
+    started = parse_instant(run["started"], "started").strftime("%Y-%m-%d %H:%M") if run["started"] else None
+    failed = {"error": run["error"]} if run["error"] else {}
+    return {"run": run["run"], "status": run["status"], "started": started, "s": run["elapsed_seconds"], **failed}
 
 
 @workflow.command("start")
