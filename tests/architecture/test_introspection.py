@@ -31,6 +31,7 @@ NO_COMPONENTS = {
     "nerv.workflows.drawing.Drawing": "lives for one call of a workflow's function",
     "nerv.redis.connection.FileCredentials": "holds nothing: what redis-py asks for each connection",
     "nerv.sync.pair.Pair": "declares what `nerv describe` shows",
+    "nerv.telemetry.scraping.Scrape": "a hold on OpenTelemetry's reader, without anything of its own",
     "nerv.kafka.admin.Admin": "a hold on Kafka's admin client, without anything of its own",
 }
 # An API of Client, which describes what they share.
@@ -46,6 +47,7 @@ INSIDE = """
     nerv.di.tasks.Starting nerv.di.wiring.Wiring
     nerv.client.positions.Positions nerv.history.snapshots.Replay
     nerv.kafka.owning.waiting.Queue
+    nerv.kafka.lagging.Ages nerv.kafka.lagging.Behind nerv.kafka.measuring.Transactions
     nerv.partition.bell.Bell nerv.partition.calling.HereHands nerv.partition.conduct.Conductor
     nerv.partition.crew.ThreadCrew nerv.partition.processes.Child nerv.partition.processes.Children
     nerv.partition.processes.ProcessHands nerv.partition.schedule.Schedule nerv.partition.tasks.TaskCrew

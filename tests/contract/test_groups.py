@@ -415,7 +415,7 @@ async def test_who_takes_over_tells_no_position_before_it_has_looked(redis: Redi
     async with Books(MemoryHistory(), "g") as books, Producer(settings, mesh_name) as producer:
         box = LetterBox(settings, mesh_name, f"{mesh_name}.dead")
         sight = Sight(Chains(App("none"), 1), spec().chooser())
-        tools = Tools(group, books, producer, box, f"{mesh_name}.dead", sight, lambda: 1, 1, lambda: None)
+        tools = Tools(group, books, producer, box, f"{mesh_name}.dead", sight, lambda: 1, 1, lambda: None, "g")
         _, start = await group.take(0, "later", 0, "x")
         work = PartitionWork(tools, "t", 0, "later", start)
         assert (work.next, work.floor) == (3, None)

@@ -12,7 +12,7 @@ from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move, View
 from nerv.telemetry.lags import tell_lags
 from nerv.testing.memory_views import MemoryViews
-from nerv_projector.gauges import KINDS, Gauges
+from nerv_projector.gauges import NAMES, Gauges
 from nerv_projector.runner import Hosted, Runner
 from nerv_projector.sources import Sources
 
@@ -59,9 +59,14 @@ async def test_a_replica_tells_of_its_own_partitions() -> None:
     assert found["kafka_consumergroup_lag"] == [(5, lag)]
     assert found["nerv.projection.position"] == [(4, at)]
     assert (found["nerv.projection.size"], found["nerv.projection.parked"]) == ([(4, at)], [(0, at)])
-    assert [found[f"nerv.projection.{what}"][0][0] for what in ("entities", "failures", "rate")] == [2, 0, 0]
+    assert [found[f"nerv.projection.{what}"][0][0] for what in ("entities", "failures", "rate", "rebuilding")] == [
+        2,
+        0,
+        0,
+        1,
+    ]
     other = await told(frozenset({1}))
     assert other["kafka_consumergroup_lag"] == [(0, lag | {"partition": "1"})]
     assert other["nerv.projection.delay"][0][0] == 0
     assert other["nerv.projection.parked"][0][0] == 1
-    assert KINDS.keys() - other.keys() == {"nerv.projection.entities"}
+    assert set(NAMES) - other.keys() == {"nerv.projection.entities"}

@@ -13,7 +13,7 @@ from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Health, Service
 from nerv.service.peers import client_of, token_of
-from nerv.telemetry.lags import tell_lags
+from nerv.telemetry.lags import tell_delays, tell_lags
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters.office import Office
@@ -94,7 +94,9 @@ def build(settings: BrokerSettings) -> Service:
     reactions.crashed = asyncio.get_running_loop().create_future()
     schemas.follower.crashed = receipts.follower.crashed = reactions.crashed
     wiring.health().register("reactions", reactions.fault)
-    tell_lags(wiring.groups().lags)
+    groups = wiring.groups()
+    tell_lags(lambda: {**groups.lags(), **reactions.behind.lags()})
+    tell_delays(lambda: {**groups.delays(), **reactions.behind.delays()})
     wiring.health().register("owners", wiring.owners().fault)
     return Service(
         name="broker",
@@ -110,7 +112,7 @@ def build(settings: BrokerSettings) -> Service:
             wiring.publisher(),
             wiring.client(),
             wiring.subscriptions(),
-            wiring.groups(),
+            groups,
             reactions,
             wiring.bridges(),
         ),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What could not be processed goes to the dead letters, awaited (rule 15)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -8,7 +9,7 @@ import structlog
 
 from nerv.errors import NervError
 from nerv.kafka import Position, Producer, Received
-from nerv.kafka.deadletters import Place, dead_letter, where
+from nerv.kafka.deadletters import Place, count_letters, dead_letter, where
 from nerv.kafka.faults import batch_error
 
 log = structlog.get_logger(__name__)
@@ -45,4 +46,6 @@ class DeadLetters:
         found = await self._producer.publish(records)
         if errors := [one for one in found if isinstance(one, NervError)]:
             raise batch_error(errors, len(records))
+        for topic, count in Counter(record.topic() for record, _, _ in letters).items():
+            count_letters(topic, by, count)
         return [Place(one.partition, one.offset) for one in found if isinstance(one, Position)]

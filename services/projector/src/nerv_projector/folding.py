@@ -15,11 +15,11 @@ from typing import Any
 from nerv.cancelling import end
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, Received
-from nerv.kafka.deadletters import where
+from nerv.kafka.deadletters import count_letters, where
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
 from nerv.telemetry import names as n
-from nerv.telemetry import process_spans
+from nerv.telemetry import process_spans, processed
 from nerv_projector.backlog import Backlog
 from nerv_projector.batching import Batch, Sorter
 from nerv_projector.changes import Feed
@@ -58,6 +58,7 @@ class FoldHop:
         self.session: FoldSession | None = None
         self.parked = asyncio.Event()  # set when a key was parked, and when partitions were taken over
         self._group, self._cache, self._version = group, cache, version
+        count_letters(topic, self.name, 0)
 
     @property
     def name(self) -> str:
@@ -109,7 +110,9 @@ class FoldSession:
         hop = self._hop
         batch = await self._sorter.sort(records)
         events = (event for sources in batch.events.values() for event, _ in sources)
-        with process_spans(hop.topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}):
+        group = hop.group(self._epoch)
+        spans = process_spans(hop.topic, group, events, {n.PROJECTION: hop.projection.name})
+        with processed(group, {hop.topic: len(records)}), spans:
             if len(self._folded.entities.keys() | batch.events.keys()) > TOGETHER_VIEWS:
                 await self._begin_writing()
             self._whole = False

@@ -3,17 +3,17 @@
 owns the first one, so that no sum over replicas counts anything twice."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
 import structlog
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from nerv.errors import NervError
 from nerv.telemetry import names as n
+from nerv.telemetry.instruments import Seen, observe
 from nerv.telemetry.lags import Lags, tell_lags
-from nerv.telemetry.setup import METRICS, wanted
+from nerv.telemetry.setup import METRICS, allowed
 from nerv_projector.faust_app import FaustHost
 from nerv_projector.hub import Hub
 from nerv_projector.lag import Standing, standing
@@ -22,22 +22,14 @@ from nerv_projector.watermarks import Watermarks
 
 log = structlog.get_logger(__name__)
 
-REFRESH_SECONDS = 5.0  # metrics are collected on a thread of their own, every minute: what they say is at most so old
+REFRESH_SECONDS = 5.0  # metrics are collected on a thread of their own: what they say is at most so old
 
-KINDS: Mapping[str, tuple[str, str]] = {
-    n.PROJECTION_DELAY: (
-        "s",
-        "How long ago the last event that is folded of a partition was recorded; 0 where none is missing",
-    ),
-    n.PROJECTION_POSITION: ("{offset}", "The next offset of a partition to be folded"),
-    n.PROJECTION_RATE: ("{event}/s", "Events that this replica folds"),
-    n.PROJECTION_FAILURES: ("{failure}", "How often this replica started over"),
-    n.PROJECTION_ENTITIES: ("{view}", "Views"),
-    n.PROJECTION_PARKED: ("{key}", "Keys that are parked"),
-    n.PROJECTION_SIZE: ("By", "Bytes of the views as they are stored"),
-}
+NAMES = (
+    n.PROJECTION_DELAY, n.PROJECTION_POSITION, n.PROJECTION_RATE, n.PROJECTION_FAILURES, n.PROJECTION_ENTITIES,
+    n.PROJECTION_PARKED, n.PROJECTION_SIZE, n.PROJECTION_REBUILDING,
+)  # fmt: skip
 
-Told = dict[str, list[Observation]]
+Told = dict[str, list[tuple[float, dict[str, str]]]]
 
 
 class Gauges:
@@ -54,12 +46,11 @@ class Gauges:
 
     def tell(self, meter: Meter | None = None) -> None:
         """Have all of it observed, whenever metrics are collected."""
-        source = meter or metrics.get_meter("nerv")
-        for name, (unit, description) in KINDS.items():
-            source.create_observable_gauge(name, [self._observer(name)], unit=unit, description=description)
+        for name in NAMES:
+            observe(name, partial(self._seen, name), meter)
 
-    def _observer(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        return lambda options: self._told.get(name, ())
+    def _seen(self, name: str) -> Seen:
+        return self._told.get(name, ())
 
     async def refresh(self) -> None:
         """Look at every projection; one that cannot be looked at now is left out."""
@@ -72,7 +63,7 @@ class Gauges:
                 log.debug("gauges", projection=runner.name, cause=error.detail)
                 continue
             for name, value, more in figures(runner, found, self._hub.owned):
-                told[name].append(Observation(value, {n.PROJECTION: runner.name, **more}))
+                told[name].append((value, {n.PROJECTION: runner.name, **more}))
             place = (f"{self._group}.fold.{runner.name}", runner.hosted.folded_topic)
             lags |= {(*place, p): lag for p, lag in found.partitions.items() if p in self._hub.owned}
         self._told, self._lags = told, lags
@@ -80,14 +71,14 @@ class Gauges:
 
 def tell(group: str, hub: Hub, watermarks: Watermarks, host: FaustHost) -> None:
     """Have OpenTelemetry told of all that, where that is asked for."""
-    if wanted(METRICS):
+    if allowed(METRICS):
         gauges = Gauges(group, hub, watermarks)
         gauges.tell()
         tell_lags(gauges.lags)
         host.every(REFRESH_SECONDS, gauges.refresh)
 
 
-def figures(runner: Runner, found: Standing, owned: frozenset[int]) -> Iterable[tuple[str, float, dict[str, Any]]]:
+def figures(runner: Runner, found: Standing, owned: frozenset[int]) -> Iterable[tuple[str, float, dict[str, str]]]:
     """The figures of a projection that this replica tells: name, value, and attributes beside the projection."""
     meter = runner.hosted.meter
     for partition in sorted(owned & found.partitions.keys()):
@@ -100,5 +91,6 @@ def figures(runner: Runner, found: Standing, owned: frozenset[int]) -> Iterable[
             yield n.PROJECTION_DELAY, seconds, at
     yield n.PROJECTION_RATE, meter.rate(), {}
     yield n.PROJECTION_FAILURES, runner.failures, {}
+    yield n.PROJECTION_REBUILDING, int(not runner.ready), {}
     if 0 in owned:
         yield n.PROJECTION_ENTITIES, found.progress.entities, {}

@@ -13,7 +13,7 @@ from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, KafkaSettings, Outgoing, Received, TransactionalProducer
 from nerv.projections import Projection
 from nerv.protocols.views import Epoch
-from nerv.telemetry import Carrier, process_spans
+from nerv.telemetry import Carrier, by_topic, process_spans, processed
 from nerv.telemetry import names as n
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session
@@ -53,6 +53,11 @@ class RekeyHop:
         """The group whose offsets say how far an epoch is rekeyed."""
         return f"{self._group}.rekey.{self.projection.name}.{epoch.token}"
 
+    @property
+    def measured(self) -> str:
+        """The group as metrics name it: not for each epoch anew."""
+        return f"{self._group}.rekey.{self.projection.name}"
+
     def owner(self, partition: Partition) -> int:
         """Which number rekeys a partition of a source."""
         return partition[1] % self._partitions
@@ -71,7 +76,9 @@ class RekeyHop:
 
     def _producer(self, number: int) -> TransactionalProducer:
         name = f"{self._group}.{self.name}/{number}"
-        return TransactionalProducer(self._kafka, name, f"{self._client_id}-{self.name}-{number}")
+        return TransactionalProducer(
+            self._kafka, name, f"{self._client_id}-{self.name}-{number}", destination=self.target
+        )
 
     async def _starts(self, epoch: Epoch, partitions: frozenset[int]) -> dict[Partition, int]:
         wanted = {self.sources.place(number): first for number, first in epoch.first.items()}
@@ -126,7 +133,8 @@ class RekeySession:
                 letters.append(Letter(record, str(error)))
         events = (event for group in sources.values() for event, _ in group)
         topic = ",".join(hop.sources.topics)
-        with process_spans(topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name}) as passed:
+        spans = process_spans(topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name})
+        with processed(hop.measured, by_topic(records, hop.sources.topics)), spans as passed:
             slices = {p: self._slices(p, sources.get(p, ()), passed, letters, end) for p, end in ends.items()}
             # Before any offset moves: what is not in the dead letters then must come again.
             await hop.letters.write(letters, hop.name)

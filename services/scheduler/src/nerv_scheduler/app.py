@@ -7,6 +7,7 @@ from collections import Counter
 from dependency_injector import providers
 
 from nerv.service import Service
+from nerv.telemetry.lags import tell_delays, tell_lags
 from nerv_scheduler.attempt import Attempts, completions
 from nerv_scheduler.effects import Performer
 from nerv_scheduler.ground import Ground
@@ -35,7 +36,10 @@ class Wiring(Ground):
         Ground.settings.provided.instance,
         Ground.work.lease_seconds,
     )
-    counts: providers.Singleton[Counter[str]] = providers.Singleton(Counter)
+    # All that is counted, to be seen before it happens.
+    counts: providers.Singleton[Counter[str]] = providers.Singleton(
+        Counter, dict.fromkeys(("steals", "stolen", "stale", "quanta", "fused"), 0)
+    )
     attempts = providers.Singleton(
         Attempts,
         app=Ground.app,
@@ -80,6 +84,8 @@ def build(settings: SchedulerSettings) -> Service:
     wiring = Wiring(settings=settings)
     worker, keeper, listener, ticking = wiring.worker(), wiring.keeper(), wiring.listener(), wiring.ticking()
     worker.crashed = keeper.crashed = listener.crashed = ticking.crashed = asyncio.get_running_loop().create_future()
+    tell_lags(listener.behind.lags)
+    tell_delays(listener.behind.delays)
     wiring.health().register("worker", worker.fault)
     wiring.health().register("awaited", listener.fault)
     wiring.health().register("schedules", ticking.fault)

@@ -3,17 +3,18 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import structlog
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from nerv.errors import NervError, Overloaded
 from nerv.protocols.queue import Depth, SharedWork
 from nerv.telemetry import names as n
+from nerv.telemetry import observe
+from nerv.telemetry.instruments import Seen
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ class Pressure:
         self._pools = pools
         self._counts = counts
         self._looking: asyncio.Task[None] | None = None
-        self._tell(meter or metrics.get_meter("nerv"))
+        self._tell(meter)
 
     async def __aenter__(self) -> Self:
         self._looking = asyncio.create_task(self._look())
@@ -87,28 +88,14 @@ class Pressure:
                 log.warning("depth.not_read", error=str(error))
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _tell(self, meter: Meter) -> None:
-        def depths(options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(self.depth.ready, {n.QUEUE: "default", n.STATE: "ready"})
-            yield Observation(self.depth.taken, {n.QUEUE: "default", n.STATE: "taken"})
-            yield Observation(self.depth.delayed, {n.QUEUE: "default", n.STATE: "delayed"})
+    def _tell(self, meter: Meter | None) -> None:
+        def depths() -> Seen:
+            depth, at = self.depth, {n.QUEUE: "default"}
+            counted = (("ready", depth.ready), ("taken", depth.taken), ("delayed", depth.delayed))
+            return [(count, {**at, n.STATE: state}) for state, count in counted]
 
-        def lag(options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(self.depth.oldest_seconds, {n.QUEUE: "default"})
-
-        def busy(options: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(pool.busy, {n.POOL: name}) for name, pool in self._pools().items()]
-
-        def size(options: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(pool.size, {n.POOL: name}) for name, pool in self._pools().items()]
-
-        def counted(options: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(value, {n.WHAT: name}) for name, value in self._counts.items()]
-
-        meter.create_observable_gauge(
-            n.QUEUE_DEPTH, [depths], description="Tasks that wait, are taken, or are due later"
-        )
-        meter.create_observable_gauge(n.QUEUE_LAG, [lag], "s", "Age of the oldest task that nobody has taken")
-        meter.create_observable_gauge(n.POOL_BUSY, [busy], description="Places of a pool that are taken")
-        meter.create_observable_gauge(n.POOL_SIZE, [size], description="Places of a pool")
-        meter.create_observable_counter(n.WORK_COUNT, [counted], description="What a replica has counted of its work")
+        observe(n.QUEUE_DEPTH, depths, meter)
+        observe(n.QUEUE_LAG, lambda: [(self.depth.oldest_seconds, {n.QUEUE: "default"})], meter)
+        observe(n.POOL_BUSY, lambda: [(pool.busy, {n.POOL: name}) for name, pool in self._pools().items()], meter)
+        observe(n.POOL_SIZE, lambda: [(pool.size, {n.POOL: name}) for name, pool in self._pools().items()], meter)
+        observe(n.WORK_COUNT, lambda: [(count, {n.WHAT: what}) for what, count in list(self._counts.items())], meter)

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from nerv.errors import NervError
 from nerv.protocols.queue import END, Claim, Orphan, Queue, Taken
-from nerv.telemetry import Carrier, span
+from nerv.telemetry import Carrier, histogram, span
 from nerv.telemetry import names as n
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.fusing import Strand
@@ -28,6 +28,8 @@ from nerv_scheduler.runs import Recovery
 from nerv_scheduler.settings import WorkSettings
 
 log = structlog.get_logger(__name__)
+
+_durations = histogram(n.WORK_DURATION)
 
 # How long one look waits for work: it bounds how late a due retry is noticed, and a stop.
 POLL_SECONDS = 0.25
@@ -227,10 +229,12 @@ class Worker:
         self._room.set()
 
     async def _do(self, strands: Sequence[Strand]) -> None:
-        if len(strands) == 1 and not strands[0].chain:
-            await self._perform(strands[0])
-        elif strands:
-            await self._fuse(strands)
+        if not strands:
+            return
+        single, began = len(strands) == 1 and not strands[0].chain, time.perf_counter()
+        await (self._perform(strands[0]) if single else self._fuse(strands))
+        kind = "attempt" if single else "quantum"
+        _durations.record(time.perf_counter() - began, {n.WORKFLOW: strands[0].task.workflow, n.WORK_KIND: kind})
 
     async def _fuse(self, strands: Sequence[Strand]) -> None:
         """Do a quantum; what it had no time for is the next."""

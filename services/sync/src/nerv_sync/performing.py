@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from opentelemetry import metrics
-
 from nerv.app import App
 from nerv.errors import Refused, SchemaMismatch
 from nerv.protocols import Clock, History
@@ -19,8 +17,8 @@ from nerv.sync.scope import Scope
 from nerv.sync.sides import HistorySide
 from nerv.sync.synchronizer import ROUNDS
 from nerv.sync.tally import Tally
+from nerv.telemetry import counter, histogram, span
 from nerv.telemetry import names as n
-from nerv.telemetry import span
 from nerv_sync.below import Below, Run
 from nerv_sync.journal import Claim
 from nerv_sync.model import Document, Order, applied_document, planned_document, verified
@@ -33,9 +31,8 @@ T = TypeVar("T")
 
 MOVED_SHOWN = 20  # objects that a refusal names
 
-_meter = metrics.get_meter("nerv")
-_objects = _meter.create_counter(n.SYNC_OBJECTS, description="objects that runs wrote, by what became of them")
-_seconds = _meter.create_histogram(n.SYNC_DURATION, "s", description="how long the parts of runs took")
+_objects = counter(n.SYNC_OBJECTS)
+_seconds = histogram(n.SYNC_DURATION)
 
 
 class Performance:
@@ -155,7 +152,7 @@ class Performance:
         await self._record.outcomes(steps, outcomes)
         counts = Counter((s.action.value, verdict(one)) for s, one in zip(steps, outcomes, strict=True))
         for (action, outcome), count in counts.items():
-            _objects.add(count, {**self._attributes(), "nerv.sync.action": action, "nerv.sync.outcome": outcome})
+            _objects.add(count, {**self._attributes(), n.SYNC_ACTION: action, n.SYNC_OUTCOME: outcome})
 
     async def _timed(self, part: str, work: Callable[[], Awaitable[T]], attributes: Mapping[str, int] = {}) -> T:
         begun = time.monotonic()
@@ -165,7 +162,7 @@ class Performance:
         finally:
             taken = time.monotonic() - begun
             self._times[part] = self._times.get(part, 0.0) + taken
-            _seconds.record(taken, {**self._attributes(), "nerv.sync.part": part})
+            _seconds.record(taken, {**self._attributes(), n.SYNC_PART: part})
 
     def _attributes(self) -> dict[str, str]:
         return {n.SYNC: self._order.sync, n.SYNC_KIND: self._opened.kind}

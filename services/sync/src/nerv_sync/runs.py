@@ -9,14 +9,16 @@ import structlog
 
 from nerv.errors import IdConflict, NervError, Overloaded, Refused, Unavailable, from_problem
 from nerv.sync.tally import Tally
+from nerv.telemetry import counter, span
 from nerv.telemetry import names as n
-from nerv.telemetry import span
 from nerv_sync.journal import Claim, Journal
 from nerv_sync.model import Document, Order, refused_document, running_document
 from nerv_sync.performing import Performers
 from nerv_sync.settings import RunSettings
 
 log = structlog.get_logger(__name__)
+
+_ended = counter(n.SYNC_RUNS)
 
 
 class Runs:
@@ -113,6 +115,7 @@ class Runs:
             except Refused as refusal:
                 document = refused_document(claim.order, refusal)
             recorded = await self._journal.finish(claim, document | {"attempt": claim.attempt})
+        _ended.add(1, {n.SYNC: claim.order.sync, n.STATUS: str(recorded["status"])})
         log.info("run.finished", sync=claim.order.sync, run=claim.order.run, status=recorded["status"])
         return recorded
 

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import structlog
-from opentelemetry import metrics
 
 from nerv.aspects.model import Aspect, Call, Steps
 from nerv.effects.monad import RetryPolicy
 from nerv.errors import NervError, Unauthenticated
-from nerv.telemetry import enabled, span
+from nerv.telemetry import enabled, histogram, span
 from nerv.telemetry import names as n
 from nerv.types import Description, Principal
 
@@ -60,8 +59,7 @@ class Measured(Aspect):
     name = "metrics"
 
     def __init__(self) -> None:
-        meter = metrics.get_meter("nerv")
-        self._durations = meter.create_histogram(n.CALL_DURATION, unit="s", description="Duration of woven calls")
+        self._durations = histogram(n.CALL_DURATION)
         self.calls: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
 

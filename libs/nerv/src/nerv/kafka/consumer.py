@@ -234,9 +234,17 @@ class BatchConsumer:
                 return low, high
 
     async def known_ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """Where these partitions end as the last fetch of each told; Kafka is not asked. Those not fetched yet are left out."""
-        asked = [TopicPartition(*partition) for partition in partitions]
-        found = await self._ask(lambda: [(tp, self._consumer.get_watermark_offsets(tp, cached=True)) for tp in asked])
+        """Where these partitions end as the last fetch of each told; Kafka is not asked. Those not fetched yet are left out,
+        and those that are another's by now.
+        """
+        asked = set(partitions)
+        found = await self._ask(
+            lambda: [
+                (tp, self._consumer.get_watermark_offsets(tp, cached=True))
+                for tp in self._consumer.assignment()
+                if (tp.topic, tp.partition) in asked
+            ]
+        )
         return {(tp.topic, tp.partition): bounds[1] for tp, bounds in found if bounds and bounds[1] >= 0}
 
     def describe(self) -> Description:

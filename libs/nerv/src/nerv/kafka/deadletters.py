@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from nerv.cloudevents import to_headers
 from nerv.errors import Invalid
 from nerv.kafka.records import Outgoing, Received
+from nerv.telemetry import counter
+from nerv.telemetry import names as n
 from nerv.types import Event
 
 CAUSE: Final = "nerv_deadletter_cause"
@@ -20,6 +22,8 @@ BY: Final = "nerv_deadletter_by"  # the subscriber: a projection, a reaction, a 
 TIME: Final = "nerv_deadletter_time"  # of the original record, ms: the event's time where a bare client wrote none
 EDITED: Final = "nerv_deadletter_edited"  # <partition>:<offset> of the letter that this one is an edition of
 OURS: Final = frozenset({CAUSE, ORIGIN, ATTEMPT, BY, TIME, EDITED})
+
+_letters = counter(n.DEADLETTERS)
 
 LONGEST_CAUSE = 4000  # characters
 
@@ -107,6 +111,11 @@ class DeadLetter:
         if self.edited is not None:
             about.append((EDITED, str(self.edited).encode()))
         return Outgoing(topic, self.value, self.key, [*self.headers, *about])
+
+
+def count_letters(topic: str, by: str, count: int = 1) -> None:
+    """So many letters about records of a topic were written by a subscriber; 0 shows it before there is one."""
+    _letters.add(count, {n.DESTINATION: topic, n.BY: by})
 
 
 def where(record: Received) -> str:

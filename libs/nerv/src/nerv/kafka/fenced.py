@@ -21,6 +21,7 @@ from confluent_kafka import Producer as NativeProducer
 
 from nerv.errors import Misconfigured, NervError, Refused, Retry, Unavailable
 from nerv.kafka.faults import delivery_error
+from nerv.kafka.measuring import Transactions
 from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 from nerv.types import Description, Health
@@ -85,6 +86,7 @@ class FencedWriter:
         self._turn = 0
         self._last_offset = -1
         self._take_overs = self._commits = self._records = 0
+        self._transactions = Transactions(topic)
         # Commits block in native code, without the interpreter's lock; each partition waits in a thread of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{topic}/{partition}")
 
@@ -154,14 +156,16 @@ class FencedWriter:
 
     def _commit(self, records: Sequence[Outgoing], reply: Reply | None = None) -> int:
         self._last_offset = -1
-        self._in_turn(lambda producer: self._transaction(producer, records, reply))
+        with self._transactions.one(len(records)):
+            self._in_turn(lambda producer: self._transaction(producer, records, reply))
         self._commits += 1
         self._records += len(records)
         return self._last_offset
 
     def _place(self, records: Sequence[Outgoing], receipts: Receipts) -> list[Position]:
         placing = _Placing(len(records))
-        self._in_turn(lambda producer: placing.transaction(producer, records, receipts))
+        with self._transactions.one(len(records)):
+            self._in_turn(lambda producer: placing.transaction(producer, records, receipts))
         self._commits += 1
         self._records += len(records)
         return placing.places

@@ -15,6 +15,8 @@ from nerv.errors import NervError
 from nerv.kafka.admin import Admin
 from nerv.kafka.leaving import leave
 from nerv.kafka.settings import KafkaSettings
+from nerv.telemetry import counter
+from nerv.telemetry import names as n
 from nerv.types import Description, Health
 
 log = structlog.get_logger(__name__)
@@ -27,6 +29,8 @@ ASK_SECONDS = 2.0  # for what the group says of itself, far below MAX_POLL_MS
 REVOKE_SECONDS = (
     6.0  # how long a revoke may wait for the work in hand, below the time in which the group gives up on us
 )
+
+changes = counter(n.OWNERSHIP_CHANGES)
 
 Change = Callable[[set[int]], Awaitable[None]]
 
@@ -122,19 +126,23 @@ class Membership:
         consumer.pause(partitions)
         self._assigned |= {p.partition for p in partitions}
         self._joined = True
-        self._changes += 1
+        self._count_change("gained", partitions)
         self._call(self._gained, partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
             return
         self._assigned -= {p.partition for p in partitions}
-        self._changes += 1
+        self._count_change("lost", partitions)
         try:
             self._call(self._lost, partitions).result(REVOKE_SECONDS)
         except TimeoutError:
             # The fence, not this callback, keeps data safe: the work in hand will fail when the next owner takes over.
             log.warning("membership.revoke", detail="work in hand did not end in time", topic=self._topic)
+
+    def _count_change(self, change: str, partitions: list[TopicPartition]) -> None:
+        self._changes += 1
+        changes.add(len(partitions), {n.DESTINATION: self._topic, n.CHANGE: change})
 
     def _call(self, change: Change, partitions: list[TopicPartition]) -> Future[None]:
         if self._loop is None:

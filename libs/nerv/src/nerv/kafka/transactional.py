@@ -11,6 +11,7 @@ from confluent_kafka import Producer as NativeProducer
 
 from nerv.kafka.consumer import BatchConsumer
 from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed
+from nerv.kafka.measuring import Transactions
 from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 from nerv.types import Description, Health
@@ -27,7 +28,10 @@ class TransactionalProducer:
     With `consumer`, offsets are fenced by the group's generation (KIP-447); without one, by the transactional id alone.
     """
 
-    def __init__(self, settings: KafkaSettings, transactional_id: str, client_id: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, transactional_id: str, client_id: str, *, destination: str | None = None
+    ) -> None:
+        """`destination` is the topic or group under which its transactions are measured; without one they are not told apart."""
         self._native = NativeProducer(
             settings.producer(client_id)
             | {
@@ -40,6 +44,8 @@ class TransactionalProducer:
         self._settings = settings
         self._client_id = client_id
         self._commits = self._records = 0
+        self._written = 0  # in the transaction that is open
+        self._transactions = Transactions(destination or "")
         self._void = self._open = False
         self._groups: dict[str, Consumer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=transactional_id)
@@ -97,6 +103,7 @@ class TransactionalProducer:
         if native.flush(COMMIT_SECONDS) or len(places) < len(records):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         self._records += len(records)
+        self._written += len(records)
         return [places[number] for number in range(len(records))]
 
     def _commit(
@@ -108,18 +115,20 @@ class TransactionalProducer:
         notes: Mapping[tuple[str, int], str],
     ) -> None:
         native = self._native
-        if not self._open:
-            native.begin_transaction()
-        self._open = False
-        for topic, value, key, headers, partition in records:
-            native.produce(topic, value, key, partition, None, None, 0, list(headers))  # by name costs 0.2 µs
-        if offsets:
-            metadata = consumer.group_metadata() if consumer else self._foreign(group)
-            positions = [TopicPartition(*p, offset, notes.get(p, "")) for p, offset in offsets.items()]
-            native.send_offsets_to_transaction(positions, metadata, COMMIT_SECONDS)
-        native.commit_transaction(COMMIT_SECONDS)
+        with self._transactions.one(self._written + len(records)):
+            if not self._open:
+                native.begin_transaction()
+            self._open = False
+            for topic, value, key, headers, partition in records:
+                native.produce(topic, value, key, partition, None, None, 0, list(headers))  # by name costs 0.2 µs
+            if offsets:
+                metadata = consumer.group_metadata() if consumer else self._foreign(group)
+                positions = [TopicPartition(*p, offset, notes.get(p, "")) for p, offset in offsets.items()]
+                native.send_offsets_to_transaction(positions, metadata, COMMIT_SECONDS)
+            native.commit_transaction(COMMIT_SECONDS)
         self._commits += 1
         self._records += len(records)
+        self._written = 0
 
     def _foreign(self, group: str) -> object:
         """The identity of a group that assigns nothing. confluent-kafka makes one only from a consumer, which stays idle."""

@@ -15,7 +15,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.credentials import CredentialProvider
 
-from nerv.errors import Invalid, Misconfigured, Unavailable, UnknownOutcome
+from nerv.errors import Invalid, Misconfigured, NervError, Unavailable, UnknownOutcome
+from nerv.telemetry import counter
+from nerv.telemetry import names as n
 
 Redis: TypeAlias = redis.asyncio.Redis
 
@@ -23,6 +25,9 @@ CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 10.0
 MAX_CONNECTIONS = 64
 SSL_PARTS = ("ca", "certificate", "key")
+
+
+_failures = counter(n.REDIS_FAILURES)
 
 
 class RedisSettings(BaseModel):
@@ -88,6 +93,7 @@ def connect(settings: RedisSettings, client_name: str) -> Redis:
 
     It does not repeat commands by itself: a repeated XADD would write twice. Callers repeat what is idempotent.
     """
+    _failures.add(0, {n.ERROR_TYPE: UnknownOutcome.__name__})  # to be seen before there is one
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.url,
         client_name=client_name,
@@ -110,23 +116,32 @@ def mapped(what: str) -> Iterator[None]:
     try:
         yield
     except redis.AuthenticationError as error:
-        raise Misconfigured(
-            f"Redis refuses our name or password ({what}): {error}; "
-            "check NERV_REDIS__USERNAME and the file of NERV_REDIS__PASSWORD_FILE"
+        raise _counted(
+            Misconfigured(
+                f"Redis refuses our name or password ({what}): {error}; "
+                "check NERV_REDIS__USERNAME and the file of NERV_REDIS__PASSWORD_FILE"
+            )
         ) from error
     except (redis.exceptions.BusyLoadingError, redis.exceptions.MaxConnectionsError) as error:
-        raise Unavailable(f"Redis is not ready ({what}): {error}", retry_after=1.0) from error
+        raise _counted(Unavailable(f"Redis is not ready ({what}): {error}", retry_after=1.0)) from error
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise UnknownOutcome(f"Redis did not answer ({what}): {error}", retry_after=1.0) from error
+        raise _counted(UnknownOutcome(f"Redis did not answer ({what}): {error}", retry_after=1.0)) from error
     except redis.ResponseError as error:
         if isinstance(error, redis.exceptions.NoPermissionError) or "ACL failure" in str(error):
-            raise Misconfigured(
-                f"the Redis user of NERV_REDIS__USERNAME lacks a right ({what}): {error}; "
-                "`nerv acls --for redis` says what each service needs"
+            raise _counted(
+                Misconfigured(
+                    f"the Redis user of NERV_REDIS__USERNAME lacks a right ({what}): {error}; "
+                    "`nerv acls --for redis` says what each service needs"
+                )
             ) from error
         if str(error).startswith(("OOM", "MISCONF", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN")):
-            raise Unavailable(f"Redis takes no writes ({what}): {error}", retry_after=5.0) from error
+            raise _counted(Unavailable(f"Redis takes no writes ({what}): {error}", retry_after=5.0)) from error
         raise Invalid(f"Redis refused ({what}): {error}") from error
+
+
+def _counted(error: NervError) -> NervError:
+    _failures.add(1, {n.ERROR_TYPE: type(error).__name__})
+    return error
 
 
 def wait_ready(url: str, seconds: float, options: Mapping[str, Any] = MappingProxyType({})) -> None:

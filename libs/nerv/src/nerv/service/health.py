@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Health on its own port: `/livez` without dependencies, `/readyz` by the parts' own checks, both with `?verbose`."""
+"""Health on its own port: `/livez` without dependencies, `/readyz` by the parts' own checks, both with `?verbose`; and
+`/metrics`, as Prometheus reads them."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,20 +13,53 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from nerv import types
+from nerv.cancelling import end
 from nerv.service.routes import respond
+from nerv.telemetry import Scrape, observe
+from nerv.telemetry import names as n
 from nerv.types import Description
 
 Check = Callable[[], str | None]
 """None when ready; else one line that says why not."""
 
+WATCH_SECONDS = (
+    1.0  # how often the checks are asked for those who look at metrics: those are collected on another thread
+)
+
 
 class Health:
-    """Who is ready. Parts register a check; a service that is going down is not ready, whatever they say."""
+    """Who is ready. Parts register a check; a service that is going down is not ready, whatever they say.
+
+    From entering to leaving it tells OpenTelemetry, too.
+    """
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._phase = "starting"
         self._closing = asyncio.Event()
+        self._faults: dict[str, str] = {"service": self._phase}
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        observe(n.SERVICE_READY, lambda: [(int(not self._faults), {})])
+        observe(n.CHECK_FAILED, self._failed)
+        self._watching = asyncio.create_task(self._watch(), name="health")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watching is not None:
+            await end(self._watching)
+
+    async def _watch(self) -> None:
+        while True:
+            self._faults = self.report()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _failed(self) -> list[tuple[int, dict[str, str]]]:
+        faults = self._faults
+        return [(int(name in faults), {n.CHECK: name}) for name in ("service", *self._checks)]
 
     def closing(self) -> asyncio.Event:
         """Set when the service begins to stop: answers without an end then end."""
@@ -60,8 +95,9 @@ class Health:
         ready = types.Health.OK if not self.report() else types.Health.DOWN
         return Description("Health", self._phase, health=ready, parts=parts)
 
-    def app(self) -> Starlette:
-        """The ASGI app of the health port."""
+    def app(self, scrape: Scrape | None = None) -> Starlette:
+        """The ASGI app of the health port; without `scrape` there are no metrics."""
+        collecting = asyncio.Lock()  # whoever asks more often than can be answered waits
 
         async def livez(request: Request) -> Response:
             return respond({"status": "ok", "phase": self._phase}) if "verbose" in request.query_params else _OK
@@ -74,7 +110,14 @@ class Health:
                 return respond({"status": "not ready" if faults else "ok", "checks": checks}, status)
             return PlainTextResponse("not ready" if faults else "ok", status)
 
-        return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
+        async def metrics(request: Request) -> Response:
+            if scrape is None:
+                return PlainTextResponse("metrics are off: OTEL_METRICS_EXPORTER=none or OTEL_SDK_DISABLED=true", 404)
+            async with collecting:
+                text = await asyncio.to_thread(scrape)
+            return Response(text, media_type=scrape.content_type)
+
+        return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
 
 
 def _state(fault: str | None) -> types.Health:

@@ -3,6 +3,7 @@
 
 import asyncio
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +38,7 @@ from nerv.service.auth import Authenticator
 from nerv.service.openapi import PROBLEM, openapi
 from nerv.service.params import SHOWN
 from nerv.service.routes import Request, Route, headers_of, query_words_of, respond
-from nerv.telemetry import Carrier, enabled, span
+from nerv.telemetry import Carrier, enabled, histogram, span
 from nerv.telemetry import names as n
 from nerv.types import Description
 
@@ -46,6 +47,8 @@ log = structlog.get_logger(__name__)
 COMPONENTS = "/.well-known/nerv/components"
 OPENAPI = "/openapi.json"
 BODILESS = ("GET", "HEAD", "DELETE")
+
+_durations = histogram(n.REQUEST_DURATION)
 
 
 def problem(error: NervError, instance: str) -> Response:
@@ -170,15 +173,26 @@ class Door:
         self._intake = intake or Intake(limits.bodies)
         self._words = {param.name for param in route.takes if param.place == "query"}
         self._counters: Counter[str] = Counter()
+        self._measured: dict[int, dict[str, str | int]] = {}  # by status: what the duration is recorded with
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request (ASGI). Whatever happens is answered here, so that nothing has to stand around this."""
         request = StarletteRequest(scope, receive, send)
+        began = time.perf_counter()
         if enabled():
             answer = await self._traced(request)
         else:
             answer = await self._answer(request)
+        _durations.record(time.perf_counter() - began, self._attributes(answer.status_code))
         await answer(scope, receive, send)
+
+    def _attributes(self, status: int) -> dict[str, str | int]:
+        if status not in self._measured:
+            route = self._route
+            self._measured[status] = {
+                n.HTTP_METHOD: route.method, n.HTTP_ROUTE: route.path, n.HTTP_STATUS: status
+            }  # fmt: skip
+        return self._measured[status]
 
     async def _traced(self, request: StarletteRequest) -> Response:
         carrier = Carrier(request.headers.get("traceparent"), request.headers.get("tracestate"))

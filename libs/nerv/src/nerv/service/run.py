@@ -31,7 +31,7 @@ from nerv.service.introspection import introspection
 from nerv.service.protocol import bounded
 from nerv.service.routes import Route
 from nerv.service.settings import ServiceSettings
-from nerv.telemetry import configure_logs, telemetry
+from nerv.telemetry import Scrape, configure_logs, telemetry
 from nerv.types import Description
 
 log = structlog.get_logger(__name__)
@@ -87,8 +87,8 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Service]) -> Non
         settings = settings_type.load()
         assert isinstance(settings, settings_type)  # noqa: S101 - load() is a classmethod; this tells mypy
         configure_logs(name, settings.instance, settings.log_level)
-        with telemetry(name, settings.instance):
-            uvloop.run(_serve(name, settings, build))
+        with telemetry(name, settings.instance) as scrape:
+            uvloop.run(_serve(name, settings, build, scrape))
     except Misconfigured as error:
         sys.stderr.write(f"nerv {name} cannot start: {error}\n")
         sys.exit(2)
@@ -97,7 +97,7 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Service]) -> Non
         sys.exit(1)
 
 
-async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
+async def _serve(name: str, settings: S, build: Callable[[S], Service], scrape: Scrape | None) -> None:
     authenticator = Authenticator(settings.auth, insecure=settings.insecure_dev)
     if settings.insecure_dev:
         log.warning("insecure", detail="NERV_INSECURE_DEV=1: anyone who reaches this port may do everything")
@@ -109,8 +109,11 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service]) -> None:
         heartbeat = await stack.enter_async_context(Heartbeat(replica, alive, settings.instance))
         http = bounded(settings.limits)
         await stack.enter_async_context(
-            _listening(service.health.app(), http, settings.health.host, settings.health.port, PROBE_DRAIN_SECONDS)
+            _listening(
+                service.health.app(scrape), http, settings.health.host, settings.health.port, PROBE_DRAIN_SECONDS
+            )
         )
+        await stack.enter_async_context(service.health)
         for part in service.parts:
             if not await _entered(stack, part, stop):
                 return

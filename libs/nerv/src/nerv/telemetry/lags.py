@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lag of groups for OpenTelemetry: each replica tells of what it owns, so that no sum counts a partition twice."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from nerv.telemetry import names as n
+from nerv.telemetry.instruments import observe
 
 Lags = Mapping[tuple[str, str, int], int]
+Delays = Mapping[tuple[str, str, int], float]
 
 
 def tell_lags(lags: Callable[[], Lags], meter: Meter | None = None) -> None:
     """Have the lag of each group, topic and partition observed, whenever metrics are collected."""
+    observe(n.GROUP_LAG, lambda: _seen(lags()), meter)
 
-    def observe(options: CallbackOptions) -> Iterable[Observation]:
-        for (group, topic, partition), lag in lags().items():
-            yield Observation(lag, {n.LAG_GROUP: group, n.LAG_TOPIC: topic, n.LAG_PARTITION: str(partition)})
 
-    (meter or metrics.get_meter("nerv")).create_observable_gauge(
-        n.GROUP_LAG, [observe], description="Offsets of a partition that a group has not settled"
-    )
+def tell_delays(delays: Callable[[], Delays], meter: Meter | None = None) -> None:
+    """The same, in seconds."""
+    observe(n.GROUP_DELAY, lambda: _seen(delays()), meter)
+
+
+def _seen(found: Mapping[tuple[str, str, int], float]) -> Iterator[tuple[float, dict[str, str]]]:
+    for (group, topic, partition), value in found.items():
+        yield value, {n.LAG_GROUP: group, n.LAG_TOPIC: topic, n.LAG_PARTITION: str(partition)}

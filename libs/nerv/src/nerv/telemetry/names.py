@@ -3,6 +3,7 @@
 
 from typing import Final
 
+SERVICE_NAME: Final = "service.name"
 SYSTEM: Final = "messaging.system"
 OPERATION_NAME: Final = "messaging.operation.name"
 OPERATION_TYPE: Final = "messaging.operation.type"
@@ -35,15 +36,39 @@ ATTEMPT: Final = "nerv.attempt"
 KAFKA: Final = "kafka"
 REDIS: Final = "redis"
 
+# Metrics. `telemetry.declared` says of each what it is, who has it and by what it is divided.
+REQUEST_DURATION: Final = "http.server.request.duration"
+OPERATION_DURATION: Final = "messaging.client.operation.duration"
+SENT_MESSAGES: Final = "messaging.client.sent.messages"
+CONSUMED_MESSAGES: Final = "messaging.client.consumed.messages"
+PROCESS_DURATION: Final = "messaging.process.duration"
+
 GROUP_LAG: Final = "kafka_consumergroup_lag"  # as kafka_exporter and KEDA name it, with these attributes
 LAG_GROUP: Final = "consumergroup"
 LAG_TOPIC: Final = "topic"
 LAG_PARTITION: Final = "partition"
+GROUP_DELAY: Final = "nerv.group.delay"
+
+SERVICE_READY: Final = "nerv.service.ready"
+CHECK_FAILED: Final = "nerv.check.failed"
+CHECK: Final = "nerv.check"
+
+APPEND_DURATION: Final = "nerv.append.duration"
+COMMIT_RECORDS: Final = "nerv.commit.records"
+PARTITIONS_SERVED: Final = "nerv.partitions.served"
+OWNERSHIP_CHANGES: Final = "nerv.ownership.changes"
+CHANGE: Final = "nerv.change"
+
+DEADLETTERS: Final = "nerv.deadletters"
+BY: Final = "nerv.by"
+REDIS_FAILURES: Final = "nerv.redis.failures"
 
 QUEUE_DEPTH: Final = "nerv.queue.depth"
 QUEUE_LAG: Final = "nerv.queue.lag"
 POOL_BUSY: Final = "nerv.pool.busy"
 POOL_SIZE: Final = "nerv.pool.size"
+WORK_DURATION: Final = "nerv.work.duration"
+WORK_KIND: Final = "nerv.work.kind"
 WORK_COUNT: Final = "nerv.work.count"
 QUEUE: Final = "nerv.queue"
 STATE: Final = "nerv.state"
@@ -57,9 +82,15 @@ PROJECTION_FAILURES: Final = "nerv.projection.failures"
 PROJECTION_ENTITIES: Final = "nerv.projection.entities"
 PROJECTION_PARKED: Final = "nerv.projection.parked"
 PROJECTION_SIZE: Final = "nerv.projection.size"
+PROJECTION_REBUILDING: Final = "nerv.projection.rebuilding"
 
 CALL_TARGET: Final = "nerv.call.target"
 CALL_DURATION: Final = "nerv.call.duration"
 
 SYNC_OBJECTS: Final = "nerv.sync.objects"
 SYNC_DURATION: Final = "nerv.sync.duration"
+SYNC_RUNS: Final = "nerv.sync.runs"
+STATUS: Final = "nerv.status"
+SYNC_PART: Final = "nerv.sync.part"
+SYNC_ACTION: Final = "nerv.sync.action"
+SYNC_OUTCOME: Final = "nerv.sync.outcome"

@@ -1,58 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn tracing and metrics on where the usual `OTEL_*` variables ask for them. Called at entry points only."""
+"""Turn tracing on where the usual `OTEL_*` variables ask for it, and metrics unless they forbid it. At entry points only."""
 
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from nerv.telemetry import names as n
 from nerv.telemetry import tracing
+from nerv.telemetry.scraping import Scrape
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
 
 TRACES, METRICS = "TRACES", "METRICS"
 LAST_MS = 3000  # for the last export, when the service ends
 
 
+def allowed(signal: str) -> bool:
+    """Whether the environment leaves `TRACES` or `METRICS` on."""
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return not disabled and os.environ.get(f"OTEL_{signal}_EXPORTER") != "none"
+
+
 def wanted(signal: str) -> bool:
     """Whether the environment names an OTLP end point for `TRACES` or `METRICS`, and does not turn them off."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get(f"OTEL_{signal}_EXPORTER") == "none":
-        return False
-    return any(os.environ.get(f"OTEL_EXPORTER_OTLP{part}_ENDPOINT") for part in ("", f"_{signal}"))
+    named = any(os.environ.get(f"OTEL_EXPORTER_OTLP{part}_ENDPOINT") for part in ("", f"_{signal}"))
+    return named and allowed(signal)
 
 
 @contextmanager
-def telemetry(service: str, instance: str) -> Iterator[None]:
-    """Export spans and metrics over OTLP/HTTP while the block runs; what is still buffered goes out at its end."""
-    asked = {signal: part for signal, part in ((TRACES, _traces), (METRICS, _metrics)) if wanted(signal)}
-    if not asked:
-        yield
+def telemetry(service: str, instance: str) -> Iterator[Scrape | None]:
+    """Export spans and metrics over OTLP/HTTP while the block runs; what is still buffered goes out at its end.
+
+    Yields what Prometheus may scrape: metrics are kept unless OTEL_METRICS_EXPORTER is `none`, or OTEL_SDK_DISABLED `true`.
+    """
+    if not (allowed(METRICS) or wanted(TRACES)):
+        yield None
         return
     # Imported here, as all of the SDK, so that a process without telemetry does not pay for it.
     from opentelemetry.sdk.resources import Resource
 
-    resource = Resource.create({"service.name": service, "service.namespace": "nerv", "service.instance.id": instance})
+    resource = Resource.create({n.SERVICE_NAME: service, "service.namespace": "nerv", "service.instance.id": instance})
     with ExitStack() as stack:
-        for part in asked.values():
-            stack.enter_context(part(resource))
-        yield
+        if wanted(TRACES):
+            stack.enter_context(_traces(resource))
+        yield stack.enter_context(_metrics(resource)) if allowed(METRICS) else None
 
 
 @contextmanager
-def _metrics(resource: "Resource") -> Iterator[None]:
-    """Every minute, or as OTEL_METRIC_EXPORT_INTERVAL (ms) says."""
+def _metrics(resource: "Resource") -> Iterator[Scrape]:
     from opentelemetry import metrics
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource)
+    scrape = Scrape()
+    provider = MeterProvider([scrape.reader, *_pushing()], resource)
     metrics.set_meter_provider(provider)
     try:
-        yield
+        yield scrape
     finally:
         provider.shutdown(timeout_millis=LAST_MS)
+
+
+def _pushing() -> "list[MetricReader]":
+    """Where it is asked for, every minute, or as OTEL_METRIC_EXPORT_INTERVAL (ms) says."""
+    if not wanted(METRICS):
+        return []
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    return [PeriodicExportingMetricReader(OTLPMetricExporter())]
 
 
 @contextmanager

@@ -71,6 +71,11 @@ class Dispatcher:
         """How many offsets are not settled, of each partition that this replica dispatches; as of the last seconds."""
         return dict(self._round.lags) if self._round else {}
 
+    def delays(self) -> dict[Partition, float]:
+        """How old the oldest event is that was read and is not settled, of each of them, in seconds."""
+        work = self._round.work if self._round else {}
+        return {(self._topic, number): one.ages.seconds() for number, one in list(work.items())}
+
     def fault(self) -> str | None:
         """Why the group does not go on here, or None."""
         works = self._round.work.values() if self._round else ()

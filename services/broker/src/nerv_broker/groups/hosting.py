@@ -17,6 +17,7 @@ from nerv.client import Client
 from nerv.errors import Conflict, Invalid, NervError, NotFound, Overloaded, Unavailable
 from nerv.kafka import Producer
 from nerv.kafka.admin import Admin
+from nerv.kafka.deadletters import count_letters
 from nerv.protocols import ReadQuery
 from nerv.redis import connect
 from nerv.redis.connection import Redis
@@ -188,6 +189,16 @@ class Groups:
             for partition, lag in dispatcher.lags().items()
         }
 
+    def delays(self) -> dict[tuple[str, str, int], float]:
+        """The age of the oldest event that is not settled, of the same partitions."""
+        hosted = [(self._kafka_group(name), one.dispatcher) for name, one in list(self._hosted.items())]
+        return {
+            (group, *partition): seconds
+            for group, dispatcher in hosted
+            if dispatcher is not None
+            for partition, seconds in dispatcher.delays().items()
+        }
+
     def describe_faults(self) -> dict[str, str]:
         """The groups that do not go on here, and why."""
         if self._fault is not None:
@@ -259,12 +270,13 @@ class Groups:
         box = LetterBox(settings.kafka, client_id, settings.deadletters)
         tools = Tools(
             shared, hosted.books, self._producer, box, settings.deadletters, sight, lambda: hosted.partitions, created,
-            hosted.bell.ring,
+            hosted.bell.ring, self._kafka_group(name),
         )  # fmt: skip
         check = partial(self._check_topic, hosted, topic_id)
         hosted.dispatcher = Dispatcher(tools, spec.topic, settings.kafka, client_id, self._kafka_group(name), check)
         await hosted.stack.enter_async_context(hosted.dispatcher)
         self._hosted[name] = hosted
+        count_letters(spec.topic, name, 0)
 
     def _check_topic(self, hosted: Hosted, topic_id: str) -> int:
         """How many partitions its topic has now. Offsets mean nothing in one that was deleted and made anew under the same name:

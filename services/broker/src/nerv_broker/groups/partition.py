@@ -21,9 +21,11 @@ import structlog
 
 from nerv.errors import Refused, Unavailable
 from nerv.kafka import Position, Producer, Received
-from nerv.kafka.deadletters import DeadLetter, Origin, Place
+from nerv.kafka.deadletters import DeadLetter, Origin, Place, count_letters
+from nerv.kafka.lagging import Ages
 from nerv.subscriptions import Books, Fact, Kind, Letter, State, key_text
 from nerv.subscriptions.deciding import parked, resolved
+from nerv.telemetry import processed
 from nerv_broker.deadletters.reading import LetterBox
 from nerv_broker.groups.entries import Entry, entry_again, entry_of
 from nerv_broker.groups.seeing import Sight
@@ -49,6 +51,7 @@ class Tools:
     partitions: Callable[[], int]  # of the topic; there may come some later
     created: int  # the version that created the group: a position tells of no other one of its name
     ring: Callable[[], None]
+    kafka_group: str
 
 
 class _Read(NamedTuple):
@@ -74,6 +77,7 @@ class PartitionWork:
         self._due = 0.0  # when the next letter of a replay at a rate may go
         self.next = self._reached = start
         self.floor: int | None = None  # not known before Redis was asked: there may be some under way behind the start
+        self.ages = Ages()
         self.fault: str | None = None
 
     @property
@@ -86,6 +90,7 @@ class PartitionWork:
         if records[0].offset() < self._reached:
             raise Unavailable(f"{self._topic} begins again at {records[0].offset()}: it is another one, or was cut")
         self._reached = records[-1].offset() + 1
+        self.ages.read(self._reached, records[0].timestamp()[1])
         self._waiting += records
         self._wake.set()
 
@@ -112,18 +117,23 @@ class PartitionWork:
         records = list(islice(self._waiting, IN_ONE))
         if not records and self._ended() <= self.next:
             return False
-        found = self._sorted(records)
-        await self._bury([self._letter(one) for one in found if one.entry is not None and one.cause])
-        end = records[-1].offset() + 1 if records else self._ended()
-        entries = [one.entry for one in found if one.entry is not None and not one.cause]
-        before, self.next = self.next, await self._tools.group.dispatch(
-            self._partition, self._epoch, self.next, end, entries
-        )  # fmt: skip
+        before = self.next
+        with processed(self._tools.kafka_group, {self._topic: len(records)}):
+            entries = await self._move(records)
         while self._waiting and self._waiting[0].offset() < self.next:
             self._waiting.popleft()
         if entries:
             self._tools.ring()
         return self.next > before
+
+    async def _move(self, records: Sequence[Received]) -> list[Entry]:
+        """Into Redis, and what cannot be read into the dead letters; what is new in Redis."""
+        found = self._sorted(records)
+        await self._bury([self._letter(one) for one in found if one.entry is not None and one.cause])
+        end = records[-1].offset() + 1 if records else self._ended()
+        entries = [one.entry for one in found if one.entry is not None and not one.cause]
+        self.next = await self._tools.group.dispatch(self._partition, self._epoch, self.next, end, entries)
+        return entries
 
     def _sorted(self, records: Sequence[Received]) -> list[_Read]:
         """What becomes of each. One that cannot be read stops its key, and so those behind it."""
@@ -168,6 +178,7 @@ class PartitionWork:
         group, books = self._tools.group, self._tools.books
         told = await group.tick(self._partition, self._epoch)
         self.floor = told.floor
+        self.ages.settled(told.floor)
         if told.done:
             origins = [_origin(self._topic, entry) for entry in told.done]
             await self._record(resolved(origins, self._epoch))
@@ -207,6 +218,7 @@ class PartitionWork:
             if not isinstance(delivery, Position):
                 raise delivery
             place = Place(delivery.partition, delivery.offset)
+            count_letters(self._topic, self._tools.books.name, int(not held))
             told.append(Letter(letter.origin, key_text(letter.key), place, letter.cause, letter.attempt, held))
         await self._record(parked(told, self._epoch))
 

@@ -17,6 +17,7 @@ from nerv.kafka.owning import Owner, Ownership, Waiting
 from nerv.protocols import Clock
 from nerv.telemetry import Carrier, contexts_of, span
 from nerv.telemetry import names as n
+from nerv_broker.publishing.counting import count_published
 from nerv_broker.publishing.judging import Outcome, Placed, Plan, Publication, Receipt, Verdict, plan
 from nerv_broker.publishing.receipts import Receipts
 
@@ -125,6 +126,7 @@ class PublicationOwner(Owner[Asked]):
         window = self._receipts.window(self.partition)
         for one, place in zip(publications, places, strict=True):
             window.add(one.ids, Receipt(one.digest, *place))
+        count_published(publications)
         return [Placed(*place) for place in places]
 
     def _outgoing(self, one: Publication) -> Outgoing:

@@ -23,6 +23,7 @@ from nerv.types import Event, check_id
 from nerv_broker.catalog import HasCatalog
 from nerv_broker.middleware import Chains
 from nerv_broker.model import Keyed, keyed
+from nerv_broker.publishing.counting import count_published
 from nerv_broker.publishing.judging import Outcome, Placed, Publication, content_digest, identities
 from nerv_broker.publishing.publisher import Publisher
 
@@ -163,6 +164,7 @@ def _dropped(one: Passed) -> bool:
 
 async def _plainly(deps: CanPublish, rows: Sequence[Keyed]) -> list[Outcome]:
     found = await deps.producer.publish([_record(one, deps.settings.deadletters) for one in rows])
+    count_published([one for one, place in zip(rows, found, strict=True) if type(place) is Position])
     return [_placed(Placed, (*one, False)) if type(one) is Position else cast("NervError", one) for one in found]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from nerv.kafka import BatchConsumer, Outgoing, Received, TransactionalProducer
-from nerv.kafka.deadletters import dead_letter, letter_of
+from nerv.kafka.deadletters import count_letters, dead_letter, letter_of
 from nerv_broker.reactions.answers import Answer, Lane, ahead, hold
 from nerv_broker.reactions.parking import Parks
 from nerv_broker.reactions.performing import Performer
@@ -114,8 +114,10 @@ class Ending:
         self.committed |= offsets
         for one in bad:
             if not one.held:
+                count_letters(one.record.topic(), one.reaction.name)
                 log.error("poison", by=one.reaction.name, cause=one.cause)
-        for _, cause in rubbish:
+        for record, cause in rubbish:
+            count_letters(record.topic(), "broker")
             log.error("poison", by="broker", cause=cause)
 
     def _letter(self, one: Answer) -> Outgoing:

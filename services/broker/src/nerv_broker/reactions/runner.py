@@ -17,10 +17,13 @@ from typing import Any, Self
 import structlog
 
 from nerv.app import App
+from nerv.cancelling import end
 from nerv.client import Client
 from nerv.errors import NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, TransactionalProducer
-from nerv.telemetry import process_spans
+from nerv.kafka.deadletters import count_letters
+from nerv.kafka.lagging import Behind
+from nerv.telemetry import by_topic, process_spans, processed
 from nerv.topics import full
 from nerv.types import Event
 from nerv_broker.deadletters.reading import LetterBox
@@ -55,7 +58,10 @@ class Reactions:
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._fault: str | None = None
+        self.behind = Behind(settings.group)
         self.crashed: asyncio.Future[None] | None = None
+        for name, topic in self._reactions:
+            count_letters(topic, name, 0)
 
     async def __aenter__(self) -> Self:
         if self._planner.topics:
@@ -105,13 +111,17 @@ class Reactions:
     async def _round(self) -> AsyncIterator["_Round"]:
         settings = self._settings
         name = f"broker-{settings.instance}"
-        producer = TransactionalProducer(settings.kafka, f"{settings.group}/{name}", f"{name}-reactions")
+        producer = TransactionalProducer(
+            settings.kafka, f"{settings.group}/{name}", f"{name}-reactions", destination=settings.group
+        )
         try:
             await producer.start()
             async with Parks(self._client.streams, self._reactions) as parks:
                 ending = Ending(settings.broker, settings.deadletters, self._planner, self._performer, parks, producer)
                 box = LetterBox(settings.kafka, name, settings.deadletters)
-                round_ = _Round(settings, self._planner, parks, ending, Replayer(self._planner, parks, ending, box))
+                replayer = Replayer(self._planner, parks, ending, box)
+                self.behind = Behind(settings.group)
+                round_ = _Round(settings, self._planner, parks, ending, replayer, self.behind)
                 consumer = BatchConsumer(
                     settings.kafka,
                     f"{name}-reactions",
@@ -124,7 +134,11 @@ class Reactions:
                 )
                 round_.consumer = consumer
                 async with consumer:
-                    yield round_
+                    watching = asyncio.create_task(self.behind.watch(consumer), name="reactions-lag")
+                    try:
+                        yield round_
+                    finally:
+                        await end(watching)
         finally:
             await producer.close()
 
@@ -139,8 +153,15 @@ class _Round:
     consumer: BatchConsumer
 
     def __init__(
-        self, settings: BrokerSettings, planner: Planner, parks: Parks, ending: Ending, replayer: Replayer
+        self,
+        settings: BrokerSettings,
+        planner: Planner,
+        parks: Parks,
+        ending: Ending,
+        replayer: Replayer,
+        behind: Behind,
     ) -> None:
+        self._behind = behind
         self._settings, self._planner, self._parks = settings, planner, parks
         self._ending, self._replayer = ending, replayer
         self._next: dict[tuple[str, int], int] = {}
@@ -151,6 +172,7 @@ class _Round:
         committed = await self.consumer.committed(partitions)
         starts = {partition: committed.get(partition, 0) for partition in partitions}
         self._next |= starts
+        self._behind.starts(starts)
         self._ending.committed |= starts
         self._replayer.note(await self.consumer.notes(partitions))
         log.info("reactions.assigned", partitions=sorted(partitions))
@@ -166,6 +188,7 @@ class _Round:
             task.cancel()
         for partition in partitions:
             self._next.pop(partition, None)
+        self._behind.stops(partitions)
         self._parks.lost(partitions)
 
     async def work(self, stopping: asyncio.Event) -> None:
@@ -202,6 +225,7 @@ class _Round:
         """What ends our partitions and is no event: marks of transactions, which nobody else would commit."""
         ends = {p: end for p, end in self.consumer.ended.items() if self._next.get(p, end) < end}
         self._next |= ends
+        self._behind.settles(ends)
         return ends
 
     def _follow(self, work: Callable[["asyncio.Task[None] | None"], Coroutine[Any, Any, None]]) -> None:
@@ -223,9 +247,11 @@ class _Round:
             return
         offsets = {(r.topic(), r.partition()): r.offset() + 1 for r in mine}
         self._next |= offsets
+        self._behind.reads(offsets, mine[0].timestamp()[1])
         events, rubbish = self._read(mine)
         answers: list[Answer] = []
-        with process_spans(mine[0].topic(), self._settings.group, (event for event, _ in events)) as passed:
+        spans = process_spans(mine[0].topic(), self._settings.group, (event for event, _ in events))
+        with processed(self._settings.group, by_topic(mine, {topic for topic, _ in offsets})), spans as passed:
             for start in range(0, len(events), CHUNK):
                 answers += self._planner.answers(events[start : start + CHUNK], passed)
                 await asyncio.sleep(0)
@@ -233,6 +259,7 @@ class _Round:
                 await asyncio.wait({before})
                 before.result()
             await self._ending.end(answers, rubbish, offsets, self.consumer)
+        self._behind.settles(offsets)
 
     def _read(
         self, records: Sequence[Received]

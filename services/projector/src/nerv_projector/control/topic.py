@@ -96,7 +96,9 @@ class ControlTopic:
 
     async def decide(self, projection: str, step: Step) -> Control:
         """Have a decision stand, and answer what stands then. Raises Conflict, Unavailable or UnknownOutcome."""
-        producer = TransactionalProducer(self._kafka, self._group, f"{self._client_id}-{uuid.uuid4().hex[:8]}")
+        producer = TransactionalProducer(
+            self._kafka, self._group, f"{self._client_id}-{uuid.uuid4().hex[:8]}", destination=self.topic
+        )
         try:
             await producer.start()  # nobody else can write from here on, and what others were writing has ended
             await self._catch_up()

@@ -15,7 +15,9 @@ import structlog
 from nerv.cancelling import end
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, KafkaSettings, Received
+from nerv.kafka.lagging import Behind
 from nerv.protocols.queue import Queue, Waiter
+from nerv.telemetry import by_topic, processed
 from nerv_scheduler.awaiting.delivering import Deliverer
 from nerv_scheduler.awaiting.matching import Arrived, Matching
 from nerv_scheduler.patience import Patience
@@ -49,6 +51,7 @@ class Listener:
         self._stopping = asyncio.Event()
         self._fault: str | None = None
         self._room = asyncio.Semaphore(AT_ONCE)
+        self.behind = Behind(group)
 
     def fault(self) -> str | None:
         """Why events are not heard; None when they are."""
@@ -94,10 +97,21 @@ class Listener:
             batch=BATCH,
         )
         async with consumer:
-            async for batch in consumer.batches():
-                await self.hear(batch)
-                await consumer.commit(_next_offsets(batch))
-                self._fault = None
+            watching = asyncio.create_task(self.behind.watch(consumer), name="awaited-lag")
+            try:
+                async for batch in consumer.batches():
+                    await self._settle(batch, consumer)
+            finally:
+                await end(watching)
+
+    async def _settle(self, batch: Sequence[Received], consumer: BatchConsumer) -> None:
+        ends = _next_offsets(batch)
+        self.behind.reads(ends, batch[0].timestamp()[1])
+        with processed(self._group, by_topic(batch, self._matching.topics)):
+            await self.hear(batch)
+        await consumer.commit(ends)
+        self.behind.settles(ends)
+        self._fault = None
 
     async def hear(self, batch: Sequence[Received]) -> None:
         """Hand the events of a batch to who waits for them; of two for one wait the first in the topic counts."""

@@ -10,7 +10,7 @@ from nerv.api.history.v1 import history_pb2
 from nerv.app import App
 from nerv.errors import Invalid, NervError, Unavailable
 from nerv.kafka import BatchConsumer, Received, partition_of
-from nerv.kafka.deadletters import dead_letter, where
+from nerv.kafka.deadletters import count_letters, dead_letter, where
 from nerv.kafka.owning import Queue
 from nerv.protocols import AppendOutcome
 from nerv.types import check_id
@@ -39,6 +39,7 @@ class Commands:
         self._partition = partition
         self._queue = queue
         self._at = (settings.commands, partition)
+        count_letters(settings.commands, "temporal", 0)
 
     async def run(self, index: Index) -> None:
         """Read until cancelled, from what `index` knows to be answered; what fails is tried again."""
@@ -81,6 +82,7 @@ class Commands:
         except Exception as error:  # protobuf's DecodeError is not one type over its implementations
             cause = f"not a nerv.api.history.v1.AppendCommand with id and sender: {error}"
             letter = dead_letter(self._settings.deadletters, record, cause, "temporal")
+            count_letters(record.topic(), "temporal")
             log.warning("commands.poison", origin=where(record), cause=cause)
             return Waiting(_future(), kept=False, command=Command(record.offset(), letter=letter))
         outcome = read_append(message.request, self._app, self._settings.limits)

@@ -11,7 +11,7 @@ from nerv.errors import NervError
 from nerv.kafka import FencedWriter, Outgoing
 from nerv.kafka.owning import Owner
 from nerv.protocols import AppendOutcome, AppendRequest, Clock
-from nerv.telemetry import Carrier, contexts_of, span
+from nerv.telemetry import Carrier, contexts_of, counter, span
 from nerv.telemetry import names as n
 from nerv_temporal.model import recorded_instant
 from nerv_temporal.owner.commands import Commands
@@ -19,6 +19,8 @@ from nerv_temporal.owner.tick import Tick
 from nerv_temporal.owner.waiting import Waiting
 from nerv_temporal.settings import TemporalSettings
 from nerv_temporal.tail import Tail
+
+_sent = counter(n.SENT_MESSAGES)
 
 
 class PartitionOwner(Owner[Waiting]):
@@ -80,6 +82,7 @@ class PartitionOwner(Owner[Waiting]):
         tick = Tick(self.partition, taken, self._tail.index, recorded)
         last = await self._commit(writer, tick)
         if written := tick.written():
+            _sent.add(len(tick.events), {n.SYSTEM: n.KAFKA, n.DESTINATION: self._settings.history})
             self._tail.advance(self.partition, last - len(written) + 1, written, last + 1)
         return tick.outcomes(last)
 

@@ -2,6 +2,7 @@
 """The owner of one partition: take over, then one transaction a tick, until it is told to let go."""
 
 import asyncio
+import math
 import random
 import time
 from abc import ABC, abstractmethod
@@ -14,14 +15,19 @@ import structlog
 
 from nerv.errors import NervError, Unavailable
 from nerv.kafka.fenced import CommitFailed, FencedWriter
+from nerv.kafka.membership import changes
 from nerv.kafka.owning.fences import Fence, fence_record
 from nerv.kafka.owning.waiting import Queue, W, verdicts
 from nerv.kafka.records import Outgoing
 from nerv.kafka.settings import KafkaSettings
 from nerv.protocols import Clock
+from nerv.telemetry import histogram
+from nerv.telemetry import names as n
 from nerv.types import Description, Health
 
 log = structlog.get_logger(__name__)
+
+_waits = histogram(n.APPEND_DURATION)
 
 FIRST_PAUSE = 0.1  # s, doubled with each failed take-over
 LONGEST_PAUSE = 5.0
@@ -66,6 +72,7 @@ class Owner(ABC, Generic[W]):
         self._ownership = ownership
         self._clock = clock
         self._crash = crash
+        self._measured = {n.DESTINATION: ownership.topic}
         self._queue: Queue[W] = Queue(ownership.waiting, ownership.waiting_bytes, ownership.answer_seconds)
         loop = asyncio.get_running_loop()
         self._future, self._time = loop.create_future, loop.time
@@ -122,6 +129,7 @@ class Owner(ABC, Generic[W]):
                 pause = FIRST_PAUSE
                 await self._serve(writer)
             except NervError as error:
+                changes.add(1, {n.DESTINATION: self._ownership.topic, n.CHANGE: "failed"})
                 log.warning("owner.failed", topic=self._ownership.topic, partition=self.partition, error=str(error))
                 if not self._leaving.is_set():
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
@@ -190,3 +198,10 @@ class Owner(ABC, Generic[W]):
             raise
         for item, outcome in zip(taken, outcomes, strict=True):
             item.resolve(outcome)
+        self._measure(taken)
+
+    def _measure(self, taken: list[W]) -> None:
+        """Once a tick: what came over Kafka has no deadline, and counts there."""
+        longest = min([item.deadline for item in taken]) - self._ownership.answer_seconds
+        if longest < math.inf:
+            _waits.record(max(0.0, self._time() - longest), self._measured)

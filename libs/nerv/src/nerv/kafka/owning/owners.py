@@ -12,6 +12,9 @@ import structlog
 
 from nerv.kafka.membership import Membership
 from nerv.kafka.owning.owner import Owner, Ownership
+from nerv.telemetry import names as n
+from nerv.telemetry import observe
+from nerv.telemetry.instruments import Seen
 from nerv.types import Description, Health
 
 TAKE_OVER_SECONDS = 30.0  # one takes 1 s; waiting for the transaction of a dead owner up to 10 s
@@ -54,6 +57,7 @@ class Owners(Generic[O]):
         )
         await self._membership.__aenter__()
         self._leaving = asyncio.create_task(self._leave_when_closing())
+        observe(n.PARTITIONS_SERVED, self._served)
         return self
 
     async def __aexit__(
@@ -74,6 +78,10 @@ class Owners(Generic[O]):
         if membership is not None:
             await membership.__aexit__(None, None, None)
         await self._lost(set(self._owners))
+
+    def _served(self) -> Seen:
+        served = sum(owner.serving for owner in list(self._owners.values()))
+        return [(served, {n.DESTINATION: self._ownership.topic})]
 
     def serving(self, partition: int) -> O | None:
         """The owner of a partition, if this replica has taken it over."""

@@ -261,7 +261,9 @@ class TopicSide:
 
     async def _fenced(self) -> TransactionalProducer:
         if self._producer is None:
-            self._producer = TransactionalProducer(self._settings, f"nerv.sync/{self._topic}", self._client)
+            self._producer = TransactionalProducer(
+                self._settings, f"nerv.sync/{self._topic}", self._client, destination=self._topic
+            )
             try:
                 await self._producer.start()
             except CommitFailed as error:
