@@ -82,7 +82,7 @@ test: check pytest chart-check ## all checks and tests, on a real Kafka and a re
 check: setup ## lint, format, types, import rules, generated code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy libs/nerv/src services/*/src examples/flights/src tests bench
+	@$(BIN)/mypy libs/nerv/src services/*/src examples/flights/src tests bench docs
 	@$(BIN)/lint-imports
 	@proto/check.sh
 
@@ -93,6 +93,10 @@ pytest: setup ## the tests alone; ARGS="-k broker" chooses some
 .PHONY: chart-check
 chart-check: setup ## the chart and the compose file, by Helm's and Compose's own parsers
 	@deploy/check.sh
+
+.PHONY: docs-check
+docs-check: setup ## the diagrams of the documents, by Mermaid itself
+	@$(BIN)/python -m pytest -q docs/checks
 
 .PHONY: bench
 bench: setup ## figures beside a peer's; SUITE=produce SCALE=0.1
@@ -117,6 +121,10 @@ pins: $(VENV)/.uv ## newest versions that work together, with hashes, into requi
 	done
 	@$(BIN)/uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 --universal \
 	  requirements/flights.in -o requirements/flights.txt
+
+.PHONY: docs
+docs: setup ## what is made from the code in docs/, again
+	@$(BIN)/python -m docs.making
 
 .PHONY: proto
 proto: setup ## the Python of proto/nerv/api, again

@@ -93,6 +93,33 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             assert anchor in anchors(file), f"{target}#{anchor}"
 
 
+# What of Mermaid the pages use; `make docs-check` asks Mermaid itself. A shape is that of a node, in its brackets.
+SHAPE = r'(?:\["[^"]+"\]|\[\("[^"]+"\)\]|\(\["[^"]+"\]\)|\[\["[^"]+"\]\]|\[/"[^"]+"/\]|\{\{"[^"]+"\}\}|\(\("[^"]+"\)\))'
+LINES = {
+    "flowchart": re.compile(rf'\w+{SHAPE}|\w+ (?:-->|-\.->|==>)(?:\|"[^"]+"\|)? \w+'),
+    "sequenceDiagram": re.compile(
+        r"participant \w+(?: as .+)?|\w+(?:->>|-->>|-x|--x)\w+: .+|Note (?:over|left of|right of) \w+(?:,\w+)?: .+"
+    ),
+}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_diagram_is_of_lines_that_mermaid_draws(path: Path) -> None:
+    """Each block is a flowchart or a sequence, line by line; what is connected was named before."""
+    for block in re.findall(r"^```mermaid\n(.*?)^```", path.read_text(encoding="utf-8"), re.S | re.M):
+        head, *lines = [line.strip() for line in block.splitlines()]
+        kind = head.partition(" ")[0]
+        for line in lines:
+            assert LINES[kind].fullmatch(line), line
+        if kind == "sequenceDiagram":
+            named = set(re.findall(r"^ *participant (\w+)", block, re.M))
+            assert set(re.findall(r"^ *(\w+?)(?:->>|-->>|-x|--x)", block, re.M)) <= named
+            assert set(re.findall(r"(?:->>|-->>|-x|--x)(\w+):", block)) <= named
+        else:
+            named = set(re.findall(rf"^ *(\w+){SHAPE}", block, re.M))
+            assert {end for ends in re.findall(r"^ *(\w+) .* (\w+)$", "\n".join(lines), re.M) for end in ends} <= named
+
+
 def test_a_newcomer_finds_every_page() -> None:
     """From the README by links alone."""
     todo, seen = [ROOT / "README.md"], set()
