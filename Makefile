@@ -73,6 +73,14 @@ wheels: setup ## wheels of the library and the services, into dist/ (DIST=folder
 image: ## the image of the five services, by Docker (BASE_IMAGE=, TAG=)
 	@BASE_IMAGE="$(BASE_IMAGE)" TAG="$(TAG)" deploy/docker/build.sh
 
+.PHONY: up
+up: ## the whole mesh on this machine, by Docker Compose (LAYERS=observability; ARGS=--build)
+	@deploy/compose/up.sh $(ARGS)
+
+.PHONY: down
+down: ## what `make up` started; ARGS=--volumes for its data, too
+	@deploy/compose/up.sh down $(ARGS)
+
 # --- what shows that it works ----------------------------------------------------------------------------------------
 
 .PHONY: test

@@ -150,8 +150,10 @@ def check_topics() -> None:
 def check_compose(composecheck: str) -> None:
     """Compose's parser takes the file, and all five services are in it."""
     found = set(run(composecheck, "docker-compose.yml").split())
-    if found != SERVICES | {"kafka", "redis", "topics"}:
-        raise Fault(f"docker-compose.yml holds {sorted(found)}: the five services, kafka, redis and topics are wanted")
+    if found != SERVICES | {"kafka", "redis", "topics", "front"}:
+        raise Fault(
+            f"docker-compose.yml holds {sorted(found)}: the five services, kafka, redis, topics and front are wanted"
+        )
 
 
 def main(helm: str, composecheck: str, *options: str) -> int:

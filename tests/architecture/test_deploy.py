@@ -4,8 +4,10 @@
 import importlib.util
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -77,6 +79,7 @@ def loaded(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for what their annotations name
     spec.loader.exec_module(module)
     return module
 
@@ -109,6 +112,47 @@ def test_all_services_of_compose_are_one_image(service: str) -> None:
     assert found["command"] == ["serve", service]
     assert found["read_only"] is True
     assert set(found["depends_on"]) == {"topics", "redis"}
+
+
+def test_compose_takes_other_images() -> None:
+    """The official images by default, others by variables: a machine may reach no registry."""
+    images = {name: compose()[name]["image"] for name in ("kafka", "redis", "broker")}
+    assert images["kafka"].startswith("${KAFKA_IMAGE:-apache/kafka:")
+    assert images["redis"].startswith("${REDIS_IMAGE:-redis:")
+    assert images["broker"] == f"${{NERV_IMAGE:-nerv-mesh:{version('nerv-mesh')}}}"
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_the_front_page_knows_the_ports(service: str) -> None:
+    """Its links lead to the ports that the compose file opens, and to routes that the service has; the chassis has the others."""
+    [part] = [part for part in loaded("compose/front/serve").PARTS if part.name == service]
+    published = {port.rpartition(":")[0] for port in compose()[service]["ports"]}
+    assert {link.split("/")[2] for link in part.links.values()} == published
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "services" / service / "src").rglob("*.py"))
+    paths = {link.split("/", 3)[3] for name, link in part.links.items() if name not in {"health", "OpenAPI", "about"}}
+    assert [path for path in paths if f'"GET", "/{path}"' not in source] == []
+
+
+def test_the_front_page_says_how_each_part_is() -> None:
+    """A part that is not ready is seen with its reason; what comes from elsewhere cannot write into the page."""
+    front = loaded("compose/front/serve")
+    found = {part.name: front.READY for part in front.PARTS} | {"temporal": "index: <b>behind</b>"}
+    links = front.more_links("Grafana=http://127.0.0.1:3000 bad=javascript:alert(1)")
+    told = front.page(found, {"mesh": "nerv", "app": "<script>"}, links)
+    assert "6 of 7 parts are ready" in told
+    assert "index: &lt;b&gt;behind&lt;/b&gt;" in told
+    assert "<script" not in told
+    assert '<a href="http://127.0.0.1:3000">Grafana</a>' in told
+    assert "javascript" not in told
+
+
+def test_the_front_page_waits_for_nobody() -> None:
+    """A part that is not there is told as that."""
+    front = loaded("compose/front/serve")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert front.answers("127.0.0.1", port) == front.READY
+    assert front.answers("127.0.0.1", port).startswith("no answer")
 
 
 def test_compose_is_open_to_this_machine_alone() -> None:
