@@ -1,37 +1,60 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Are the chart and the compose file well made? Asked of Helm itself and of the parser of Docker Compose itself, both built
-# from source once (deploy/check/go.mod pins them) and kept in the user's cache. What they cannot see, deploy/check/rules.py
-# looks at: five workloads, the rendered examples, the copy of topics.yaml, Kubernetes' own schemas.
+# Are the chart and the compose file well made? Asked of Helm itself, of kubeconform with the schemas of Kubernetes, KEDA, Strimzi and
+# the Prometheus operator, and of the parser of Docker Compose itself. The programs are built from source once (deploy/check/go.mod
+# pins them, deploy/check/crds.txt the schemas) and kept in the user's cache. What they cannot see, deploy/check/rules.py looks at.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=.venv/bin/python
+python="$PWD/.venv/bin/python"
 
-pins=$(cat deploy/check/go.mod deploy/check/go.sum deploy/check/main.go deploy/check/go.txt | sha256sum | cut -c1-12)
+digest() { cat "$@" | sha256sum | cut -c1-12; }
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/nerv/tools"
-tools="$cache/deploy-$pins"
-mkdir -p "$cache"
-exec 9>"$cache/deploy.lock" # two clones that begin at once build one after the other
-flock 9
-if [ ! -x "$tools/helm" ]; then
-  echo "building Helm and Compose's parser, this once (minutes)" >&2
-  rm -rf "$tools.new"
-  mkdir -p "$tools.new"
-  "$python" -m venv "$tools.new/venv"
-  "$tools.new/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/check/go.txt
+tools="$cache/deploy-$(digest deploy/check/{go.mod,go.sum,main.go,go.txt})"
+schemas="$cache/schemas-$(digest deploy/check/{crds.txt,schemas.py} <(grep '^kubernetes-validate==' requirements/dev.txt))"
+
+# Runs a command with a Go of its own, and says what it said when it fails.
+with_go() {
+  local scratch="$cache/building"
+  [ ! -d "$scratch" ] || chmod -R u+w "$scratch"
+  rm -rf "$scratch"
+  mkdir -p "$scratch/go"
+  "$python" -m venv "$scratch/venv"
+  "$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/check/go.txt
   (
     unset GOROOT
     export GOTOOLCHAIN=local GOWORK=off GOFLAGS="-mod=readonly -modcacherw -buildvcs=false" CGO_ENABLED=0
-    export GOPATH="$tools.new/go" GOCACHE="$tools.new/go-build"
-    cd deploy/check
-    PATH="$tools.new/venv/bin:$PATH"
-    {
-      go build -ldflags "-s -w" -o "$tools.new/composecheck" . &&
-        go build -ldflags "-s -w" -o "$tools.new/helm" helm.sh/helm/v3/cmd/helm
-    } >"$tools.new/build.log" 2>&1 || { tail -n 30 "$tools.new/build.log" >&2; exit 1; }
-  )
-  rm -rf "$tools.new"/{venv,go,go-build} "$tools"
+    export GOPATH="$scratch/go" GOCACHE="$scratch/go-build" PATH="$scratch/venv/bin:$PATH"
+    "$@"
+  ) >"$scratch/log" 2>&1 || { tail -n 30 "$scratch/log" >&2; exit 1; }
+  rm -rf "$scratch"
+}
+
+build() { # package, name, more for the linker
+  (cd deploy/check && go build -ldflags "-s -w ${3:-}" -o "$tools.new/$2" "$1")
+}
+
+programs() {
+  # What an official Helm is built with, too: it renders for this Kubernetes where it is not told of another.
+  local kubernetes="-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34"
+  build . composecheck && # set -e does not hold within with_go
+    build github.com/yannh/kubeconform/cmd/kubeconform kubeconform &&
+    build helm.sh/helm/v3/cmd/helm helm "$kubernetes"
+}
+
+mkdir -p "$cache"
+exec 9>"$cache/deploy.lock" # two clones that begin at once build one after the other
+flock 9
+if [ ! -d "$tools" ]; then
+  echo "building Helm, kubeconform and Compose's parser, this once (minutes)" >&2
+  rm -rf "$tools.new"
+  with_go programs
   mv "$tools.new" "$tools"
 fi
+if [ ! -d "$schemas" ]; then
+  echo "fetching the schemas of Kubernetes, KEDA, Strimzi and the Prometheus operator, this once" >&2
+  rm -rf "$schemas.new"
+  with_go "$python" deploy/check/schemas.py "$schemas.new"
+  mv "$schemas.new" "$schemas"
+fi
 flock -u 9
-exec "$python" deploy/check/rules.py "$tools/helm" "$tools/composecheck" "$@"
+PYTHONPATH=deploy exec "$python" -m check "$tools" "$schemas" "$@"

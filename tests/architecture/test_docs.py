@@ -12,7 +12,7 @@ from typer import _click as click  # typer carries its own click
 from nerv.cli.main import COMMANDS, load
 
 ROOT = Path(__file__).parent.parent.parent
-FOLDERS = ("", "docs/**/", "services/*/", "examples/*/", "libs/nerv/src/nerv/starter/template/")
+FOLDERS = ("", "docs/**/", "services/*/", "examples/*/", "helm/*/", "libs/nerv/src/nerv/starter/template/")
 DOCUMENTS = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}*.md"))
 
 

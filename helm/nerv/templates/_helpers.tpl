@@ -1,4 +1,5 @@
 {{/* SPDX-License-Identifier: Apache-2.0 */}}
+{{/* Names, labels, and what pods share. */}}
 {{- define "nerv.name" -}}
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" }}{{ end }}
 {{- end }}
@@ -24,77 +25,65 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- with .Values.image }}{{ if .registry }}{{ .registry }}/{{ end }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
 {{- end }}
 
+{{/* The services that are installed, each with its values: the chart's, overlaid by those of its own section. Variables are
+     not overlaid: it has those of all and its own. */}}
+{{- define "nerv.services" -}}
+{{- $found := dict }}
+{{- range $service, $own := .Values.services }}
+{{- $with := mergeOverwrite (deepCopy (omit $.Values "services" "global" "extraEnvVars" "extraDeploy" "topics")) (deepCopy ($own | default dict)) }}
+{{- $_ := set $with "extraEnvVars" (concat $.Values.extraEnvVars (($own | default dict).extraEnvVars | default list)) }}
+{{- if $with.enabled }}{{ $_ := set $found $service $with }}{{ end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
+{{/* The values of the job that makes the topics: those of all, overlaid by `topics`. */}}
+{{- define "nerv.topicsJob" -}}
+{{- $with := omit (deepCopy .Values) "services" "global" "extraDeploy" }}
+{{- $_ := set $with.auth "existingSecret" "" }}{{- /* it asks no service */}}
+{{- $_ := set $with "externalKafka" (mergeOverwrite $with.externalKafka $with.topics.externalKafka) }}
+{{- $_ := set $with "extraEnvVars" (concat $with.extraEnvVars $with.topics.extraEnvVars) }}
+{{- toJson $with }}
+{{- end }}
+
+{{/* Takes .root, .with (values) and .component. */}}
 {{- define "nerv.serviceAccount" -}}
-{{- .Values.serviceAccount.name | default (ternary (include "nerv.name" .) "default" .Values.serviceAccount.create) }}
+{{- .with.serviceAccount.name | default (ternary (printf "%s-%s" (include "nerv.name" .root) .component) "default" .with.serviceAccount.create) }}
 {{- end }}
 
-{{/* What every process of the mesh is told: where Kafka and Redis are, and who it is. Secrets come as files. */}}
-{{- define "nerv.environment" -}}
-- name: NERV_MESH
-  value: {{ .Values.mesh | quote }}
-- name: NERV_PARTITIONS
-  value: {{ .Values.partitions | quote }}
-{{- with .Values.app }}
-- name: NERV_APP
-  value: {{ . | quote }}
+{{/* Of every pod, whatever runs in it. Takes .root and .with. */}}
+{{- define "nerv.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .with.podSecurityContext | nindent 2 }}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
 {{- end }}
-- name: NERV_KAFKA__BOOTSTRAP_SERVERS
-  value: {{ .Values.externalKafka.bootstrapServers | quote }}
-- name: NERV_KAFKA__SECURITY_PROTOCOL
-  value: {{ .Values.externalKafka.securityProtocol | quote }}
-{{- if hasPrefix "SASL" .Values.externalKafka.securityProtocol }}
-- name: NERV_KAFKA__SASL_MECHANISM
-  value: {{ .Values.externalKafka.saslMechanism | quote }}
-- name: NERV_KAFKA__SASL_USERNAME
-  value: {{ .Values.externalKafka.saslUsername | quote }}
-- name: NERV_KAFKA__SASL_PASSWORD_FILE
-  value: /etc/nerv/kafka/sasl-password
+{{- with .with.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.externalKafka.caFile }}
-- name: NERV_KAFKA__SSL_CA_FILE
-  value: /etc/nerv/kafka/{{ . }}
+{{- with .with.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
-- name: NERV_REDIS__URL
-  value: {{ .Values.externalRedis.url | quote }}
-{{- with .Values.externalRedis.username }}
-- name: NERV_REDIS__USERNAME
-  value: {{ . | quote }}
+{{- with .with.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- if .Values.externalRedis.existingSecret }}
-- name: NERV_REDIS__PASSWORD_FILE
-  value: /etc/nerv/redis/redis-password
+{{- with .with.priorityClassName }}
+priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{- define "nerv.mounts" -}}
-- name: tmp
-  mountPath: /tmp
-{{- if .Values.auth.existingSecret }}
-- name: auth
-  mountPath: /etc/nerv/auth
-  readOnly: true
-{{- end }}
-{{- if .Values.externalKafka.existingSecret }}
-- name: kafka
-  mountPath: /etc/nerv/kafka
-  readOnly: true
-{{- end }}
-{{- if .Values.externalRedis.existingSecret }}
-- name: redis
-  mountPath: /etc/nerv/redis
-  readOnly: true
-{{- end }}
-{{- end }}
-
-{{- define "nerv.volumes" -}}
-- name: tmp
-  emptyDir: {}
-{{- range $name, $secret := dict "auth" .Values.auth.existingSecret "kafka" .Values.externalKafka.existingSecret "redis" .Values.externalRedis.existingSecret }}
-{{- if $secret }}
-- name: {{ $name }}
-  secret:
-    secretName: {{ $secret }}
-    defaultMode: 0440
-{{- end }}
-{{- end }}
+{{/* A probe of the health port. Takes .probe and .path. */}}
+{{- define "nerv.probe" -}}
+httpGet: {path: {{ .path }}, port: health}
+periodSeconds: {{ int .probe.periodSeconds }}
+timeoutSeconds: {{ int .probe.timeoutSeconds }}
+failureThreshold: {{ int .probe.failureThreshold }}
 {{- end }}

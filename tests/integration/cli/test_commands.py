@@ -186,6 +186,24 @@ async def test_publish_consume_and_view(mesh: LocalMesh, prefix: str) -> None:
     assert "100" in table.out
 
 
+async def test_smoke_writes_an_event_and_finds_it(mesh: LocalMesh, prefix: str) -> None:
+    """A neutral event is read back, one of the app's is found in its view; a view that does not come is said with what to do."""
+    of_app = ("--topic", f"{prefix}.account.v1", "--type", "account.deposited.v1")
+    data = ("--data", '{"account": "smo", "amount": 1}')
+    view = ("--projection", "account", "--key", "smo")
+    neutral = await nerv(mesh, "smoke", "--json")
+    assert [step["where"] for step in neutral.json["steps"]] == ["smoke@1"]
+    for version in (1, 2):
+        done = await nerv(mesh, "smoke", *of_app, *data, *view, "--json")
+        assert [step["where"] for step in done.json["steps"]][::2] == [f"smoke@{version + 1}", f"smo@{version}"]
+    shown = await nerv(mesh, "smoke", *of_app, *data)
+    assert (shown.code, "publish to" in shown.out) == (0, True), shown.err
+    missed = await nerv(mesh, "smoke", *of_app, *data, "--projection", "account", "--key", "nobody", "--seconds", "3")
+    assert (missed.code, "nerv projections list" in missed.err) == (1, True)
+    for wrong in (("--topic", "x"), ("--projection", "account"), view):
+        assert (await nerv(mesh, "smoke", *wrong)).code == 2, wrong
+
+
 async def test_exit_codes_tell_what_happened(mesh: LocalMesh, prefix: str) -> None:
     """0 done, 1 refused or not reached; the text on standard error says what to do."""
     append = ("append", "account-cat", '{"account": "cat", "amount": 1}', "--type", "account.deposited.v1")
