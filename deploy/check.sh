@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Are the chart and the compose file well made? Asked of Helm itself, of kubeconform with the schemas of Kubernetes, KEDA, Strimzi and
 # the Prometheus operator, and of the parser of Docker Compose itself. The programs are built from source once (deploy/check/go.mod
-# pins them, deploy/check/crds.txt the schemas) and kept in the user's cache. What they cannot see, deploy/check/rules.py looks at.
+# pins them, deploy/check/crds.pins the schemas) and kept in the user's cache. What they cannot see, deploy/check/rules.py looks at.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="$PWD/.venv/bin/python"
@@ -10,7 +10,7 @@ python="$PWD/.venv/bin/python"
 digest() { cat "$@" | sha256sum | cut -c1-12; }
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/nerv/tools"
 tools="$cache/deploy-$(digest deploy/check/{go.mod,go.sum,main.go,go.txt})"
-schemas="$cache/schemas-$(digest deploy/check/{crds.txt,schemas.py} <(grep '^kubernetes-validate==' requirements/dev.txt))"
+schemas="$cache/schemas-$(digest deploy/check/{crds.pins,schemas.py} <(grep '^kubernetes-validate==' requirements/dev.txt))"
 
 # Runs a command with a Go of its own, and says what it said when it fails.
 with_go() {

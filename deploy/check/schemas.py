@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`deploy/check.sh` runs this once: the JSON schemas that kubeconform checks manifests by, all of them strict.
 
-Kubernetes' own come from the package kubernetes-validate, the others from the custom resource definitions of `crds.txt`.
+Kubernetes' own come from the package kubernetes-validate, the others from the custom resource definitions of `crds.pins`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it ships none
 import yaml
 
 KUBERNETES = "1.34.0"
-PINS = Path(__file__).with_name("crds.txt")
+PINS = Path(__file__).with_name("crds.pins")
 MAVEN = __import__("jgo").MAVEN_CENTRAL_URL
 SECONDS = 120.0
 STRIMZI = ("topic.KafkaTopic", "user.KafkaUser")
