@@ -90,7 +90,7 @@ test: check pytest chart-check ## all checks and tests, on a real Kafka and a re
 check: setup ## lint, format, types, import rules, generated code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy libs/nerv/src services/*/src examples/flights/src tests bench docs
+	@$(BIN)/mypy libs/nerv/src services/*/src examples/flights/src tests bench docs deploy/grafana
 	@$(BIN)/lint-imports
 	@proto/check.sh
 
@@ -105,6 +105,14 @@ chart-check: setup ## the chart and the compose file, by Helm's and Compose's ow
 .PHONY: docs-check
 docs-check: setup ## the diagrams of the documents, by Mermaid itself
 	@$(BIN)/python -m pytest -q docs/checks
+
+.PHONY: dashboards-check
+dashboards-check: setup ## every query of the dashboards, asked of a Prometheus while the demo runs
+	@$(BIN)/python -m tests.observability dashboards
+
+.PHONY: alerts-check
+alerts-check: setup ## every alert fires when its fault is made, and clears, in a mesh under a Prometheus
+	@$(BIN)/python -m tests.observability alerts
 
 .PHONY: bench
 bench: setup ## figures beside a peer's; SUITE=produce SCALE=0.1
@@ -137,6 +145,10 @@ docs: setup ## what is made from the code in docs/, again
 .PHONY: proto
 proto: setup ## the Python of proto/nerv/api, again
 	@proto/generate.sh
+
+.PHONY: dashboards
+dashboards: setup ## Grafana's dashboards and the table of docs/metrics.md, again
+	@$(BIN)/python -m deploy.grafana
 
 .PHONY: clean
 clean: ## everything that was made here

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import environment, marked
+from tests.e2e.scraping import scraped
 
 SECONDS = 240.0  # it takes 30 on two idle cores
 
@@ -40,9 +41,12 @@ def demo(folder: Path, mark: str, *arguments: str) -> Iterator["subprocess.Popen
 
 
 def test_the_demo_passes_on_one_day_and_leaves_nothing_running(tmp_path: Path) -> None:
-    """Every total equals the file's, one trace has spans of all five services, exit 0, and no process is left."""
+    """Every total equals the file's, one trace has spans of all five services, exit 0, and no process is left.
+
+    Meanwhile the services emit every metric that is declared, and no other.
+    """
     mark = uuid.uuid4().hex
-    with demo(tmp_path, mark, "--days", "1") as process:
+    with demo(tmp_path, mark, "--days", "1") as process, scraped(tmp_path / ".nerv/context.json") as seen:
         output, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, output
     assert "demo passed" in output
@@ -52,6 +56,7 @@ def test_the_demo_passes_on_one_day_and_leaves_nothing_running(tmp_path: Path) -
     for service in ("broker", "temporal", "projector", "sync", "scheduler"):
         assert re.search(rf"{service} [\d,]+", trace[1]), output
     assert marked(mark) == []
+    assert seen.differences() == []
 
 
 def test_wrong_arguments_start_nothing(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Wiring(Ground):
     )
     # All that is counted, to be seen before it happens.
     counts: providers.Singleton[Counter[str]] = providers.Singleton(
-        Counter, dict.fromkeys(("steals", "stolen", "stale", "quanta", "fused"), 0)
+        Counter, dict.fromkeys(("steals", "stolen", "stale", "quanta", "fused", "failed"), 0)
     )
     attempts = providers.Singleton(
         Attempts,

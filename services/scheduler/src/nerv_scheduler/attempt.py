@@ -192,6 +192,7 @@ class Attempts:
             event = await self._event(claim, task, outcome, began)
         except Exception as error:
             text = describe_error(error)
+            self.counts["failed"] += 1
             log.warning("task.failed", run=claim.run, node=claim.node, attempt=claim.attempt, error=text)
             if not is_permanent(error) and self._may_retry(claim, task.task) and not await self._too_late(claim, task):
                 failed = events.attempt_failed(self.clock.now(), claim, task.task, text)

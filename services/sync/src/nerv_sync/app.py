@@ -20,7 +20,7 @@ from nerv_sync.opened import Synchronizers
 from nerv_sync.pairs import Pairs
 from nerv_sync.performing import Performers
 from nerv_sync.reach import Reach
-from nerv_sync.runs import Runs
+from nerv_sync.runs import Runs, count_from_zero
 from nerv_sync.settings import SyncSettings
 from nerv_sync.shelf import Shelf
 from nerv_sync.threads import SourceThreads, Threads
@@ -78,6 +78,7 @@ class Wiring(containers.DeclarativeContainer):
 def build(settings: SyncSettings) -> Service:
     """The service, not yet started."""
     wiring = Wiring(settings=settings)
+    count_from_zero(wiring.pairs().names())
     wiring.health().register("temporal", wiring.reach().fault)
     return Service(
         name="sync",

@@ -2,6 +2,8 @@
 """The runs of this replica: each a task that outlives the request which ordered it."""
 
 import asyncio
+from collections.abc import Iterable
+from itertools import product
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +21,14 @@ from nerv_sync.settings import RunSettings
 log = structlog.get_logger(__name__)
 
 _ended = counter(n.SYNC_RUNS)
+
+STATUSES = ("done", "planned", "conflicts", "failed", "refused", "unknown")
+
+
+def count_from_zero(syncs: Iterable[str]) -> None:
+    """Show the counters of these before they have counted anything: an increase from nothing is none to Prometheus."""
+    for sync, status in product(syncs, STATUSES):
+        _ended.add(0, {n.SYNC: sync, n.STATUS: status})
 
 
 class Runs:
@@ -94,6 +104,7 @@ class Runs:
         if task.cancelled():
             log.info("run.stopped", sync=order.sync, run=order.run)
         elif (error := task.exception()) is not None:
+            _ended.add(1, {n.SYNC: order.sync, n.STATUS: "failed"})
             known = isinstance(error, NervError)
             log.warning(
                 "run.failed", sync=order.sync, run=order.run, exc_info=None if known else error, error=str(error)

@@ -200,7 +200,10 @@ _DECLARED: Final = (
     ),
     _counter(n.SYNC_RUNS, "{run}", "Runs that are over, by how they ended", (n.SYNC, n.STATUS), (SYNC,)),
     _seconds(
-        n.CALL_DURATION, "Duration of calls that an app weaves the aspect Measured into", (n.CALL_TARGET, n.ERROR_TYPE)
+        n.CALL_DURATION,
+        "Duration of calls that an app weaves the aspect Measured into",
+        (n.CALL_TARGET, n.ERROR_TYPE),
+        (),
     ),
 )
 

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m tests.observability dashboards|alerts [--only ...]`"""
+
+import argparse
+import asyncio
+import sys
+
+from rich.console import Console
+
+from tests.observability import alerts, dashboards
+from tests.observability.binaries import MissingError
+
+CHECKS = {"dashboards": dashboards.check, "alerts": alerts.check}
+
+
+def main() -> int:
+    """0 where all is as it should be, 1 where something is not, 2 without a Prometheus."""
+    parser = argparse.ArgumentParser(prog="python -m tests.observability", description=__doc__)
+    parser.add_argument("check", choices=sorted(CHECKS))
+    parser.add_argument("--only", default="", help="of the faults or dashboards those with this in their names")
+    screen = Console(width=None if sys.stdout.isatty() else 160)
+    try:
+        options = parser.parse_args()
+        return asyncio.run(CHECKS[options.check](screen, options.only))
+    except MissingError as error:
+        screen.print(str(error), style="red", markup=False)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
