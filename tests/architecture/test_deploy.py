@@ -21,6 +21,8 @@ import yaml
 from pydantic import BaseModel
 
 from nerv.service import ServiceSettings
+from nerv.service.http import COMPONENTS
+from nerv.service.introspection import MESH, TOPOLOGY, WELL_KNOWN
 from nerv.service.routes import Route
 from nerv_broker.settings import BrokerSettings
 from nerv_projector.settings import ProjectorSettings
@@ -286,11 +288,12 @@ def test_the_ingress_leads_to_every_route_that_is_for_others(service: str) -> No
     [ingress] = [one for one in manifests("public") if one["kind"] == "Ingress"]
     [rule] = ingress["spec"]["rules"]
     leads = {one["path"]: one["backend"]["service"]["name"].rpartition("-")[2] for one in rule["http"]["paths"]}
-    paths = {route.path for route in routes_of(service) if not route.path.startswith("/.well-known")} - INTERNAL
-    assert paths
-    for path in paths:
+    common = {WELL_KNOWN, MESH, TOPOLOGY, COMPONENTS}
+    own = {route.path for route in routes_of(service)} - INTERNAL - common
+    assert own
+    for path in (*own, *common):
         at = max((one for one in leads if path == one or path.startswith(f"{one}/")), key=len, default="")
-        assert leads.get(at) == service, path
+        assert leads.get(at) == ("broker" if path in common else service), path
     assert not INTERNAL & set(leads)
 
 
