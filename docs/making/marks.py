@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of a page that are made: between the marks `<!-- made: NAME -->` and `<!-- end -->`, and excerpts of code.
 
-An excerpt is the block below `<!-- from: PATH NAME ... -->`: the functions, classes and values of these names as they stand in
+An excerpt is the block below `<!-- from: PATH NAME ... -->`: the path for the reader, and the functions, classes and values of these names as they stand in
 that file, with what is between a decorator and the end of each.
 """
 
@@ -18,7 +18,9 @@ FROM = re.compile(r"(<!-- from: (\S+)((?: [\w.]+)+) -->\n```python\n)(.*?)(^```$
 def filled(page: str, root: Path, parts: Mapping[str, Callable[[], str]]) -> str:
     """The page with all that is made in it made anew."""
     page = MADE.sub(lambda found: f"{found[1]}{parts[found[2]]()}{found[3]}", page)
-    return FROM.sub(lambda found: f"{found[1]}{excerpt(root / found[2], found[3].split())}{found[5]}", page)
+    return FROM.sub(
+        lambda found: f"{found[1]}# {found[2]}\n{excerpt(root / found[2], found[3].split())}{found[5]}", page
+    )
 
 
 def excerpt(path: Path, names: list[str]) -> str:

@@ -59,7 +59,7 @@ def test_an_excerpt_is_the_piece_of_the_file(tmp_path: Path) -> None:
     assert excerpt(source, ["Two.three"]) == "def three(self) -> None:\n    pass\n"
     page = "<!-- from: code.py one -->\n```python\nold\n```\n<!-- made: part -->\nold\n<!-- end -->\n"
     assert filled(page, tmp_path, {"part": lambda: "new\n"}) == (
-        "<!-- from: code.py one -->\n```python\n@a\ndef one() -> int:\n    return 1\n```\n"
+        "<!-- from: code.py one -->\n```python\n# code.py\n@a\ndef one() -> int:\n    return 1\n```\n"
         "<!-- made: part -->\nnew\n<!-- end -->\n"
     )
     with pytest.raises(KeyError):
