@@ -50,21 +50,30 @@ async def test_desk_history_and_view_follow_each_other(
 
 
 async def asked(folder: Path, walking: "asyncio.Task[str]") -> list[dict[str, Any]]:
-    """The conflicts that wait for a person, as soon as there are any."""
-    found: list[dict[str, Any]] = []
-    while not found:
+    """The conflicts that wait for a person, as soon as the table is there and the run that found them is over."""
+    while True:
         if walking.done():
             await walking  # says why
-        found = orjson.loads(await nerv(folder, "sync", "conflicts", "list", "desk", "--json"))
-    return found
+        code, out, _ = await typed(folder, "sync", "conflicts", "list", "desk", "--json")
+        found: list[dict[str, Any]] = orjson.loads(out) if code == 0 else []
+        if found:
+            runs = orjson.loads(await nerv(folder, "sync", "history", "desk", "--json"))
+            if all(run["status"] != "running" for run in runs):
+                return found
 
 
 async def nerv(folder: Path, *words: str) -> bytes:
     """What a command answers; that it succeeds."""
+    code, out, error = await typed(folder, *words)
+    assert code == 0, error.decode()
+    return out
+
+
+async def typed(folder: Path, *words: str) -> tuple[int | None, bytes, bytes]:
+    """How a command ends, and what it says."""
     process = await asyncio.create_subprocess_exec(
         str(NERV), *words, cwd=folder, env={**os.environ, "COLUMNS": "160"},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, error = await process.communicate()
-    assert process.returncode == 0, error.decode()
-    return out
+    return process.returncode, out, error
