@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of a page that are made: between the marks `<!-- made: NAME -->` and `<!-- end -->`, and excerpts of code.
 
-An excerpt is the block below `<!-- from: PATH NAME ... -->`: the path for the reader, and the functions, classes and values of these names as they stand in
-that file, with what is between a decorator and the end of each.
+An excerpt is the block below `<!-- from: PATH NAME ... -->`: the path for the reader, and the functions, classes and values
+of these names as they stand in that file, with their decorators.
 """
 
 import ast
