@@ -8,6 +8,7 @@ from check.rules import COMPONENT, SERVICES, Manifests, Pod, chosen, of, pods
 from check.running import Document, Fault
 
 Rule = dict[str, Any]
+HTTP, DNS = 8080, 53
 
 
 def policies(manifests: Manifests) -> None:
@@ -18,7 +19,7 @@ def policies(manifests: Manifests) -> None:
     everybody = pods(manifests)
     for pod in everybody:
         _denied(found, pod)
-        if not any(_port(rule, 53) for rule in _rules(found, pod, "egress")):
+        if not any(_port(rule, DNS) for rule in _rules(found, pod, "egress")):
             raise Fault(f"{pod.owner} may not ask DNS")
     leaving = {
         (one.owner, other.owner) for one in everybody for other in everybody if _may(found, one, other, "egress")
@@ -44,7 +45,7 @@ def _rules(found: list[Document], pod: Pod, direction: str) -> Iterator[Rule]:
             yield from one["spec"].get(direction, ())
 
 
-def _port(rule: Rule, port: int | str) -> bool:
+def _port(rule: Rule, port: int) -> bool:
     return any(one["port"] == port for one in rule.get("ports", ()))
 
 
@@ -54,7 +55,7 @@ def _may(found: list[Document], pod: Pod, other: Pod, direction: str) -> bool:
     return any(
         chosen(peer["podSelector"], other.labels)
         for rule in _rules(found, pod, direction)
-        if _port(rule, "http")
+        if _port(rule, HTTP)
         for peer in rule.get(end, ())
         if "podSelector" in peer and "namespaceSelector" not in peer
     )

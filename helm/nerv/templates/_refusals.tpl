@@ -76,6 +76,16 @@ services.{{ $.service }}: extraEnvVars has {{ .name }}, which the chart sets fro
 {{- end }}
 {{- if or (eq .name "NERV_INSECURE_DEV") (hasPrefix "NERV_AUTH__" .name) }}{{ $known = true }}{{ end }}
 {{- end }}
+{{- range $with.extraVolumes }}
+{{- if has .name (list "tmp" "data" "auth" "kafka" "kafka-ca" "redis" "redis-ca") }}
+services.{{ $.service }}: extraVolumes has {{ .name }}, which is a volume of the chart: give it another name
+{{- end }}
+{{- end }}
+{{- range $label, $_ := merge (deepCopy $with.podLabels) $with.commonLabels }}
+{{- if regexMatch "^(app.kubernetes.io|helm.sh)/" $label }}
+services.{{ $.service }}: the label {{ $label }} is the chart's, and chooses its pods: commonLabels and podLabels need others
+{{- end }}
+{{- end }}
 {{- if not (or $with.auth.existingSecret $with.auth.jwksUrl $known) }}
 services.{{ .service }}: no authentication is set up, so it would refuse to start: set auth.existingSecret
 {{- end }}
