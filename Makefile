@@ -122,6 +122,10 @@ bench: setup ## figures beside a peer's; SUITE=produce SCALE=0.1
 faults: setup ## processes killed under load, and invariants that hold; SUITE=temporal SCALE=0.1
 	@SCALE=$(SCALE) $(BIN)/python -m tests.faults $(SUITE)
 
+.PHONY: cluster-test
+cluster-test: setup ## the chart on a real Kubernetes, as root; ARGS="scale kill" SCALE=0.3, KEEP=1
+	@SCALE=$(SCALE) KEEP=$(KEEP) $(BIN)/python -m tests.cluster $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## parsers and the broker's door against input that nobody would write; SCALE=0.1
 	@SCALE=$(SCALE) $(BIN)/python -m tests.fuzz

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Kafka of one node (KRaft, broker and controller in one process) on free ports of 127.0.0.1."""
+"""A real Kafka of one node (KRaft, broker and controller in one process) on free ports."""
 
 import base64
 import uuid
@@ -70,9 +70,11 @@ def start(
     mode: Mode = "quick",
     progress: jars.Progress | None = None,
     proxies: Mapping[int, int] = MappingProxyType({}),
+    host: str = HOST,
 ) -> Server:
     """Start Kafka with its data under `folder` (what is there already is kept) and wait until it answers.
 
+    `host` is the address of this machine that it listens on and tells its clients: whoever reaches that may use it.
     `proxies` are further ports that it listens on, each with the port of a proxy: whoever comes through that proxy is told
     to come back through it, and never learns another way.
     Raises Unavailable with the last lines of its log, or Misconfigured. Nothing runs after an error. Blocks: 2 s, and
@@ -80,7 +82,7 @@ def start(
     """
     installed = jars.install(progress)
     command = _command(folder, environment, log, JVM[mode], installed)
-    return with_free_port(lambda: _start(command, folder, ports, proxies))
+    return with_free_port(lambda: _start(command, folder, ports, proxies, host))
 
 
 def _command(
@@ -94,21 +96,21 @@ def _command(
     return Command("kafka", [*arguments, "server.properties"], log, environment, folder)
 
 
-def _start(command: Command, folder: Path, ports: Ports, proxies: Mapping[int, int]) -> Server:
+def _start(command: Command, folder: Path, ports: Ports, proxies: Mapping[int, int], host: str) -> Server:
     port, controller = ports.take(), ports.take()
     named = [(f"PROXIED{number}", *pair) for number, pair in enumerate(proxies.items())]
     # Paths in it are relative to the folder: Java reads property files as Latin-1.
     properties = PROPERTIES.format(
-        host=HOST,
+        host=host,
         port=port,
         controller=controller,
-        listeners="".join(f",{name}://{HOST}:{own}" for name, own, _ in named),
-        advertised="".join(f",{name}://{HOST}:{proxy}" for name, _, proxy in named),
+        listeners="".join(f",{name}://{host}:{own}" for name, own, _ in named),
+        advertised="".join(f",{name}://{host}:{proxy}" for name, _, proxy in named),
         protocols="".join(f",{name}:PLAINTEXT" for name, _, _ in named),
     )
     (folder / "server.properties").write_text(properties, encoding="ascii")
     process = Process(command)
-    bootstrap = f"{HOST}:{port}"
+    bootstrap = f"{host}:{port}"
     wait_ready(process, port, lambda seconds: admin.wait_ready(bootstrap, seconds), START_SECONDS)
     return Server(bootstrap, process)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Redis on a free port of 127.0.0.1: the machine's own `redis-server`, or else Valkey, which comes as a wheel."""
+"""A real Redis on a free port: the machine's own `redis-server`, or else Valkey, which comes as a wheel."""
 
 import re
 import shutil
@@ -18,15 +18,28 @@ START_SECONDS = 30.0  # it takes 50 ms; an append-only file may have to be read 
 OLDEST = 7  # no command newer than Redis 7.0 is used, and none older is tested
 
 
-def start(folder: Path, environment: Mapping[str, str], *, log: Path, ports: Ports, persist: bool = False) -> Server:
+def start(
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    log: Path,
+    ports: Ports,
+    persist: bool = False,
+    host: str = HOST,
+    password: str | None = None,
+) -> Server:
     """Start Redis with its data under `folder` and wait until it answers. `persist` turns the append-only file on.
+
+    `host` is the address of this machine that it listens on. It refuses whoever comes from outside 127.0.0.1, unless it has a
+    password, which is in the answered address.
 
     Raises Unavailable with the last lines of its log, or Misconfigured. Nothing runs after an error. Blocks.
     """
     program = find_program()
     folder.mkdir(parents=True, exist_ok=True)
-    command = Command("redis", [program, *_options(persist)], log, environment, folder)
-    return with_free_port(lambda: _start(command, ports))
+    settings = [_secret(folder, password)] if password is not None else []
+    command = Command("redis", [program, *settings, *_options(persist, host)], log, environment, folder)
+    return with_free_port(lambda: _start(command, ports, host, password))
 
 
 def find_program() -> str:
@@ -53,9 +66,17 @@ def _major(program: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _options(persist: bool) -> list[str]:
+def _secret(folder: Path, password: str) -> str:
+    """The name of a file with the password: arguments can be read by everybody on the machine."""
+    file = folder / "secret.conf"
+    file.touch(0o600)
+    file.write_text(f"requirepass {password}\n", encoding="ascii")
+    return file.name
+
+
+def _options(persist: bool, host: str) -> list[str]:
     options = {
-        "--bind": HOST,
+        "--bind": host,
         "--dir": ".",
         "--save": "",
         "--appendonly": "yes" if persist else "no",
@@ -65,9 +86,10 @@ def _options(persist: bool) -> list[str]:
     return [word for option in options.items() for word in option]
 
 
-def _start(command: Command, ports: Ports) -> Server:
+def _start(command: Command, ports: Ports, host: str, password: str | None) -> Server:
     port = ports.take()
     process = Process(replace(command, arguments=[*command.arguments, "--port", str(port)]))
-    url = f"redis://{HOST}:{port}/0"
+    user = "" if password is None else f":{password}@"
+    url = f"redis://{user}{host}:{port}/0"
     wait_ready(process, port, lambda seconds: connection.wait_ready(url, seconds), START_SECONDS)
     return Server(url, process)

