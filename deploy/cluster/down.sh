@@ -44,7 +44,7 @@ done
 for chain in INPUT OUTPUT; do iptables -D $chain -j KUBE-FIREWALL 2>/dev/null; done
 iptables -F KUBE-FIREWALL 2>/dev/null
 iptables -X KUBE-FIREWALL 2>/dev/null
-for direction in -s -d; do iptables -D FORWARD $direction $PODS -j ACCEPT 2>/dev/null; done
+for direction in -s -d; do iptables -D FORWARD $direction "$PODS" -j ACCEPT 2>/dev/null; done
 # Of pods whose end the network's plugin was not told: their masquerading.
 iptables-save -t nat | grep -E '^-A POSTROUTING .*name: "cluster"' | sed 's/^-A/-D/' | while read -r rule; do
   echo "$rule" | xargs iptables -t nat 2>/dev/null
@@ -53,9 +53,9 @@ for chain in $(iptables-save -t nat | sed -n 's/^-A \(CNI-[0-9a-f]*\) .*name: "c
   iptables -t nat -F "$chain" 2>/dev/null
   iptables -t nat -X "$chain" 2>/dev/null
 done
-ip route del $SERVICES dev lo 2>/dev/null
+ip route del "$SERVICES" dev lo 2>/dev/null
 ip link del cni0 2>/dev/null
-ip addr del $ADDRESS/32 dev lo 2>/dev/null
+ip addr del "$ADDRESS/32" dev lo 2>/dev/null
 mount | awk -v run="$RUN/" 'index($3, run) == 1 {print $3}' | sort -r | xargs -r umount -l
 ip netns list 2>/dev/null | awk '/^cni-/ {print $1}' | xargs -r -n 1 ip netns delete 2>/dev/null
 for group in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do

@@ -14,9 +14,9 @@ cd "$RUN"
 # What the kubelet and kube-proxy change of this machine; down.sh puts it back.
 sysctl -e vm.overcommit_memory kernel.panic kernel.panic_on_oops net.ipv4.ip_forward >sysctl.before
 sysctl -q -w net.ipv4.ip_forward=1
-ip addr add $ADDRESS/32 dev lo
-ip route replace $SERVICES dev lo src $ADDRESS # service addresses never leave this machine, also before kube-proxy is up
-for direction in -s -d; do iptables -I FORWARD 1 $direction $PODS -j ACCEPT; done # Docker lets nothing through otherwise
+ip addr add "$ADDRESS/32" dev lo
+ip route replace "$SERVICES" dev lo src "$ADDRESS" # service addresses never leave this machine, also before kube-proxy is up
+for direction in -s -d; do iptables -I FORWARD 1 $direction "$PODS" -j ACCEPT; done # Docker lets nothing through otherwise
 
 # --- who is who -------------------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ start etcd --data-dir "$RUN/etcd" --unsafe-no-fsync \
   --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 \
   --listen-peer-urls http://127.0.0.1:12380 --initial-advertise-peer-urls http://127.0.0.1:12380 \
   --initial-cluster default=http://127.0.0.1:12380
-start kube-apiserver --etcd-servers=http://127.0.0.1:12379 --bind-address=$ADDRESS --advertise-address=$ADDRESS --secure-port=16443 \
+start kube-apiserver --etcd-servers=http://127.0.0.1:12379 --bind-address="$ADDRESS" --advertise-address="$ADDRESS" --secure-port=16443 \
   --tls-cert-file="$RUN/certs/api.crt" --tls-private-key-file="$RUN/certs/api.key" --client-ca-file="$RUN/certs/nodes.crt" \
   --token-auth-file="$RUN/certs/tokens.csv" --kubelet-preferred-address-types=InternalIP \
   --kubelet-client-certificate="$RUN/certs/kubelet.crt" --kubelet-client-key="$RUN/certs/kubelet.key" \
@@ -100,7 +100,7 @@ start kube-apiserver --etcd-servers=http://127.0.0.1:12379 --bind-address=$ADDRE
   --proxy-client-cert-file="$RUN/certs/proxy.crt" --proxy-client-key-file="$RUN/certs/proxy.key" \
   --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$RUN/certs/accounts.key" \
   --service-account-signing-key-file="$RUN/certs/accounts.key" \
-  --service-cluster-ip-range=$SERVICES --authorization-mode=Node,RBAC --allow-privileged=false
+  --service-cluster-ip-range="$SERVICES" --authorization-mode=Node,RBAC --allow-privileged=false
 until_true "the API server does not answer" 60 kubectl get --raw /readyz
 
 identity=(--kubeconfig="$RUN/kubeconfig" --authentication-kubeconfig="$RUN/kubeconfig" --authorization-kubeconfig="$RUN/kubeconfig")
@@ -132,10 +132,10 @@ clusterDNS: [$ADDRESS]
 resolvConf: /etc/resolv.conf
 END
 start kubelet --config "$RUN/kubelet.yaml" --kubeconfig "$RUN/kubeconfig" --root-dir "$RUN/kubelet" --cert-dir "$RUN/pki" \
-  --hostname-override node --node-ip $ADDRESS
-start kube-proxy --kubeconfig "$RUN/kubeconfig" --hostname-override node --proxy-mode iptables --cluster-cidr $PODS \
+  --hostname-override node --node-ip "$ADDRESS"
+start kube-proxy --kubeconfig "$RUN/kubeconfig" --hostname-override node --proxy-mode iptables --cluster-cidr "$PODS" \
   --conntrack-max-per-core 0 --conntrack-tcp-timeout-established 0s --conntrack-tcp-timeout-close-wait 0s \
-  --bind-address $ADDRESS --healthz-bind-address 127.0.0.1:10256 --metrics-bind-address 127.0.0.1:10249 --nodeport-addresses $ADDRESS/32
+  --bind-address "$ADDRESS" --healthz-bind-address 127.0.0.1:10256 --metrics-bind-address 127.0.0.1:10249 --nodeport-addresses "$ADDRESS/32"
 cat >Corefile <<END
 .:53 {
     bind $ADDRESS

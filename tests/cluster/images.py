@@ -24,11 +24,12 @@ RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/app/flights.tx
     pip install --no-cache-dir --no-deps /tmp/app/*.whl && rm -r /tmp/app
 USER 10001:10001
 """
-# What is rolled out: two releases that differ in nothing but being two, and one whose app is not there.
+# What is rolled out: two releases that differ in nothing but being two, and one whose services end at once (its other commands
+# work, so that the chart's job for topics does not stop it before).
 RELEASES = {
     "1": f"FROM {APP}:app\nENV RELEASE=1\n",
     "2": f"FROM {APP}:app\nENV RELEASE=2\n",
-    "broken": f"FROM {APP}:app\nENV NERV_APP=flights:nothing\n",
+    "broken": f'FROM {APP}:app\nENTRYPOINT ["sh", "-c", "[ $1 = serve ] && exit 1; exec nerv $*", "-"]\n',
 }
 
 

@@ -62,12 +62,12 @@ class Release:
         await self._helm("upgrade", tag, "--wait", "--timeout", f"{INSTALL_SECONDS}s", seconds=INSTALL_SECONDS + 30)
 
     async def upgrade_in_vain(self) -> str:
-        """To an image whose app is not there: Helm rolls it back by itself. Answers what it said. Raises Unavailable if not."""
+        """To an image whose services end at once: Helm rolls it back by itself. Answers what it said. Raises Unavailable if not."""
         try:
             await self._helm("upgrade", "broken", "--atomic", "--timeout", f"{BROKEN_SECONDS}s", seconds=400)
         except Unavailable as refused:
             return refused.detail
-        raise Unavailable("a release whose app is not there was rolled out")
+        raise Unavailable("a release whose services end at once was rolled out")
 
     async def history(self) -> list[dict[str, Any]]:
         """The revisions, the oldest first."""
