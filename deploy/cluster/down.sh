@@ -28,13 +28,12 @@ end() { # seconds name...: SIGTERM to all, and SIGKILL to those that are still t
 
 # The controllers first: nobody starts again what is ended.
 end 5 coredns kube-proxy kube-scheduler kube-controller-manager kubelet
-for task in $(timeout 10 ctr -n k8s.io tasks list -q 2>/dev/null); do
-  timeout 10 ctr -n k8s.io tasks delete --force "$task" >/dev/null 2>&1
+for group in /sys/fs/cgroup/kubepods /sys/fs/cgroup/pids/kubepods; do # all that runs in pods
+  [ -d "$group" ] && find "$group" -name cgroup.procs -exec cat {} + | sort -u | xargs -r kill -9 2>/dev/null
 done
 end 2 kube-apiserver # it would wait up to a minute for those that watch
 end 5 etcd containerd
-# What a shim holds when containerd was killed before it.
-for pid in $(pgrep -f "containerd-shim.*$RUN/containerd.sock"); do ours "$pid" && kill -9 "$pid" 2>/dev/null; done
+pgrep -f "containerd-shim.*$RUN/containerd.sock" | xargs -r kill -9
 
 kube-proxy --cleanup >/dev/null 2>&1
 for table in filter nat mangle; do
@@ -45,14 +44,9 @@ for chain in INPUT OUTPUT; do iptables -D $chain -j KUBE-FIREWALL 2>/dev/null; d
 iptables -F KUBE-FIREWALL 2>/dev/null
 iptables -X KUBE-FIREWALL 2>/dev/null
 for direction in -s -d; do iptables -D FORWARD $direction "$PODS" -j ACCEPT 2>/dev/null; done
-# Of pods whose end the network's plugin was not told: their masquerading.
-iptables-save -t nat | grep -E '^-A POSTROUTING .*name: "cluster"' | sed 's/^-A/-D/' | while read -r rule; do
-  echo "$rule" | xargs iptables -t nat 2>/dev/null
-done
-for chain in $(iptables-save -t nat | sed -n 's/^-A \(CNI-[0-9a-f]*\) .*name: "cluster".*/\1/p' | sort -u); do
-  iptables -t nat -F "$chain" 2>/dev/null
-  iptables -t nat -X "$chain" 2>/dev/null
-done
+# The masquerading of pods, whose end nobody has told the network's plugin.
+chains=$(iptables-save -t nat | grep 'name: ."cluster' | grep -oE 'CNI-[0-9a-f]{24}' | sort -u)
+[ -n "$chains" ] && iptables-save -t nat | grep -vF "$chains" | iptables-restore -w -T nat
 ip route del "$SERVICES" dev lo 2>/dev/null
 ip link del cni0 2>/dev/null
 ip addr del "$ADDRESS/32" dev lo 2>/dev/null

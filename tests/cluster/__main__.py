@@ -33,7 +33,7 @@ def main() -> int:
     except NervError as error:
         screen.print(f"cluster-test cannot go on: {error}", style="bold red", markup=False, highlight=False)
         return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except asyncio.CancelledError:
         screen.print("stopped")
         return 130
     return 0 if all(invariant.holds for invariant in found) else 1
@@ -52,7 +52,8 @@ def _options() -> argparse.Namespace:
 async def _run(options: argparse.Namespace, screen: Console) -> Sequence[Invariant]:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as Ctrl-C does: all goes down
+    for number in (signal.SIGINT, signal.SIGTERM):  # all goes down
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     size, book = scale(os.environ), Book(screen)
     async with _installed(options.kept, book) as release:
         try:

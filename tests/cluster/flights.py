@@ -12,7 +12,8 @@ from rich.console import Console
 
 import nerv
 from flights.data import data_folder, events_in_order, load_flights
-from flights.demo import loading, looking, reporting, travelling
+from flights.demo import loading, reporting, travelling
+from flights.demo.comparing import compare
 from flights.demo.hops import standing
 from flights.demo.job import Job
 from flights.demo.publishing import publish_all
@@ -50,8 +51,7 @@ class Flights:
         """Load the first days, and wait until all of them is visible; answers what went wrong."""
         job = await self._job(self._split)
         await loading.load(job)
-        await looking.look(job)
-        return job.problems
+        return [*job.problems, *await self._compared(job)]
 
     async def others(self) -> Sequence[Event[bytes]]:
         """The events of the other days in order of time."""
@@ -74,11 +74,20 @@ class Flights:
             return now.caught_up and all(now.folded.get(name, 0) >= count for name, count in expected.items())
 
         await until("that every view shows every flight", visible, VISIBLE_SECONDS)
-        await looking.look(job)
+        different = await self._compared(job)
         await reporting.report(job)
         if len(self._days) == LAST_DAY:
             await travelling.travel(job)
-        return job.reference.flights, job.problems
+        return job.reference.flights, [*different, *job.problems]
+
+    async def _compared(self, job: Job) -> list[str]:
+        found = await compare(self._client, job.reference)
+        compared = ", ".join(f"{count:,} {what}" for what, count in found.compared.items())
+        self._screen.print(
+            f"  {job.reference.flights:,} flights, {job.reference.events:,} events; compared with the file: {compared}; "
+            f"{len(found.differences)} differ"
+        )
+        return found.differences
 
     async def _job(self, days: Collection[int]) -> Job:
         reference = await asyncio.to_thread(count_flights, self._data / "flights.csv.zip", MONTH, days)

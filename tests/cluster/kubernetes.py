@@ -113,8 +113,10 @@ async def cluster(namespace: str, book: Book) -> AsyncIterator[Kubernetes]:
 
 
 async def _ended(keeper: asyncio.subprocess.Process) -> None:
+    assert keeper.stdin is not None
+    keeper.stdin.close()
     async with asyncio.timeout(DOWN_SECONDS):
-        await keeper.communicate()
+        await keeper.wait()
 
 
 async def until(what: str, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:

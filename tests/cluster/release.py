@@ -16,7 +16,7 @@ CHART = ROOT / "helm" / "nerv"
 VALUES = Path(__file__).with_name("values.yaml")
 NAME = "nerv"
 INSTALL_SECONDS = 240  # ten pods that all start at once, on two cores
-BROKEN_SECONDS = 40  # after which Helm gives a release up; one that is good takes less than that for its first pods
+BROKEN_SECONDS = 60  # after which Helm gives a release up, and which it allows for going back
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Release:
         await self._helm("upgrade", tag, "--wait", "--timeout", f"{INSTALL_SECONDS}s", seconds=INSTALL_SECONDS + 30)
 
     async def upgrade_in_vain(self) -> str:
-        """To an image whose services end at once: Helm rolls it back by itself. Answers what it said. Raises Unavailable if not."""
+        """To an image whose services end at once: Helm rolls it back. Answers what it said. Raises Unavailable if it does not."""
         try:
             await self._helm("upgrade", "broken", "--atomic", "--timeout", f"{BROKEN_SECONDS}s", seconds=400)
         except Unavailable as refused:
