@@ -93,7 +93,7 @@ def build(settings: BrokerSettings) -> Service:
     reactions, schemas, receipts = wiring.reactions(), wiring.schemas(), wiring.receipts()
     reactions.crashed = asyncio.get_running_loop().create_future()
     schemas.follower.crashed = receipts.follower.crashed = reactions.crashed
-    wiring.health().register("reactions", reactions.fault)
+    wiring.health().register("reactions", reactions.fault, shared=True)
     groups = wiring.groups()
     tell_lags(lambda: {**groups.lags(), **reactions.behind.lags()})
     tell_delays(lambda: {**groups.delays(), **reactions.behind.delays()})

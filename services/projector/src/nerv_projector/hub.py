@@ -45,7 +45,7 @@ class Hub:
         health.register("control", lambda: control.fault)
         for name in hosting.names:
             # Lag does not make a replica unready: all replicas read the same views, so another would answer no better.
-            health.register(f"projection {name}", lambda name=name: self._fault(name))  # type: ignore[misc]
+            health.register(f"projection {name}", lambda name=name: self._fault(name), shared=True)  # type: ignore[misc]
 
     @property
     def owned(self) -> frozenset[int]:

@@ -86,10 +86,10 @@ def build(settings: SchedulerSettings) -> Service:
     worker.crashed = keeper.crashed = listener.crashed = ticking.crashed = asyncio.get_running_loop().create_future()
     tell_lags(listener.behind.lags)
     tell_delays(listener.behind.delays)
-    wiring.health().register("worker", worker.fault)
-    wiring.health().register("awaited", listener.fault)
-    wiring.health().register("schedules", ticking.fault)
-    wiring.health().register("servers", wiring.patience().fault)
+    wiring.health().register("worker", worker.fault, shared=True)
+    wiring.health().register("awaited", listener.fault, shared=True)
+    wiring.health().register("schedules", ticking.fault, shared=True)
+    wiring.health().register("servers", wiring.patience().fault, shared=True)
     # What tasks need is there before the worker starts any, and until it has drained.
     parts = (
         closing(wiring.redis()), wiring.client(), wiring.app().container, wiring.processes(), wiring.pressure(), keeper,

@@ -79,7 +79,7 @@ def build(settings: SyncSettings) -> Service:
     """The service, not yet started."""
     wiring = Wiring(settings=settings)
     count_from_zero(wiring.pairs().names())
-    wiring.health().register("temporal", wiring.reach().fault)
+    wiring.health().register("temporal", wiring.reach().fault, shared=True)
     return Service(
         name="sync",
         routes=ROUTES,
