@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`deploy/check.sh` runs this: lint and render the chart, refuse bad values, compare what is kept in git, read compose.
 
-`--write` renders the examples and the README's table anew instead of comparing them.
+`--write` makes the copies, the rendered examples and the README's table anew instead of comparing them.
 """
 
 import sys
@@ -13,7 +13,11 @@ from check.policies import policies
 from check.rules import RULES, SERVICES
 from check.running import CHART, ROOT, Fault, Tools, documents
 
-TOPICS = ROOT / "libs" / "nerv" / "src" / "nerv" / "topics.yaml"
+# A chart can read its own folder alone: what it has a copy of.
+COPIES = {
+    "topics.yaml": ROOT / "libs" / "nerv" / "src" / "nerv" / "topics.yaml",
+    "alerts.yml": ROOT / "deploy" / "prometheus" / "alerts.yml",
+}
 
 
 def examples() -> Iterator[Path]:
@@ -44,10 +48,14 @@ def check_rendered(tools: Tools, rendered: str) -> None:
         rule(manifests)
 
 
-def check_topics() -> None:
-    """The chart's copy of the list of topics is the list."""
-    if (CHART / "files" / "topics.yaml").read_bytes() != TOPICS.read_bytes():
-        raise Fault(f"helm/nerv/files/topics.yaml differs from {TOPICS.relative_to(ROOT)}: copy it")
+def check_copies(*, write: bool) -> None:
+    """The chart's copies are what they are copies of."""
+    for name, original in COPIES.items():
+        copy = CHART / "files" / name
+        if write:
+            copy.write_bytes(original.read_bytes())
+        elif not copy.exists() or copy.read_bytes() != original.read_bytes():
+            raise Fault(f"{copy.relative_to(ROOT)} differs from {original.relative_to(ROOT)}: deploy/check.sh --write")
 
 
 def check_compose(tools: Tools) -> None:
@@ -63,8 +71,8 @@ def main(folder: str, schemas: str, *options: str) -> int:
     """All checks; the first fault ends them."""
     tools, write = Tools(Path(folder), Path(schemas)), "--write" in options
     try:
+        check_copies(write=write)
         tools.lint()
-        check_topics()
         values.check(write=write)
         count = 0
         for example in examples():

@@ -121,10 +121,10 @@ def loaded(name: str) -> ModuleType:
     return module
 
 
-def test_the_chart_carries_the_list_of_topics() -> None:
-    """The chart's copy of topics.yaml is the library's, byte for byte."""
-    original = ROOT / "libs" / "nerv" / "src" / "nerv" / "topics.yaml"
-    assert (CHART / "files" / "topics.yaml").read_bytes() == original.read_bytes()
+def test_the_chart_carries_true_copies() -> None:
+    """Topics and alerts in the chart are those of the repository, byte for byte, and its README lists its values."""
+    importlib.import_module("check.__main__").check_copies(write=False)
+    importlib.import_module("check.values").check(write=False)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
