@@ -77,6 +77,12 @@ SECTIONS = (
     Section("subscriptions", "Books of a subscription", "components/subscriptions.md"),
     Section("client", "Client", "first-steps.md"),
 )
+# The systems that are made of patterns, and the page that shows each.
+SYSTEMS = {
+    "event-driven": ("reactive event mesh", "effect system", "temporal versioning", "aspect orientation"),
+    "parallel-workflows": ("quantum partitioning", "reactive event mesh", "state projection", "dependency inversion"),
+    "adaptive-state": ("temporal versioning", "perspective shifting", "state projection", "state synchronization"),
+}
 # Names that `__all__` of their room does not have, as they come from one of its modules.
 BESIDE = {
     "history": {"TemporalStore": "nerv.history.store"},
@@ -145,7 +151,22 @@ def _head() -> str:
 
 def _patterns() -> str:
     rows = [f"| [{name}]({page}) | `{of}` | {_first(_documented(of))} |" for name, of, page in PATTERNS]
-    return _table("Patterns", "| pattern | stands in | |", rows, [of for _, of, _ in PATTERNS])
+    return _table("Patterns", "| pattern | stands in | |", rows, [of for _, of, _ in PATTERNS], f"{_systems()}\n")
+
+
+def _systems() -> str:
+    """Which patterns make which system, as a diagram."""
+    names = list(dict.fromkeys(name for made in SYSTEMS.values() for name in made))
+    lines = [f'{_id(system)}(["{system.replace("-", " ")}"])' for system in SYSTEMS]
+    lines += [f'{_id(name)}["{name}"]' for name in names]
+    lines += [f"{_id(system)} --> {_id(name)}" for system, made in SYSTEMS.items() for name in made]
+    drawn = "".join(f"    {line}\n" for line in lines)
+    pages = ", ".join(f"[{system.replace('-', ' ')}]({system}.md)" for system in SYSTEMS)
+    return f"Three systems are made of them, each on a page that is a test: {pages}.\n\n```mermaid\nflowchart LR\n{drawn}```\n"
+
+
+def _id(name: str) -> str:
+    return re.sub(r"\W", "_", name)
 
 
 def _declarations() -> str:
