@@ -48,8 +48,24 @@ def test_a_workflow_may_read_the_code_and_nothing_else(path: Path) -> None:
 
 def test_every_fault_suite_runs_at_night() -> None:
     """The list of the workflow is that of `make faults`."""
-    jobs = loaded(ROOT / ".github" / "workflows" / "faults.yml")["jobs"]
+    jobs = loaded(ROOT / ".github" / "workflows" / "nightly.yml")["jobs"]
     assert sorted(jobs["faults"]["strategy"]["matrix"]["suite"]) == sorted(SUITES)
+
+
+# What no workflow runs, and why.
+BY_HAND = {"cluster-test": "takes root, and a Kubernetes whose binaries GitHub's machines do not have"}
+
+
+def test_every_check_is_run_by_a_workflow() -> None:
+    """Whatever the Makefile has that shows something: by itself, or as a part of another target."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    needs = {name: set(words.split()) for name, words in re.findall(r"^([a-z-]+):([^#\n]*)", makefile, re.M)}
+    run = {command.split()[1] for path in WORKFLOWS for command in commands(loaded(path))}
+    run |= {need for name in run for need in needs[name]}
+    checks = {
+        name for name in TARGETS if name in ("test", "check", "faults", "fuzz") or name.endswith(("-check", "-test"))
+    }
+    assert checks - run == set(BY_HAND)
 
 
 def test_a_commit_is_checked_by_the_same_target() -> None:
