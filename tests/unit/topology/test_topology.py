@@ -59,19 +59,19 @@ def test_everything_that_an_app_declares_is_a_way(app: App) -> None:
     """Topics, reactions, projections and their deltas, workflows and what they await, schedules, bridges, sources, streams."""
     ways = declared(app, "m")
     assert {way.ends: way.what for way in ways} == {
-        ("source:customers", "stream:customer"): "",
+        ("source:customers", "category:customer"): "",
         ("schedule:nightly", "workflow:deliver"): "",
         ("service:broker", f"topic:{TOPIC}"): "order.placed.v1, payment.made.v1",
         ("service:scheduler", "workflow:deliver"): "",
         ("service:temporal", "topic:m.history.v1"): "",
-        ("bridge:alerts", "redis:alerts"): "",
+        ("bridge:alerts", "stream:alerts"): "",
         (f"topic:{TOPIC}", "projection:totals"): "order.placed.v1",
         ("topic:m.history.v1", "projection:orders"): "order.placed.v1",
         (f"topic:{TOPIC}", "service:scheduler"): "payment.made.v1",
         (f"topic:{TOPIC}", "bridge:alerts"): "",
         (f"topic:{TOPIC}", "reaction:record"): "order.placed.v1",
-        ("stream:customer", "service:temporal"): "",
-        ("stream:order", "service:temporal"): "",
+        ("category:customer", "service:temporal"): "",
+        ("category:order", "service:temporal"): "",
         ("projection:orders", "topic:m.changes.orders.v1"): "",
         ("projection:totals", "topic:m.changes.totals.v1"): "",
     }
@@ -94,18 +94,19 @@ def test_what_differs_is_told() -> None:
     known = [
         Way("service:broker", "topic:t", declared=True),
         Way("topic:t", "reaction:r", "x.v1", declared=True),
-        Way("stream:s", "service:temporal", declared=True, always=True),
+        Way("category:s", "service:temporal", declared=True, always=True),
     ]
     found = [
-        Way(*ends, count=3) for ends in (("topic:t", "reaction:r"), ("reaction:r", "stream:s"), ("topic:u", "group:g"))
+        Way(*ends, count=3)
+        for ends in (("topic:t", "reaction:r"), ("reaction:r", "category:s"), ("topic:u", "group:g"))
     ]
     differs = {way.ends: (way.differs, way.count, way.what) for way in compare(known, found)}
     assert differs == {
         ("service:broker", "topic:t"): (Difference.UNSEEN, 0, ""),
         ("topic:t", "reaction:r"): (None, 3, "x.v1"),
         ("topic:u", "group:g"): (Difference.UNDECLARED, 3, ""),
-        ("reaction:r", "stream:s"): (None, 3, ""),
-        ("stream:s", "service:temporal"): (None, 0, ""),
+        ("reaction:r", "category:s"): (None, 3, ""),
+        ("category:s", "service:temporal"): (None, 0, ""),
     }
 
 

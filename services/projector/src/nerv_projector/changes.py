@@ -20,6 +20,7 @@ from nerv.kafka import Outgoing
 from nerv.kafka.producer import Producer
 from nerv.protocols.views import Epoch
 from nerv.state import written_between
+from nerv.telemetry.traffic import saw
 from nerv.types import format_instant, utc_now
 from nerv_projector.model import Entity
 
@@ -73,6 +74,7 @@ class Changes:
         records = [] if since == told else list(self._is_live(token, since))
         records += [self.record(token, *change) for change in changes]
         await self._producer.publish_all(records)
+        saw(f"projection:{self._projection}", f"topic:{self.topic}", len(changes))
         return since
 
     def _is_live(self, epoch: bytes, since: int) -> Iterator[Outgoing]:

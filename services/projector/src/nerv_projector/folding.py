@@ -20,6 +20,7 @@ from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
 from nerv.telemetry import names as n
 from nerv.telemetry import process_spans, processed
+from nerv.telemetry.traffic import saw
 from nerv_projector.backlog import Backlog
 from nerv_projector.batching import Batch, Sorter
 from nerv_projector.changes import Feed
@@ -109,6 +110,8 @@ class FoldSession:
         """
         hop = self._hop
         batch = await self._sorter.sort(records)
+        if not hop.projection.rekeyed:  # else they were counted on their way in
+            saw(f"topic:{hop.topic}", f"projection:{hop.projection.name}", len(records))
         events = (event for sources in batch.events.values() for event, _ in sources)
         group = hop.group(self._epoch)
         spans = process_spans(hop.topic, group, events, {n.PROJECTION: hop.projection.name})

@@ -15,6 +15,7 @@ from nerv.projections import Projection
 from nerv.protocols.views import Epoch
 from nerv.telemetry import Carrier, by_topic, process_spans, processed
 from nerv.telemetry import names as n
+from nerv.telemetry.traffic import saw
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session
 from nerv_projector.model import describe, origin_position, versioned
@@ -131,6 +132,8 @@ class RekeySession:
                 sources[partition].append(hop.sources.read(record))
             except NervError as error:
                 letters.append(Letter(record, str(error)))
+        for (name, _), group in sources.items():
+            saw(f"topic:{name}", f"projection:{hop.projection.name}", len(group))
         events = (event for group in sources.values() for event, _ in group)
         topic = ",".join(hop.sources.topics)
         spans = process_spans(topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name})

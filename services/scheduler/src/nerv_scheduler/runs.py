@@ -15,6 +15,7 @@ from nerv.protocols import Clock
 from nerv.protocols.queue import DEADLINE, Queue, RunStatus
 from nerv.telemetry import names as n
 from nerv.telemetry import span
+from nerv.telemetry.traffic import saw
 from nerv.types import check_id, format_instant
 from nerv.workflows import Dag, draw
 from nerv.workflows.drawing import plain
@@ -89,6 +90,7 @@ class Starter:
                 raise UnknownOutcome(f"history did not answer; repeat it with the run id {run}") from None
             if new:
                 record = fold(run, [event])
+                saw("service:scheduler", f"workflow:{workflow}", 1)
             else:
                 record = await self._recorder.read(run)
                 _check_same(record, workflow, run_input)

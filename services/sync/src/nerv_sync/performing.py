@@ -19,6 +19,8 @@ from nerv.sync.synchronizer import ROUNDS
 from nerv.sync.tally import Tally
 from nerv.telemetry import counter, histogram, span
 from nerv.telemetry import names as n
+from nerv.telemetry.traffic import saw
+from nerv.topology.declared import way_of
 from nerv_sync.below import Below, Run
 from nerv_sync.journal import Claim
 from nerv_sync.model import Document, Order, applied_document, planned_document, verified
@@ -150,6 +152,7 @@ class Performance:
 
     async def _report(self, steps: Sequence[Step], outcomes: Sequence[WriteOutcome]) -> None:
         await self._record.outcomes(steps, outcomes)
+        saw(*way_of(self._app, self._order.sync), len(steps))
         counts = Counter((s.action.value, verdict(one)) for s, one in zip(steps, outcomes, strict=True))
         for (action, outcome), count in counts.items():
             _objects.add(count, {**self._attributes(), n.SYNC_ACTION: action, n.SYNC_OUTCOME: outcome})

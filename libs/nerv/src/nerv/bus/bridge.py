@@ -20,6 +20,7 @@ from nerv.bus.via import carried
 from nerv.errors import Misconfigured, Overloaded
 from nerv.protocols import Observable
 from nerv.protocols.wire import Arrived, Wire
+from nerv.telemetry.traffic import saw
 from nerv.types import Description, Event, Health
 
 BATCH = 500  # events that go over together
@@ -143,6 +144,7 @@ class Bridge:
         if leaving:
             await self._crossing.put(self._wire, leaving, seconds=TRY_SECONDS)
             self._counters["out"] += len(leaving)
+            saw(self._place, f"bridge:{self.name}", len(leaving))
 
     def _leaving(self, event: Event[Any]) -> Event[Any] | None:
         return None if event.id in self._present else carried(event, self._place, self._wire.name)
@@ -158,3 +160,4 @@ class Bridge:
         finally:
             self._present = set()
         self._counters["in"] += len(batch)
+        saw(f"bridge:{self.name}", self._place, len(batch))

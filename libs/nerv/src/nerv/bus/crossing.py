@@ -11,6 +11,7 @@ import structlog
 from nerv.cancelling import end
 from nerv.errors import NervError, Retry
 from nerv.protocols.wire import Arrived, Place, Wire
+from nerv.telemetry.traffic import saw
 from nerv.types import Event
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class Crossing:
                     raise
             else:
                 self.error = None
+                saw(f"bridge:{self.name}", wire.name, len(events))
                 return
             pause = await _rest(pause)
 
@@ -70,6 +72,7 @@ class Crossing:
             try:
                 async for batch in wire.take():
                     await bring(batch)
+                    saw(wire.name, f"bridge:{self.name}", len(batch))
                     pause, self.error = FIRST_PAUSE, None
             except NervError as error:
                 self.error = str(error)

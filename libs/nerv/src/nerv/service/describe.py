@@ -15,6 +15,7 @@ from nerv.service.health import Health
 from nerv.service.settings import ServiceSettings
 from nerv.service.shown import shown
 from nerv.service.versions import versions
+from nerv.telemetry.lags import told
 from nerv.telemetry.traffic import TRAFFIC, Traffic
 from nerv.types import Description, format_instant, utc_now
 
@@ -77,6 +78,7 @@ class Replica:
             "writes": list(about.writes),
             "owns": list(about.owns),
             "figures": dict(about.figures),
+            "lags": [{"group": group, "topic": topic, "lag": lag} for (group, topic), lag in sorted(told().items())],
             "traffic": self._seen,
             "hosts": _hosts(about.app),
             "settings": shown(settings),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes from where to where in this process, counted once a batch: the graph of the mesh as it is seen in traffic.
 
-The ends are named by kind: `service:temporal`, `topic:shop.orders.v1`, `reaction:shop.total`, `projection:orders`,
-`stream:order` (a category), `workflow:report`, `schedule:nightly`, `sync:fleet`, `bridge:alerts`, `group:billing`.
+The ends are named by kind, as those of declared ways (`nerv.topology`): `service:temporal`, `topic:shop.orders.v1`,
+`reaction:confirm`, `projection:orders`, `category:order` (of streams).
 """
 
 import time

@@ -46,7 +46,7 @@ def _history(app: App, mesh: str) -> Iterator[Way]:
     yield _way("service:temporal", _topic(HISTORY, mesh))
     categories = {spec.category for spec in app.projections.values()} | set(app.deciders) | set(_categories(app))
     for category in sorted(filter(None, categories)):
-        yield _way(f"stream:{category}", "service:temporal", always=True)
+        yield _way(f"category:{category}", "service:temporal", always=True)
 
 
 def _categories(app: App) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _projections(app: App, mesh: str) -> Iterator[Way]:
 def _deciders(app: App, mesh: str) -> Iterator[Way]:
     for spec in app.deciders.values():
         # Whoever decides does it in a process of its own, through the client.
-        yield _way(f"decider:{spec.name}", f"stream:{spec.name}", always=True)
+        yield _way(f"decider:{spec.name}", f"category:{spec.name}", always=True)
 
 
 def _workflows(app: App, mesh: str) -> Iterator[Way]:
@@ -81,19 +81,26 @@ def _workflows(app: App, mesh: str) -> Iterator[Way]:
 
 def _bridges(app: App, mesh: str) -> Iterator[Way]:
     for spec in app.bridges.values():
-        yield _way(_end(spec.source), f"bridge:{spec.name}")
-        yield _way(f"bridge:{spec.name}", _end(spec.target))
+        yield _way(_end(app, spec.source), f"bridge:{spec.name}")
+        yield _way(f"bridge:{spec.name}", _end(app, spec.target))
 
 
-def _end(end: End) -> str:
-    return {"topic": f"topic:{end.name}", "stream": f"redis:{end.name}", "bus": "bus:signals"}[end.kind]
+def _end(app: App, end: End) -> str:
+    return f"bus:{app.name}" if end.kind == "bus" else str(end)
 
 
 def _syncs(app: App, mesh: str) -> Iterator[Way]:
-    for name, source in app.sources.items():
-        category = getattr(source.factory, "category", None)
-        yield _way(f"source:{name}", f"stream:{category}" if isinstance(category, str) else "service:sync")
+    for name in (*app.sources, *app.syncs):
+        yield _way(*way_of(app, name))
     for name, sync in app.syncs.items():
-        yield _way("service:sync", f"sync:{name}")
         if sync.pair.events:
             yield _way(_topic(HISTORY, mesh), f"sync:{name}", sync.pair.events, always=True)
+
+
+def way_of(app: App, name: str) -> tuple[str, str]:
+    """Where a source or a sync of the app leads: a source to the streams that hold its rows, a sync between sides of its own."""
+    source = app.sources.get(name)
+    if source is None:
+        return "service:sync", f"sync:{name}"
+    category = getattr(source.factory, "category", None)
+    return f"source:{name}", f"category:{category}" if isinstance(category, str) else "service:sync"

@@ -8,7 +8,7 @@ from nerv.topology.ways import Difference, Way
 
 SHAPES = {
     "topic": '[("{}")]',
-    "stream": '[/"{}"/]',
+    "category": '[/"{}"/]',
     "service": '(["{}"])',
     "projection": '[["{}"]]',
     "workflow": '{{{{"{}"}}}}',

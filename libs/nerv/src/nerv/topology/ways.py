@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The edges of the graph. An end is a kind and a name: `topic:shop.orders.v1`, `projection:orders`, `stream:order`."""
+"""The edges of the graph. An end is a kind and a name: `topic:shop.orders.v1`, `projection:orders`, `category:order`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -8,8 +8,8 @@ from typing import Any
 
 # In the order in which things flow: where one kind hands over to another, the second stands behind it.
 KINDS = (
-    "source", "sync", "schedule", "service", "bus", "redis", "bridge", "topic", "group", "reaction", "workflow", "decider",
-    "stream", "projection",
+    "source", "sync", "schedule", "service", "bus", "stream", "bridge", "topic", "group", "reaction", "workflow", "effect",
+    "decider", "category", "projection",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from nerv.kafka.lagging import Ages
 from nerv.subscriptions import Books, Fact, Kind, Letter, State, key_text
 from nerv.subscriptions.deciding import parked, resolved
 from nerv.telemetry import processed
+from nerv.telemetry.traffic import saw
 from nerv_broker.deadletters.reading import LetterBox
 from nerv_broker.groups.entries import Entry, entry_again, entry_of
 from nerv_broker.groups.seeing import Sight
@@ -122,6 +123,7 @@ class PartitionWork:
             entries = await self._move(records)
         while self._waiting and self._waiting[0].offset() < self.next:
             self._waiting.popleft()
+        saw(f"topic:{self._topic}", f"group:{self._tools.books.name}", self.next - before)
         if entries:
             self._tools.ring()
         return self.next > before

@@ -19,6 +19,7 @@ from nerv.service import Request
 from nerv.service.params import IDEMPOTENCY_KEY, choice
 from nerv.telemetry import carrier, enabled, span
 from nerv.telemetry import names as n
+from nerv.telemetry.traffic import saw
 from nerv.types import Event, check_id
 from nerv_broker.catalog import HasCatalog
 from nerv_broker.middleware import Chains
@@ -136,6 +137,7 @@ async def publish_all(
                 for index, row in zip(left, rows, strict=True)
             ]  # fmt: skip
             outcomes = await deps.publisher.publish(publications)
+    saw("service:broker", f"topic:{topic}", len(rows))
     letters = deps.settings.deadletters
     taken: list[Taken] = [
         _kept(row, outcome, topic) if isinstance(outcome, Placed) and outcome.topic == letters else outcome

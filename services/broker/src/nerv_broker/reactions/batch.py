@@ -14,6 +14,7 @@ from nerv_broker.reactions.parking import Parks
 from nerv_broker.reactions.performing import Performer
 from nerv_broker.reactions.planning import Planner
 from nerv_broker.reactions.replaying import noted
+from nerv_broker.reactions.ways import tell
 from nerv_broker.settings import EdgeSettings
 
 log = structlog.get_logger(__name__)
@@ -112,6 +113,7 @@ class Ending:
             await self._parks.park(bad, places)
         await self._producer.commit(records, offsets, consumer, notes=notes)
         self.committed |= offsets
+        tell(answers)
         for one in bad:
             if not one.held:
                 count_letters(one.record.topic(), one.reaction.name)

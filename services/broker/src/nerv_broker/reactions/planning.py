@@ -12,6 +12,7 @@ from nerv.kafka import Outgoing, Received
 from nerv.kafka.deadletters import DeadLetter, Origin, where
 from nerv.limits import Limits, check_event_size
 from nerv.telemetry import Carrier
+from nerv.telemetry.traffic import saw
 from nerv.topics import full
 from nerv.types import Event
 from nerv_broker.middleware import Chains
@@ -74,6 +75,8 @@ class Planner:
         by_reaction = sorted(ready, key=lambda one: one.reaction.name)  # stable: the order of a reaction's events stays
         for _, group in groupby(by_reaction, key=lambda one: one.reaction.name):
             part = list(group)
+            if part[0].attempt == 1:
+                saw(f"topic:{part[0].record.topic()}", f"reaction:{part[0].reaction.name}", len(part))
             size = part[0].reaction.batch or 1
             for start in range(0, len(part), size):
                 self._ask(part[start : start + size])

@@ -18,6 +18,7 @@ from nerv.kafka import BatchConsumer, KafkaSettings, Received
 from nerv.kafka.lagging import Behind
 from nerv.protocols.queue import Queue, Waiter
 from nerv.telemetry import by_topic, processed
+from nerv.telemetry.traffic import saw
 from nerv_scheduler.awaiting.delivering import Deliverer
 from nerv_scheduler.awaiting.matching import Arrived, Matching
 from nerv_scheduler.patience import Patience
@@ -107,8 +108,11 @@ class Listener:
     async def _settle(self, batch: Sequence[Received], consumer: BatchConsumer) -> None:
         ends = _next_offsets(batch)
         self.behind.reads(ends, batch[0].timestamp()[1])
-        with processed(self._group, by_topic(batch, self._matching.topics)):
+        counts = by_topic(batch, self._matching.topics)
+        with processed(self._group, counts):
             await self.hear(batch)
+        for topic, count in counts.items():
+            saw(f"topic:{topic}", "service:scheduler", count)
         await consumer.commit(ends)
         self.behind.settles(ends)
         self._fault = None

@@ -19,6 +19,7 @@ from nerv.app import ScheduleSpec
 from nerv.cancelling import end
 from nerv.errors import Conflict, NervError, NotFound, Retry, VersionConflict
 from nerv.protocols import Clock
+from nerv.telemetry.traffic import saw
 from nerv.types import EventType
 from nerv_scheduler.record import Order, OrderKind, RunRecord
 from nerv_scheduler.schedules.keeping import Schedules
@@ -147,9 +148,9 @@ class Ticking:
                 order = Order(f"replaced by {state.latest}", OrderKind.CANCEL, f"schedule {spec.name} has ticked")
                 await self._steering.order(state.replaced, order)
         try:
-            await self._starter.start(
-                spec.workflow, spec.input_at(state.latest_tick), run_of(spec.name, state.latest_tick)
-            )
+            run, run_input = run_of(spec.name, state.latest_tick), spec.input_at(state.latest_tick)
+            if await self._starter.start(spec.workflow, run_input, run):
+                saw(f"schedule:{spec.name}", f"workflow:{spec.workflow}", 1)
         except NervError as error:
             if error.retry is not Retry.NEVER:
                 raise

@@ -13,6 +13,7 @@ from nerv.kafka.owning import Owner
 from nerv.protocols import AppendOutcome, AppendRequest, Clock
 from nerv.telemetry import Carrier, contexts_of, counter, span
 from nerv.telemetry import names as n
+from nerv.telemetry.traffic import saw
 from nerv_temporal.model import recorded_instant
 from nerv_temporal.owner.commands import Commands
 from nerv_temporal.owner.tick import Tick
@@ -81,6 +82,7 @@ class PartitionOwner(Owner[Waiting]):
         recorded = recorded_instant(to_us(self._clock.now()), covered.recorded_us, closing_us)
         tick = Tick(self.partition, taken, self._tail.index, recorded)
         last = await self._commit(writer, tick)
+        saw("service:temporal", f"topic:{self._settings.history}", len(tick.events))
         if written := tick.written():
             _sent.add(len(tick.events), {n.SYSTEM: n.KAFKA, n.DESTINATION: self._settings.history})
             self._tail.advance(self.partition, last - len(written) + 1, written, last + 1)
