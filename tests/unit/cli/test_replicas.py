@@ -3,7 +3,7 @@
 
 import pytest
 
-from nerv.cli.replicas import duration, ranges, status_of
+from nerv.cli.replicas import duration, ranges, status_of, works
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,7 @@ def test_the_status_says_what_is_wrong() -> None:
     assert status_of({"health": stopping}) == "stopping"
     faults = {"status": "not ready", "phase": "running", "faults": {"owners": "Kafka is away"}}
     assert status_of({"health": faults}) == "owners: Kafka is away"
+    assert not works("owners: Kafka is away")
+    degraded = status_of({"health": {**faults, "status": "degraded"}})
+    assert degraded == "degraded: owners: Kafka is away"
+    assert works(degraded)

@@ -111,7 +111,7 @@ class FoldSession:
         hop = self._hop
         batch = await self._sorter.sort(records)
         if not hop.projection.rekeyed:  # else they were counted on their way in
-            saw(f"topic:{hop.topic}", f"projection:{hop.projection.name}", len(records))
+            saw(f"topic:{hop.topic}", f"projection:{hop.projection.name}", sum(map(len, batch.events.values())))
         events = (event for sources in batch.events.values() for event, _ in sources)
         group = hop.group(self._epoch)
         spans = process_spans(hop.topic, group, events, {n.PROJECTION: hop.projection.name})

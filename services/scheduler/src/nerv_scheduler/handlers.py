@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from heapq import nlargest
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -229,11 +230,21 @@ async def list_runs(request: Request[Deps]) -> Response:
     workflow = request.path("workflow")
     if workflow not in deps.app.workflows:
         raise NotFound(f"there is no workflow {workflow!r}; see /v1/workflows")
-    rows = []
-    for run, _ in await deps.queue.runs(workflow, request.get(LIMIT)):
-        document = document_of(await _state(deps, run, brief=True), deps.results)
-        rows.append({name: value for name, value in document.items() if name not in (*ABOUT_NODES, "result", "stored")})
-    return respond({"workflow": workflow, "runs": rows})
+    runs = await deps.queue.runs(workflow, request.get(LIMIT))
+    return respond({"workflow": workflow, "runs": [await _row(deps, run) for run, _ in runs]})
+
+
+async def latest_runs(request: Request[Deps]) -> Response:
+    """GET /v1/runs: the latest runs of all workflows, newest first."""
+    deps, limit = request.deps, request.get(LIMIT)
+    found = await asyncio.gather(*(deps.queue.runs(workflow, limit) for workflow in deps.app.workflows))
+    latest = nlargest(limit, (run for runs in found for run in runs), key=lambda one: one[1])
+    return respond({"runs": [await _row(deps, run) for run, _ in latest]})
+
+
+async def _row(deps: Deps, run: str) -> dict[str, Any]:
+    document = document_of(await _state(deps, run, brief=True), deps.results)
+    return {name: value for name, value in document.items() if name not in (*ABOUT_NODES, "result", "stored")}
 
 
 async def replay_run(request: Request[Deps]) -> Response:
@@ -382,6 +393,7 @@ ROUTES = (
         of="workflow",
     ),
     Route("GET", "/v1/workflows/{workflow}/runs", list_runs, "workflows:read", (LIMIT,), of="workflow"),
+    Route("GET", "/v1/runs", latest_runs, "workflows:read", (LIMIT,)),
     Route("GET", "/v1/runs/{run}", show_run, "workflows:read", (WAIT, BRIEF)),
     Route(
         "POST",

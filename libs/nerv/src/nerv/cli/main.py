@@ -47,6 +47,7 @@ COMMANDS = {
     "schemas": Entry("nerv.cli.schemas:schemas", "What events look like, and whether a change suits those there are."),
     "describe": Entry("nerv.cli.describe:describe", "What an app declares, and how it hangs together."),
     "topology": Entry("nerv.cli.topology:topology", "Where events go: as declared, as seen, and what differs."),
+    "top": Entry("nerv.cli.top.command:top", "The mesh while it runs: replicas, rates, lags, owners, runs."),
     "smoke": Entry("nerv.cli.smoke:smoke", "Try a mesh: write an event, read it back, find it in a view."),
     "status": Entry("nerv.cli.status:status", "What runs, and how far the read models have come."),
 }

@@ -6,17 +6,23 @@ from itertools import pairwise
 from typing import Any
 
 STEPS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
-UP = "up"
+UP, DEGRADED = "up", "degraded"
 
 
 def status_of(replica: Mapping[str, Any]) -> str:
-    """`up`, or what it is doing instead, or what is wrong with it."""
+    """`up`, or what it is doing instead, or what is wrong with it; with `degraded` before it, where it works all the same."""
     health = replica["health"]
     if health["status"] == "ok":
         return UP
     if health["phase"] != "running":
         return str(health["phase"])
-    return "; ".join(f"{name}: {fault}" for name, fault in health["faults"].items())
+    faults = "; ".join(f"{name}: {fault}" for name, fault in health["faults"].items())
+    return f"{DEGRADED}: {faults}" if health["status"] == DEGRADED else faults
+
+
+def works(status: str) -> bool:
+    """Whether a replica with this status takes requests."""
+    return status.partition(":")[0] in (UP, DEGRADED)
 
 
 def duration(seconds: float) -> str:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`nerv status`."""
 
-import asyncio
 from typing import Any
 
 import typer
 
 from nerv.cli.calling import REFUSED, AsJson, call, console, say_json
-from nerv.cli.replicas import UP, duration, ranges, status_of
+from nerv.cli.listing import replicas_of
+from nerv.cli.replicas import duration, ranges, works
 from nerv.cli.show import table
 from nerv.client import Client
 from nerv.errors import NervError
@@ -21,7 +21,8 @@ def status(as_json: AsJson = False) -> None:
     """
 
     async def work(client: Client) -> dict[str, Any]:
-        return {"services": await _services(client), "projections": await _projections(client)}
+        services, _ = await replicas_of(client)
+        return {"services": services, "projections": await _projections(client)}
 
     found = call(work)
     if as_json:
@@ -30,31 +31,8 @@ def status(as_json: AsJson = False) -> None:
         console().print(table("services", [_shown(row) for row in found["services"]], COLUMNS))
         if found["projections"]:
             console().print(table("projections", found["projections"], ("projection", "lag", "folded", "entities")))
-    if any(row["status"] != UP for row in found["services"]):
+    if not all(works(row["status"]) for row in found["services"]):
         raise typer.Exit(REFUSED)
-
-
-async def _services(client: Client) -> list[dict[str, Any]]:
-    """Every replica; and each service of which none says that it is alive, as it answers itself."""
-    try:
-        replicas = await client.mesh()
-    except NervError:
-        replicas = []  # without Redis nobody knows them all: each service is asked
-    seen = {replica["service"] for replica in replicas}
-    unseen = [name for name in client.transport.services if name not in seen]
-    answers = await asyncio.gather(*(_asked(client, name) for name in unseen))
-    rows = [{**replica, "status": status_of(replica)} for replica in replicas]
-    return [*rows, *(row for row in answers if row is not None)]
-
-
-async def _asked(client: Client, name: str) -> dict[str, Any] | None:
-    try:
-        told = await client.about(name)
-    except NervError as error:
-        return {"service": name, "status": error.detail, "url": client.transport.url(name)}
-    if told["service"] != name:
-        return None  # one address stands for all services, and leads to others
-    return {**told, "status": status_of(told)}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,12 @@ class Workflows:
         body = orjson.dumps(document if version is None else document | {"version": version})
         return await self._post(f"/v1/workflows/{quote(workflow, safe='')}/runs", body)
 
+    async def latest(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The latest runs of all workflows, newest first: `{run, workflow, status, started, ended, elapsed_seconds, error}`."""
+        answer = await self._transport.request("scheduler", "GET", "/v1/runs", query={"limit": limit})
+        runs: list[dict[str, Any]] = answer.json()["runs"]
+        return runs
+
     async def show(self, run: str) -> dict[str, Any]:
         """A run: `{run, workflow, status, started, ended, elapsed_seconds, error, result, stored?, critical_path, maps, nodes}`.
 
