@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nerv.cli.top.frame import PAGES, Shown, frame
+from nerv.cli.top.frame import PAGES, Shown, screen_of
 from nerv.cli.top.keys import names_of, pressed
 from nerv.cli.top.seeing import Sight
 from nerv.cli.top.tables import SORTS, rate, size, tail
@@ -82,7 +82,7 @@ def lines(sight: Sight, shown: Shown = ALL, width: int = WIDTH, height: int = HE
     """The frame as it is seen."""
     console = Console(width=width, height=height, force_terminal=False)
     with console.capture() as captured:
-        console.print(frame(sight, shown, height))
+        console.print(screen_of(sight, shown, height))
     return captured.get().splitlines()
 
 
@@ -96,6 +96,7 @@ def test_a_frame_fits_the_terminal(page: str, width: int, height: int) -> None:
     assert f"page: {page}" in found[-1]
     if height == HEIGHT and page in ("all", "replicas", "runs"):
         assert any("more" in line for line in found) is (page != "replicas")
+    assert any(line.startswith(("SERVICE", "READER", "RUN", "FROM")) for line in found)
 
 
 def test_it_shows_each_part_of_the_mesh() -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.live import Live
 
 from nerv.cli.calling import AsJson, call, console, say_json
-from nerv.cli.top.frame import Shown, frame
+from nerv.cli.top.frame import Shown, frame, screen_of
 from nerv.cli.top.keys import pressed
 from nerv.cli.top.seeing import Sight, look
 from nerv.client import Client
@@ -31,7 +31,7 @@ def top(
     if as_json:
         say_json(call(_seen).to_dict())
     elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
-        console().print(frame(call(_seen), Shown(), UNBOUNDED, keys=False))
+        console().print(frame(call(_seen), Shown(), UNBOUNDED))
     else:
         call(lambda client: _live(client, interval))
 
@@ -53,7 +53,7 @@ async def _live(client: Client, interval: float) -> None:
         due = asyncio.ensure_future(asyncio.sleep(interval))
         try:
             while True:
-                live.update(frame(sight, shown, screen.size.height), refresh=True)
+                live.update(screen_of(sight, shown, screen.size.height), refresh=True)
                 waited = {key, looking or due}
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 if key.done():
@@ -63,7 +63,7 @@ async def _live(client: Client, interval: float) -> None:
                 if looking is not None and looking.done():
                     sight, looking, due = looking.result(), None, asyncio.ensure_future(asyncio.sleep(interval))
                 elif looking is None and due.done():
-                    looking = asyncio.ensure_future(look(client))
+                    looking = asyncio.ensure_future(look(client, sight))
         finally:
             for task in (key, due, looking):
                 if task is not None:

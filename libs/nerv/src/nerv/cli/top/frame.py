@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from rich.console import Group, RenderableType
+from rich.layout import Layout
 from rich.text import Text
 
 from nerv.cli.replicas import UP, works
@@ -49,12 +50,19 @@ def _next(names: Sequence[str], name: str) -> str:
     return names[(names.index(name) + 1) % len(names)]
 
 
-def frame(sight: Sight, shown: Shown, height: int, *, keys: bool = True) -> Group:
-    """Lines for a terminal that is so high; `keys`: say which there are."""
+def screen_of(sight: Sight, shown: Shown, height: int) -> Layout:
+    """All of a terminal that is so high, with the keys in its last line."""
+    made = Layout()
+    made.split_column(Layout(frame(sight, shown, height - 1)), Layout(_keys(shown), size=1))
+    return made
+
+
+def frame(sight: Sight, shown: Shown, height: int) -> Group:
+    """At most so many lines."""
     faults = _faults(sight)
-    room = height - 2 - len(faults) - (2 if keys else 0)
+    room = height - 2 - len(faults)
     body = _all(sight, shown, room) if shown.page == "all" else [_page(sight, shown).lines(room, _skip(sight, shown))]
-    return Group(_head(sight), *faults, Text(""), *body, *((Text(""), _keys(shown)) if keys else ()))
+    return Group(_head(sight), *faults, Text(""), *body)
 
 
 def _page(sight: Sight, shown: Shown) -> Section:

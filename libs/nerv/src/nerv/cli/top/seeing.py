@@ -64,8 +64,8 @@ class Sight:
         return asdict(self) | {"at": format_instant(self.at), "faults": list(self.faults)} | more
 
 
-async def look(client: Client) -> Sight:
-    """The mesh now. Raises Misconfigured where none is known; what does not answer is a fault of the sight."""
+async def look(client: Client, before: Sight | None = None) -> Sight:
+    """The mesh now. What does not answer is a fault of the sight, and shown as it was before."""
     faults: list[str] = []
 
     async def part(name: str, asked: Awaitable[Any], otherwise: Any) -> Any:
@@ -81,9 +81,9 @@ async def look(client: Client) -> Sight:
         return otherwise
 
     (replicas, fault), projections, runs = await asyncio.gather(
-        part("replicas", replicas_of(client), ([], None)),
-        part("projections", client.views.projections(), []),
-        part("runs", client.workflows.latest(RUNS), []),
+        part("replicas", replicas_of(client), ([] if before is None else before.replicas, None)),
+        part("projections", client.views.projections(), [] if before is None else before.projections),
+        part("runs", client.workflows.latest(RUNS), [] if before is None else before.runs),
     )
     told = () if fault is None else (f"replicas: {fault}",)
     return Sight(utc_now(), replicas, list(projections), runs, (*told, *faults))
