@@ -70,10 +70,12 @@ services.{{ .service }}: terminationGracePeriodSeconds is {{ int $with.terminati
 {{- $set := list }}
 {{- range concat (include "nerv.environment" . | fromYamlArray) (include "nerv.peers" . | fromYamlArray) (include "nerv.serving" . | fromYamlArray) }}{{ $set = append $set .name }}{{ end }}
 {{- $known := false }}
+{{- $named := $set }}
 {{- range $with.extraEnvVars }}
 {{- if has .name $set }}
 services.{{ $.service }}: extraEnvVars has {{ .name }}, which the chart sets from its own values
 {{- end }}
+{{- $named = append $named .name }}
 {{- if or (eq .name "NERV_INSECURE_DEV") (hasPrefix "NERV_AUTH__" .name) }}{{ $known = true }}{{ end }}
 {{- end }}
 {{- range $with.extraVolumes }}
@@ -85,6 +87,9 @@ services.{{ $.service }}: extraVolumes has {{ .name }}, which is a volume of the
 {{- if regexMatch "^(app.kubernetes.io|helm.sh)/" $label }}
 services.{{ $.service }}: the label {{ $label }} is the chart's, and chooses its pods: commonLabels and podLabels need others
 {{- end }}
+{{- end }}
+{{- if and (ne .service "temporal") (not (has "NERV_SERVICES__TEMPORAL" $named)) }}
+services.{{ .service }}: it stands on temporal, which is not enabled: enable it, or name another by NERV_SERVICES__TEMPORAL in extraEnvVars
 {{- end }}
 {{- if not (or $with.auth.existingSecret $with.auth.jwksUrl $known) }}
 services.{{ .service }}: no authentication is set up, so it would refuse to start: set auth.existingSecret
