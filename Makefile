@@ -114,6 +114,10 @@ dashboards-check: setup ## every query of the dashboards, asked of a Prometheus 
 alerts-check: setup ## every alert fires when its fault is made, and clears, in a mesh under a Prometheus
 	@$(BIN)/python -m tests.observability alerts
 
+.PHONY: collector-check
+collector-check: setup ## a collector takes deploy/otel/collector.yml, and keeps the traces that it says
+	@$(BIN)/python -m tests.observability traces
+
 .PHONY: bench
 bench: setup ## figures beside a peer's; SUITE=produce SCALE=0.1
 	@SCALE=$(SCALE) $(BIN)/python -m bench $(SUITE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m tests.observability dashboards|alerts [--only ...]`"""
+"""`python -m tests.observability dashboards|alerts|traces [--only ...]`"""
 
 import argparse
 import asyncio
@@ -7,10 +7,11 @@ import sys
 
 from rich.console import Console
 
-from tests.observability import alerts, dashboards
+from tests.observability import alerts, dashboards, traces
 from tests.observability.binaries import MissingError
+from tests.observability.traces import BadConfigError
 
-CHECKS = {"dashboards": dashboards.check, "alerts": alerts.check}
+CHECKS = {"dashboards": dashboards.check, "alerts": alerts.check, "traces": traces.check}
 
 
 def main() -> int:
@@ -25,6 +26,9 @@ def main() -> int:
     except MissingError as error:
         screen.print(str(error), style="red", markup=False)
         return 2
+    except BadConfigError as error:
+        screen.print(str(error), style="red", markup=False)
+        return 1
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Prometheus:
 @asynccontextmanager
 async def prometheus(folder: Path, rules: Path | None = None) -> AsyncIterator[Prometheus]:
     """One that runs in `folder` while the block does."""
-    binary, port = (await asyncio.to_thread(find)).prometheus, _free_port()
+    binary, port = (await asyncio.to_thread(find)).prometheus, free_port()
     _configure(folder, rules)
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -127,6 +127,7 @@ def write_whole(path: Path, text: str) -> None:
     half.rename(path)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.create_server((HOST, 0)) as server:
         return int(server.getsockname()[1])
