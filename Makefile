@@ -90,7 +90,7 @@ test: check pytest chart-check ## all checks and tests, on a real Kafka and a re
 check: setup ## lint, format, types, import rules, generated code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy libs/nerv/src services/*/src examples/flights/src tests bench docs deploy/grafana
+	@$(BIN)/mypy libs/nerv/src services/*/src examples/flights/src tests bench docs deploy/check deploy/grafana
 	@$(BIN)/lint-imports
 	@proto/check.sh
 

@@ -57,4 +57,4 @@ if [ ! -d "$schemas" ]; then
   mv "$schemas.new" "$schemas"
 fi
 flock -u 9
-PYTHONPATH=deploy exec "$python" -m check "$tools" "$schemas" "$@"
+exec "$python" -m deploy.check "$tools" "$schemas" "$@"

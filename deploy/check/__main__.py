@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from check import refusals, values
-from check.policies import policies
-from check.rules import RULES, SERVICES
-from check.running import CHART, ROOT, Fault, Tools, documents
+from deploy.check import refusals, values
+from deploy.check.policies import policies
+from deploy.check.rules import RULES, SERVICES
+from deploy.check.running import CHART, ROOT, Fault, Tools, documents
 
 # A chart can read its own folder alone: what it has a copy of.
 COPIES = {

@@ -4,8 +4,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from check.rules import COMPONENT, SERVICES, Manifests, Pod, chosen, of, pods
-from check.running import Document, Fault
+from deploy.check.rules import COMPONENT, SERVICES, Manifests, Pod, chosen, of, pods
+from deploy.check.running import Document, Fault
 
 Rule = dict[str, Any]
 HTTP, DNS = 8080, 53

@@ -4,7 +4,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
-from check.running import Fault, Tools
+from deploy.check.running import Fault, Tools
 
 HPA = "autoscaling: {enabled: true}"
 SASL = "externalKafka: {securityProtocol: SASL_SSL, saslUsername: mesh, existingSecret: kafka"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from check.running import Document, Fault
+from deploy.check.running import Document, Fault
 
 SERVICES = {"broker", "temporal", "projector", "sync", "scheduler"}
 KEYED = {"temporal", "projector"}

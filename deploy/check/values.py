@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from check.running import CHART, Fault
+from deploy.check.running import CHART, Fault
 
 BEGIN, END = "<!-- values: deploy/check.sh --write makes this table -->\n", "<!-- end of values -->\n"
 README, VALUES = CHART / "README.md", CHART / "values.yaml"
@@ -24,9 +24,8 @@ def check(*, write: bool) -> None:
 
 def table(text: str) -> str:
     """A row for each value: its name, its default where that fits a line, and what values.yaml says of it."""
-    rows = [
-        f"| `{name}` | {_default(node)} | {said} |" for name, node, said in _rows(_root(text), (), text.splitlines())
-    ]
+    found = _rows(_root(text), (), text.splitlines())
+    rows = [f"| `{name}` | {_default(node, text)} | {said} |" for name, node, said in found]
     return "\n".join(["| value | default | |", "| --- | --- | --- |", *rows, ""])
 
 
@@ -48,8 +47,7 @@ def _rows(node: yaml.MappingNode, path: tuple[str, ...], lines: list[str]) -> It
             yield from _rows(value, name, lines)
 
 
-def _default(node: yaml.Node) -> str:
+def _default(node: yaml.Node, text: str) -> str:
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         return ""
-    text = node.start_mark.buffer[node.start_mark.pointer : node.end_mark.pointer]
-    return f"`{text}`" if text else ""
+    return f"`{text[node.start_mark.index : node.end_mark.index]}`"

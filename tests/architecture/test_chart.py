@@ -3,19 +3,20 @@
 
 import copy
 import importlib
-import importlib.util
 import math
 import pkgutil
 import re
-import sys
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import redis.asyncio
 
+from deploy.check import rules, schemas, values
+from deploy.check.__main__ import check_copies
+from deploy.check.policies import policies
+from deploy.check.running import Document, Fault, documents
 from nerv.service.http import COMPONENTS
 from nerv.service.introspection import MESH, TOPOLOGY, WELL_KNOWN
 from nerv.service.routes import Route
@@ -27,32 +28,12 @@ from tests.architecture.test_settings import SERVICES, settings_of, variables
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "helm" / "nerv"
-CHECK = ROOT / "deploy" / "check"
 EXAMPLES = sorted(folder.name for folder in (CHART / "examples").iterdir())
-Document = dict[str, Any]
 # What services say to each other alone.
 INTERNAL = {"/v1/publications"}
 # Named for others to refer to, as the chart's $(NERV_POD_IP); no setting.
 CARRIERS = {"NERV_POD_IP"}
-
-
-def load_checks() -> ModuleType:
-    """deploy/check, which belongs to no distribution."""
-    spec = importlib.util.spec_from_file_location(
-        "check", CHECK / "__init__.py", submodule_search_locations=[str(CHECK)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    package = sys.modules["check"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(package)
-    for name in ("running", "rules", "policies"):
-        importlib.import_module(f"check.{name}")
-    return package
-
-
-checks = load_checks()
-Fault = checks.running.Fault
-RULES = (*checks.rules.RULES, checks.policies.policies)
+RULES = (*rules.RULES, policies)
 
 
 def manifests(example: str) -> list[Document]:
@@ -63,8 +44,7 @@ def manifests(example: str) -> list[Document]:
 @cache
 def _rendered(example: str) -> list[Document]:
     text = (CHART / "examples" / example / "rendered" / "manifests.yaml").read_text(encoding="utf-8")
-    found: list[Document] = checks.running.documents(text)
-    return found
+    return documents(text)
 
 
 def containers(example: str) -> dict[str, dict[str, Any]]:
@@ -80,8 +60,8 @@ def containers(example: str) -> dict[str, dict[str, Any]]:
 
 def test_the_chart_carries_true_copies() -> None:
     """Topics and alerts in the chart are those of the repository, byte for byte, and its README lists its values."""
-    importlib.import_module("check.__main__").check_copies(write=False)
-    importlib.import_module("check.values").check(write=False)
+    check_copies(write=False)
+    values.check(write=False)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -137,7 +117,7 @@ def test_keda_counts_what_the_services_wait_for() -> None:
 
 def test_the_chart_leaves_time_to_drain() -> None:
     """What the chart holds a service to is what the service holds itself to."""
-    assert math.ceil(STOP_SECONDS) == checks.rules.DRAIN_SECONDS
+    assert math.ceil(STOP_SECONDS) == rules.DRAIN_SECONDS
 
 
 def keep(found: list[Document]) -> None:
@@ -237,12 +217,11 @@ def test_the_rules_count_the_workloads() -> None:
     [broker] = [one for one in found if one["kind"] == "Deployment" and one["metadata"]["name"].endswith("broker")]
     for wrong in ([*found, broker], [one for one in found if one is not broker]):
         with pytest.raises(Fault, match="five are wanted"):
-            checks.rules.workloads(wrong)
+            rules.workloads(wrong)
 
 
 def test_schemas_are_strict() -> None:
     """A field that a custom resource does not have is an error, unless its definition leaves it open."""
-    schemas = importlib.import_module("check.schemas")
     leaf = {"type": "object", "properties": {"topic": {"x-kubernetes-int-or-string": True}}}
     opened = {"type": "object", "properties": {}, "x-kubernetes-preserve-unknown-fields": True}
     found = schemas._strict(
@@ -257,7 +236,6 @@ def test_schemas_are_strict() -> None:
 
 def test_the_table_of_values_tells_each_with_its_default() -> None:
     """A row has name, default and comment; what is nested has its path, a list its default in one line."""
-    values = importlib.import_module("check.values")
     text = 'a: 1 # one\nb: # two\n  c: [x] # three\n  d: ""\nservices:\n  e: {} # four\n'
     rows = values.table(text).splitlines()[2:]
     assert rows == [
