@@ -49,12 +49,15 @@ async def check(screen: Console, only: str = "") -> int:
 
 def _promtool(screen: Console) -> bool:
     promtool = find().promtool
-    for words in (["check", "rules", str(shortened.RULES)], ["test", "rules", str(UNIT_TESTS)]):
+    config = shortened.RULES.with_name("prometheus.yml")
+    for words in (["check", "config", str(config)], ["test", "rules", str(UNIT_TESTS)]):
         told = subprocess.run([promtool, *words], capture_output=True, text=True, timeout=60, check=False)
         if told.returncode != 0:
             screen.print(told.stdout + told.stderr, style="red", markup=False)
             return False
-    screen.print(f"promtool: {len(shortened.names())} rules are good, and so are their tests")
+    screen.print(
+        f"promtool: {len(shortened.names())} rules and the configuration are good, and so are the tests of rules"
+    )
     return True
 
 

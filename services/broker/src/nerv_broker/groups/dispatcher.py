@@ -69,12 +69,14 @@ class Dispatcher:
 
     def lags(self) -> dict[Partition, int]:
         """How many offsets are not settled, of each partition that this replica dispatches; as of the last seconds."""
-        return dict(self._round.lags) if self._round else {}
+        round_ = self._round  # asked on another thread, too
+        return dict(round_.lags) if round_ else {}
 
     def delays(self) -> dict[Partition, float]:
         """How old the oldest event is that was read and is not settled, of each of them, in seconds."""
-        work = self._round.work if self._round else {}
-        return {(self._topic, number): one.ages.seconds() for number, one in list(work.items())}
+        round_ = self._round
+        work = list(round_.work.items()) if round_ else []
+        return {(self._topic, number): one.ages.seconds() for number, one in work}
 
     def fault(self) -> str | None:
         """Why the group does not go on here, or None."""
