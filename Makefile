@@ -73,6 +73,10 @@ wheels: setup ## wheels of the library and the services, into dist/ (DIST=folder
 image: ## the image of the five services, by Docker (BASE_IMAGE=, TAG=)
 	@BASE_IMAGE="$(BASE_IMAGE)" TAG="$(TAG)" deploy/docker/build.sh
 
+.PHONY: image-check
+image-check: setup ## the image as it is: size, labels, user, contents, starts, and images of apps made from it (TAG=)
+	@TAG="$(TAG)" $(BIN)/python deploy/docker/check.py
+
 .PHONY: up
 up: ## the whole mesh on this machine, by Docker Compose (LAYERS=observability; ARGS=--build)
 	@deploy/compose/up.sh $(ARGS)

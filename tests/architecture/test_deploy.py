@@ -192,6 +192,19 @@ def test_a_module_without_symbols_still_loads(tmp_path: Path) -> None:
     assert told.stdout == f"{tmp_path}/yaml/__init__.py 1"
 
 
+def test_apps_are_put_into_the_image_in_one_way() -> None:
+    """The demo's app has the Dockerfile that `nerv new` writes, but for its name; and lets only its wheel in."""
+    flights = ROOT / "examples" / "flights"
+    template = ROOT / "libs" / "nerv" / "src" / "nerv" / "starter" / "template"
+    written = (template / "Dockerfile").read_text(encoding="utf-8").replace("myapp", "flights")
+    written = written.replace("0.0.0", version("nerv-mesh"))
+    lines = (flights / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        line for line in written.splitlines() if not line.startswith("#")
+    ]
+    assert (flights / ".dockerignore").read_bytes() == (template / "dockerignore").read_bytes()
+
+
 def test_the_image_has_nothing_of_a_developers_machine() -> None:
     """What runs in the image brings no Java, no server and no test tools."""
     pins = (ROOT / "requirements" / "mesh.txt").read_text(encoding="utf-8").splitlines()

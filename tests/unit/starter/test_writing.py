@@ -41,6 +41,8 @@ def test_nothing_of_the_template_is_left_in_it(tmp_path: Path) -> None:
     assert "SPDX" not in texts
     assert "nerv-mesh>=0.1.0" in texts
     assert Path("shop/.gitignore") in files
+    assert Path("shop/.dockerignore") in files
+    assert "ARG NERV_IMAGE=nerv-mesh:0.1.0\nFROM ${NERV_IMAGE}" in (tmp_path / "shop/Dockerfile").read_text()
     assert Path("shop/src/shop/__init__.py") in files
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
 

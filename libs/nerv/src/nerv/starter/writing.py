@@ -18,7 +18,10 @@ from nerv.errors import Misconfigured
 NAME = "myapp"  # what the template calls itself, wherever it stands
 VERSION = "0.0.0"  # stands for the version of nerv-mesh
 LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"  # of the template; the new app's is its owner's choice
-RENAMED = {"gitignore": ".gitignore"}  # under its own name it would hide the template's files from git
+RENAMED = {
+    "gitignore": ".gitignore",  # under its own name it would hide the template's files from git
+    "dockerignore": ".dockerignore",
+}
 LONGEST = 40  # of a name, which begins the names of topics
 RESERVED = frozenset({"nerv", "tests", "test", "src", "dist", "build"})
 
