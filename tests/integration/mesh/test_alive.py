@@ -87,6 +87,7 @@ async def test_a_fault_of_what_is_said_harms_nobody(alive: Alive) -> None:
             while heart.describe().health == "ok":  # noqa: ASYNC110 - it changes by itself
                 await asyncio.sleep(0.01)
         wrong.clear()
+        heart.soon()
         await until(alive, ["a"])
         assert heart.describe().health == "ok"
 

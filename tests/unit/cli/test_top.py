@@ -103,7 +103,7 @@ def test_it_shows_each_part_of_the_mesh() -> None:
     """Replicas by their ends, lags, the queue, runs with their times; and what is wrong."""
     text = "\n".join(lines(busy(), height=60))
     assert "nerv top  12:00:00 UTC  11 of 12 replicas up  mesh nerv, app flights" in text
-    assert "sync: temporal: it cannot be reached" in text
+    assert "nerv-sync-5d8f7c9b64-abcd1: temporal: it cannot be reached" in text
     for said in ("…5d8f7c9b64-abcd1", "23h 59m", "123%", "118M", "123k", "0-3", "1,234,567", "9,753,086", "not ready"):
         assert said in text, said
     assert "a-projection-with-name-7" in text

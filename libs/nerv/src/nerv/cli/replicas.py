@@ -20,9 +20,20 @@ def status_of(replica: Mapping[str, Any]) -> str:
     return f"{DEGRADED}: {faults}" if health["status"] == DEGRADED else faults
 
 
+def word_of(status: str) -> str:
+    """The status in one or two words, as it stands in a table."""
+    return status if status in (UP, "starting", "stopping") else DEGRADED if works(status) else "not ready"
+
+
 def works(status: str) -> bool:
     """Whether a replica with this status takes requests."""
     return status.partition(":")[0] in (UP, DEGRADED)
+
+
+def faults_of(replicas: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each that says more than a word; one that does not answer is named in what is said of it."""
+    said = (row for row in replicas if row["status"] != word_of(row["status"]))
+    return [f"{row['instance']}: {row['status']}" if "instance" in row else str(row["status"]) for row in said]
 
 
 def duration(seconds: float) -> str:

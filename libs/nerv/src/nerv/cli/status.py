@@ -7,7 +7,7 @@ import typer
 
 from nerv.cli.calling import REFUSED, AsJson, call, console, say_json
 from nerv.cli.listing import replicas_of
-from nerv.cli.replicas import duration, ranges, works
+from nerv.cli.replicas import duration, faults_of, ranges, word_of, works
 from nerv.cli.show import table
 from nerv.client import Client
 from nerv.errors import NervError
@@ -29,6 +29,8 @@ def status(as_json: AsJson = False) -> None:
         say_json(found)
     else:
         console().print(table("services", [_shown(row) for row in found["services"]], COLUMNS))
+        for line in faults_of(found["services"]):
+            console().print(line, style="yellow", markup=False)
         if found["projections"]:
             console().print(table("projections", found["projections"], ("projection", "lag", "folded", "entities")))
     if not all(works(row["status"]) for row in found["services"]):
@@ -37,9 +39,13 @@ def status(as_json: AsJson = False) -> None:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     if "versions" not in row:
-        return row
-    up_for, partitions = duration(row["uptime_seconds"]), ranges(row["owns"])
-    return {**row, "up_for": up_for, "partitions": partitions or None, "version": row["versions"]["nerv"]}
+        return {**row, "status": "away"}
+    told = {
+        "status": word_of(row["status"]),
+        "up_for": duration(row["uptime_seconds"]),
+        "version": row["versions"]["nerv"],
+    }
+    return {**row, **told, "partitions": ranges(row["owns"]) or None}
 
 
 async def _projections(client: Client) -> list[dict[str, Any]]:

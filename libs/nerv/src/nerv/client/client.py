@@ -2,6 +2,7 @@
 """`nerv.Client`: the mesh from asyncio, by what the HTTP paths are called."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,8 @@ from nerv.kafka import KafkaSettings
 from nerv.types import Description
 
 CONTEXT = Path(".nerv") / "context.json"
-MESH_SECONDS = 3.0  # for one service to say who is alive, before the next is asked
+MESH_SECONDS = 5.0  # for any service to say who is alive
+LEAST_SECONDS = 1.0
 SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
 
 
@@ -99,9 +101,12 @@ class Client:
     async def _any(self, path: str) -> dict[str, Any]:
         """What all services answer alike: the first that does is as good as any other."""
         failed: NervError = Unavailable("no service of this mesh is known")
+        deadline = time.monotonic() + MESH_SECONDS
         for service in self.transport.services:
+            if (left := deadline - time.monotonic()) < LEAST_SECONDS:
+                break  # what another would say it would say too late
             try:
-                answer = await self.transport.attempt(service, "GET", path, None, None, None, MESH_SECONDS)
+                answer = await self.transport.attempt(service, "GET", path, None, None, None, left)
             except (Unauthenticated, Forbidden):
                 raise
             except NervError as error:

@@ -7,18 +7,21 @@
 | `<mesh>:mesh:alive` | sorted set of those names, so that nobody goes through all keys; by when each was said last |
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from nerv.errors import Unavailable
 from nerv.redis import mapped
 from nerv.redis.connection import Redis
 from nerv.types import Description
 
 EXPIRE_SECONDS = 7  # a replica that is silent for so long is not there
 FORGET_SECONDS = 60.0  # its name is forgotten so much later; a clock that is as wrong makes it come and go
+LOOK_SECONDS = 1.0
 REPLICAS = 500  # that are told of
 
 
@@ -54,7 +57,14 @@ class Alive:
                 await pipe.execute()
 
     async def replicas(self) -> list[dict[str, Any]]:
-        """What each of those says that are alive, by service and instance."""
+        """What each of those says that are alive, by service and instance. Waits for Redis no longer than people do."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await self._replicas()
+        except TimeoutError:
+            raise Unavailable(f"Redis did not say within {LOOK_SECONDS:g} s who is alive", retry_after=1.0) from None
+
+    async def _replicas(self) -> list[dict[str, Any]]:
         with mapped("MGET"):
             names: Any = await self._redis.zrange(self._names, -REPLICAS, -1)
             keys = [f"{self._names}:{name.decode()}" for name in sorted(names)]

@@ -3,7 +3,7 @@
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.live import Live
@@ -11,7 +11,7 @@ from rich.live import Live
 from nerv.cli.calling import AsJson, call, console, say_json
 from nerv.cli.top.frame import Shown, frame, screen_of
 from nerv.cli.top.keys import pressed
-from nerv.cli.top.seeing import Sight, look
+from nerv.cli.top.seeing import Looking, Sight, look
 from nerv.client import Client
 from nerv.errors import Unavailable
 
@@ -38,33 +38,35 @@ def top(
 
 async def _seen(client: Client) -> Sight:
     """What there is. Raises Unavailable where nothing answers at all."""
-    sight = await look(client)
-    if not any("process" in row for row in sight.replicas):
-        raise Unavailable("; ".join(sight.faults) or "no replica is alive")
+    return _something(await look(client))
+
+
+def _something(sight: Sight) -> Sight:
+    if not sight.answers:
+        why = next((row["status"] for row in sight.replicas), next(iter(sight.faults), "no replica is alive"))
+        raise Unavailable(f"no service answers: {why}; `nerv status` tells of each of them")
     return sight
 
 
 async def _live(client: Client, interval: float) -> None:
-    screen = console()
-    shown, sight = Shown(), await _seen(client)
-    with pressed(sys.stdin.fileno()) as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
-        looking: asyncio.Task[Sight] | None = None
-        key = asyncio.ensure_future(keys.get())
-        due = asyncio.ensure_future(asyncio.sleep(interval))
-        try:
-            while True:
-                live.update(screen_of(sight, shown, screen.size.height), refresh=True)
-                waited = {key, looking or due}
-                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    screen, shown = console(), Shown()
+    async with Looking(client, interval) as looking:
+        with screen.status("looking at the mesh"):
+            await looking.first()
+        _something(looking.sight())
+        with pressed(sys.stdin.fileno()) as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
+            key = asyncio.ensure_future(keys.get())
+            while not key.done() or key.result() != "q":
                 if key.done():
-                    if key.result() == "q":
-                        return
                     shown, key = shown.pressed(key.result()), asyncio.ensure_future(keys.get())
-                if looking is not None and looking.done():
-                    sight, looking, due = looking.result(), None, asyncio.ensure_future(asyncio.sleep(interval))
-                elif looking is None and due.done():
-                    looking = asyncio.ensure_future(look(client, sight))
-        finally:
-            for task in (key, due, looking):
-                if task is not None:
-                    task.cancel()
+                live.update(screen_of(looking.sight(), shown, screen.size.height), refresh=True)
+                await _either(key, looking.changed, interval)
+
+
+async def _either(key: "asyncio.Future[str]", changed: asyncio.Event, seconds: float) -> None:
+    """Until a key is pressed, something new was seen, or the clock has moved."""
+    changed.clear()
+    new = asyncio.ensure_future(changed.wait())
+    waited: set[asyncio.Future[Any]] = {key, new}
+    await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    new.cancel()

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.layout import Layout
 from rich.text import Text
 
-from nerv.cli.replicas import UP, works
+from nerv.cli.replicas import faults_of, works
 from nerv.cli.top.seeing import Sight
 from nerv.cli.top.tables import SORTS, Section, lags, owners, replicas, runs, ways
 
@@ -105,18 +105,12 @@ def _head(sight: Sight) -> Text:
 
 def _faults(sight: Sight) -> list[Text]:
     """What cannot be seen, and what replicas say is wrong; the first few lines of it."""
-    said = [*sight.faults, *(f"{row['service']}: {row['status']}" for row in sight.replicas if _worth(row["status"]))]
+    said = [*sight.faults, *faults_of(sight.replicas)]
     said += [f"{row['projection']}: {row['fault']}" for row in sight.projections if row.get("fault")]
     lines = [Text(line, style="red", no_wrap=True, overflow="ellipsis") for line in dict.fromkeys(said)]
-    return (
-        lines
-        if len(lines) <= FAULTS
-        else [*lines[: FAULTS - 1], Text(f"… {len(lines) - FAULTS + 1} more", style="red")]
-    )
-
-
-def _worth(status: str) -> bool:
-    return status not in (UP, "starting", "stopping")
+    if len(lines) <= FAULTS:
+        return lines
+    return [*lines[: FAULTS - 1], Text(f"… {len(lines) - FAULTS + 1} more", style="red")]
 
 
 def _keys(shown: Shown) -> Text:

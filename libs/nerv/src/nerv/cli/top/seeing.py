@@ -2,18 +2,23 @@
 """What a frame shows, asked of the mesh by three requests side by side."""
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+from nerv.cancelling import end
 from nerv.cli.listing import Row, replicas_of
 from nerv.client import Client
 from nerv.errors import Misconfigured, NervError
 from nerv.types import format_instant, utc_now
 
 RUNS = 20
-SECONDS = 4.0  # for a part of the picture; what does not answer in time is left out
+FIRST_SECONDS = 10.0  # for the first look at a part; what does not answer by then is missing from the first frame
+LATE_SECONDS = 3.0  # after which a part that does not answer is named
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,11 @@ class Sight:
     def meshes(self) -> list[tuple[str, str]]:
         """Mesh and app; several where replicas run different apps."""
         return sorted({(row["mesh"], row["app"]) for row in self.replicas if "mesh" in row})
+
+    @property
+    def answers(self) -> bool:
+        """Whether any replica says anything."""
+        return any("process" in row for row in self.replicas)
 
     @property
     def groups(self) -> list[Row]:
@@ -64,26 +74,81 @@ class Sight:
         return asdict(self) | {"at": format_instant(self.at), "faults": list(self.faults)} | more
 
 
-async def look(client: Client, before: Sight | None = None) -> Sight:
-    """The mesh now. What does not answer is a fault of the sight, and shown as it was before."""
-    faults: list[str] = []
+class Looking:
+    """Looks at each part of the mesh again and again, side by side, so that a slow one holds up no other. Use as `async with`."""
 
-    async def part(name: str, asked: Awaitable[Any], otherwise: Any) -> Any:
+    def __init__(self, client: Client, interval: float) -> None:
+        self.changed = asyncio.Event()
+        self._interval = interval
+        self._parts = {
+            "replicas": _Part(lambda: replicas_of(client), ([], None)),
+            "projections": _Part(client.views.projections, []),
+            "runs": _Part(lambda: client.workflows.latest(RUNS), []),
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._follow(part)) for part in self._parts.values()]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            await end(task)
+
+    async def first(self) -> None:
+        """Until every part was seen, or is late. Where no replica answers, nothing else is waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_SECONDS):
+                for part in self._parts.values():
+                    await part.seen.wait()
+                    if not self.sight().answers:
+                        return
+
+    async def _follow(self, part: "_Part") -> None:
+        while True:
+            await part.look()
+            self.changed.set()
+            await asyncio.sleep(self._interval)
+
+    def sight(self) -> Sight:
+        """What was seen last of each part, and the faults of those that do not answer."""
+        replicas, fault = self._parts["replicas"].value
+        told = [] if fault is None else [f"replicas: {fault}"]
+        told += [f"{name}: {part.trouble}" for name, part in self._parts.items() if part.trouble is not None]
+        return Sight(
+            utc_now(), replicas, list(self._parts["projections"].value), self._parts["runs"].value, tuple(told)
+        )
+
+
+class _Part:
+    """One part of the picture, as it was seen last."""
+
+    def __init__(self, ask: Callable[[], Awaitable[Any]], value: Any) -> None:
+        self.value, self.seen = value, asyncio.Event()
+        self._ask, self._fault, self._asked = ask, "", 0.0
+
+    async def look(self) -> None:
+        self._asked = time.monotonic()
         try:
-            async with asyncio.timeout(SECONDS):
-                return await asked
+            self.value, self._fault = await self._ask(), ""
         except Misconfigured:
-            return otherwise  # this mesh runs without it
+            self._fault = ""  # this mesh runs without it
         except NervError as error:
-            faults.append(f"{name}: {error.detail}")
-        except TimeoutError:
-            faults.append(f"{name}: no answer in {SECONDS:g} s")
-        return otherwise
+            self._fault = error.detail
+        self._asked = 0.0
+        self.seen.set()
 
-    (replicas, fault), projections, runs = await asyncio.gather(
-        part("replicas", replicas_of(client), ([] if before is None else before.replicas, None)),
-        part("projections", client.views.projections(), [] if before is None else before.projections),
-        part("runs", client.workflows.latest(RUNS), [] if before is None else before.runs),
-    )
-    told = () if fault is None else (f"replicas: {fault}",)
-    return Sight(utc_now(), replicas, list(projections), runs, (*told, *faults))
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not as it is now."""
+        waited = time.monotonic() - self._asked if self._asked else 0.0
+        return f"no answer for {waited:.0f} s" if waited > LATE_SECONDS else self._fault or None
+
+
+async def look(client: Client) -> Sight:
+    """The mesh now, as far as it answers in time."""
+    async with Looking(client, interval=FIRST_SECONDS) as looking:
+        await looking.first()
+        return looking.sight()

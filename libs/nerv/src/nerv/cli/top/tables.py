@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nerv.cli.replicas import DEGRADED, UP, duration, ranges, works
+from nerv.cli.replicas import UP, duration, ranges, word_of
 from nerv.cli.top.seeing import Sight
 from nerv.client.client import SERVICES
 from nerv.types import parse_instant
@@ -125,7 +125,7 @@ def _replica(row: Row) -> Cells:
 def _status(status: str) -> Text:
     if status == UP:
         return Text(status, style="green")
-    said = DEGRADED if works(status) else status if status in ("starting", "stopping") else "not ready"
+    said = word_of(status)
     return Text(said, style="bold red" if said == "not ready" else "yellow")
 
 

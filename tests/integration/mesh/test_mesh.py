@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole mesh describes itself: all five services, over HTTP and on the command line."""
+
+import asyncio
+import json
+import os
+import pty
+import re
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from nerv import Client
+from nerv.client.client import SERVICES
+from nerv.dev.mesh import LocalMesh
+from nerv.topology import Difference, Way
+from nerv.types import Event, new_event_id, utc_now
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+APPS = Path(__file__).parent.parent.parent / "apps"
+PAGE = Path(__file__).parent.parent.parent.parent / "docs" / "introspection.md"
+NERV = Path(sys.executable).with_name("nerv")
+PATIENCE = 60
+
+
+@pytest.fixture(scope="module")
+def prefix() -> str:
+    """What the topics of this module's app begin with."""
+    return f"shop-{uuid.uuid4().hex[:8]}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mesh(
+    kafka: str, redis_url: str, prefix: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LocalMesh]:
+    """All five services, with secrets in their settings that nobody may be told."""
+    folder = tmp_path_factory.mktemp("mesh")
+    async with LocalMesh(
+        app="shop:app", services=SERVICES, replicas={"projector": 2}, folder=folder / ".nerv",
+        mesh=f"t{uuid.uuid4().hex[:8]}", kafka=kafka, redis=redis_url,
+        env={
+            "PYTHONPATH": str(APPS), "SHOP_TOPICS": prefix, "SHOP_FOLDER": str(folder),
+            **{f"NERV_{one}__HTTP_ALLOW": '["https://me:hunter2@x.example/"]' for one in ("SCHEDULER", "BROKER")},
+        },
+    ) as running:  # fmt: skip
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
+    """A client of the mesh."""
+    async with Client({name: mesh.url(name) for name in mesh.services}) as made:
+        yield made
+
+
+async def nerv(mesh: LocalMesh, *arguments: str) -> tuple[int, str]:
+    """Run the command in the mesh's folder: how it ended, and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        str(NERV), *arguments, cwd=mesh.folder.parent, env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(APPS)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    return process.returncode or 0, (out or err).decode()
+
+
+async def test_all_five_services_say_what_they_are(client: Client) -> None:
+    """What they host, read and write, whether they are well, what they run; and no secret of their settings."""
+    for service in SERVICES:
+        told = await client.about(service)
+        assert (told["service"], told["app"], told["authentication"]) == (service, "shop", "off")
+        assert told["health"] == {"status": "ok", "phase": "running", "faults": {}}
+        assert service == "sync" or (told["reads"] and told["writes"])  # the app has nothing to synchronise
+        assert told["hosts"]["reactions"] == ["confirm", "tally"]
+        assert told["versions"]["packages"]["redis"]
+        assert told["settings"]["kafka"]["bootstrap_servers"]
+        assert "hunter2" not in json.dumps(told)
+        if service in ("scheduler", "broker"):
+            assert told["settings"][service]["http_allow"] == ["https://***@x.example/"]
+
+
+async def test_every_replica_is_listed_by_whoever_is_asked(mesh: LocalMesh, client: Client) -> None:
+    """Those of one service, too; `nerv status` shows them, and nobody is forgotten."""
+    wanted = [*sorted(SERVICES), "projector-2"]
+    async with asyncio.timeout(PATIENCE):
+        while _health(await client.mesh()) != dict.fromkeys(wanted, "ok"):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    for service in SERVICES:
+        answer = await client.transport.request(service, "GET", "/v1/mesh")
+        assert {one["instance"] for one in answer.json()["replicas"]} == set(wanted)
+    code, out = await nerv(mesh, "status", "--json")
+    rows = json.loads(out)["services"]
+    assert (code, {row["instance"] for row in rows}) == (0, set(wanted))
+    async with asyncio.timeout(PATIENCE):
+        while _owned(await client.mesh(), "projector") != [0, 1, 2, 3]:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    code, out = await nerv(mesh, "status")
+    assert all(name in out for name in wanted)
+
+
+def _health(replicas: list[dict[str, Any]]) -> dict[str, str]:
+    """Whether each replica is well."""
+    return {one["instance"]: one["health"]["status"] for one in replicas}
+
+
+def _owned(replicas: list[dict[str, Any]], service: str) -> list[int]:
+    """The partitions that replicas of a service own, in order; one that two own is there twice."""
+    return sorted(partition for one in replicas if one["service"] == service for partition in one["owns"])
+
+
+async def seen(client: Client, enough: Callable[[dict[tuple[str, str], Way]], bool]) -> dict[tuple[str, str], Way]:
+    """The ways of the mesh, once they are enough."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            ways = [Way.from_dict(way) for way in (await client.topology())["ways"]]
+            found = {way.ends: way for way in ways}
+            if enough(found):
+                return found
+            await asyncio.sleep(0.2)
+
+
+async def test_topology_shows_where_events_went(mesh: LocalMesh, client: Client, prefix: str) -> None:
+    """Through the broker, its reactions and bridges into history; what did not happen was never seen. As a tree, and drawn."""
+    orders = f"topic:{prefix}.order.v1"
+    names = ["mailed-ann", "bob", "cid"]
+    events = [
+        Event(
+            new_event_id(), "test", "shop.ordered.v1", utc_now(), json.dumps({"customer": name}).encode(), subject=name
+        )
+        for name in names
+    ]
+    await client.topics.publish(f"{prefix}.order.v1", events)
+    counts = {
+        ("service:broker", orders): 3,
+        (orders, "reaction:confirm"): 3,
+        ("reaction:confirm", "category:customer"): 3,
+        ("reaction:confirm", f"topic:{prefix}.confirmed.v1"): 3,
+        ("reaction:confirm", "effect:shop.mail"): 1,
+        (orders, "bridge:orders-out"): 3,
+        ("bridge:orders-out", "stream:warehouse"): 3,
+        ("stream:warehouse", "bridge:orders-in"): 3,
+        ("bridge:heard", "bus:shop"): 3,
+    }
+    ways = await seen(client, lambda ways: all(ends in ways and ways[ends].count >= n for ends, n in counts.items()))
+    assert {ends: ways[ends].count for ends in counts} == counts
+    assert all(ways[ends].differs is None for ends in counts)
+    assert ways["service:broker", f"topic:{prefix}.confirmed.v1"].differs is Difference.UNSEEN
+    code, out = await nerv(mesh, "topology")
+    assert (code, "reaction confirm" in out, "never seen" in out) == (0, True, True)
+    code, out = await nerv(mesh, "topology", "--mermaid")
+    assert (code, out.startswith("flowchart LR\n")) == (0, True)
+    code, out = await nerv(mesh, "topology", "--differs", "--json")
+    assert code == 1
+    assert {way["differs"] for way in json.loads(out)["ways"]} <= {"never seen", "not declared"}
+
+
+async def test_top_prints_one_frame_where_nobody_watches(mesh: LocalMesh, client: Client) -> None:
+    """And the same as JSON."""
+    code, out = await nerv(mesh, "top", "--once")
+    assert code == 0
+    assert out.startswith("nerv top  ")
+    assert max(map(len, out.splitlines())) <= 80
+    for said in ("projector-2", "6 of 6 replicas up", f"{mesh.mesh}.broker", "no workflow has run lately"):
+        assert said in out
+    code, out = await nerv(mesh, "top", "--json")
+    told: dict[str, Any] = json.loads(out)
+    assert (code, len(told["replicas"]), told["faults"], told["queues"][0]["queue"]) == (0, 6, [], "default")
+
+
+async def test_every_command_of_the_page_can_be_typed(mesh: LocalMesh) -> None:
+    """docs/introspection.md: each as it stands there; one says by its code that something differs."""
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    typed = re.findall(r"^\$ nerv (.+?)(?:  +#.*)?$", "".join(blocks), re.M)
+    assert len(typed) == 10
+    for line in typed:
+        code, out = await nerv(mesh, *line.split())
+        assert code == (1 if "--differs" in line else 0), out
+        assert out
+
+
+async def test_top_lives_in_a_terminal_until_q(mesh: LocalMesh) -> None:
+    """It shows the mesh, another page on tab, and leaves the terminal as it was."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    process = await asyncio.create_subprocess_exec(
+        str(NERV), "top", cwd=mesh.folder.parent, stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+    )  # fmt: skip
+    shown = bytearray()
+
+    async def until(text: bytes) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while text not in shown:
+                try:
+                    shown.extend(os.read(ours, 65_536))
+                except BlockingIOError:
+                    await asyncio.sleep(0.05)
+        shown.clear()
+
+    try:
+        await until(b"page: all")
+        os.write(ours, b"\t")
+        await until(b"page: replicas")
+        os.write(ours, b"s")
+        await until(b"sort: cpu")
+        os.write(ours, b"q")
+        async with asyncio.timeout(PATIENCE):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(ours)
+        os.close(theirs)
