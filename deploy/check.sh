@@ -6,37 +6,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="$PWD/.venv/bin/python"
+. deploy/check/go.sh
 
 digest() { cat "$@" | sha256sum | cut -c1-12; }
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/nerv/tools"
 tools="$cache/deploy-$(digest deploy/check/{go.mod,go.sum,main.go,go.txt})"
 schemas="$cache/schemas-$(digest deploy/check/{crds.pins,schemas.py} <(grep '^kubernetes-validate==' requirements/dev.txt))"
 
-# Runs a command with a Go of its own, and says what it said when it fails.
-with_go() {
-  local scratch="$cache/building"
-  [ ! -d "$scratch" ] || chmod -R u+w "$scratch"
-  rm -rf "$scratch"
-  mkdir -p "$scratch/go"
-  "$python" -m venv "$scratch/venv"
-  "$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/check/go.txt
-  (
-    unset GOROOT
-    export GOTOOLCHAIN=local GOWORK=off GOFLAGS="-mod=readonly -modcacherw -buildvcs=false" CGO_ENABLED=0
-    export GOPATH="$scratch/go" GOCACHE="$scratch/go-build" PATH="$scratch/venv/bin:$PATH"
-    "$@"
-  ) >"$scratch/log" 2>&1 || { tail -n 30 "$scratch/log" >&2; exit 1; }
-  rm -rf "$scratch"
-}
-
 build() { # package, name, more for the linker
-  (cd deploy/check && go build -ldflags "-s -w ${3:-}" -o "$tools.new/$2" "$1")
+  go build -C deploy/check -ldflags "-s -w ${3:-}" -o "$tools.new/$2" "$1"
 }
 
 programs() {
   # What an official Helm is built with, too: it renders for this Kubernetes where it is not told of another.
   local kubernetes="-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34"
-  build . composecheck && # set -e does not hold within with_go
+  build . composecheck &&
     build github.com/yannh/kubeconform/cmd/kubeconform kubeconform &&
     build helm.sh/helm/v3/cmd/helm helm "$kubernetes"
 }
@@ -47,13 +31,13 @@ flock 9
 if [ ! -d "$tools" ]; then
   echo "building Helm, kubeconform and Compose's parser, this once (minutes)" >&2
   rm -rf "$tools.new"
-  with_go programs
+  with_go "$tools.go" programs
   mv "$tools.new" "$tools"
 fi
 if [ ! -d "$schemas" ]; then
   echo "fetching the schemas of Kubernetes, KEDA, Strimzi and the Prometheus operator, this once" >&2
   rm -rf "$schemas.new"
-  with_go "$python" deploy/check/schemas.py "$schemas.new"
+  with_go "$schemas.go" "$python" deploy/check/schemas.py "$schemas.new"
   mv "$schemas.new" "$schemas"
 fi
 flock -u 9
