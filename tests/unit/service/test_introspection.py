@@ -69,6 +69,17 @@ def test_no_setting_tells_a_secret(service: str, secret: str) -> None:
     assert SECRET not in orjson.dumps(shown(settings)).decode()
 
 
+@pytest.mark.parametrize("secret", HIDING)
+def test_no_document_tells_a_secret(secret: str) -> None:
+    """Neither what a replica answers nor what it writes into Redis, whatever else is made of settings."""
+    names: Any = {"mesh": "m", "instance": "i-1", "app": "flights:app"}
+    settings = marked(ServiceSettings, secret).model_copy(update=names)
+    assert isinstance(settings, ServiceSettings)
+    replica = Replica("echo", lambda: About(settings, App("shop"), ["in"], ["out"]), Health(), Traffic())
+    for told in (replica.document(), replica.sign()):
+        assert SECRET not in orjson.dumps(told).decode()
+
+
 def test_a_file_with_a_secret_is_named_and_not_read(tmp_path: Path) -> None:
     """Whoever looks after a mesh has to know which file it is."""
     password = tmp_path / "password"

@@ -23,7 +23,9 @@ from nerv.errors import Conflict, Misconfigured, NervError, NotFound
 from nerv.model import EventModel
 from nerv.protocols import AppendRequest, Clock, History
 from nerv.telemetry import carrier
+from nerv.telemetry.traffic import saw
 from nerv.types import EffectType, Event
+from nerv.types.streams import category_of
 from nerv.workflows import PermanentError
 from nerv.workflows.drawing import plain
 
@@ -112,6 +114,7 @@ class Performer:
                 await self._perform(effects[number])
             except NervError as error:
                 return number, error
+            saw("service:scheduler", _end(effects[number]), 1)
         return len(effects), None
 
     async def _perform(self, effect: Mapping[str, Any]) -> None:
@@ -144,6 +147,18 @@ class Performer:
             call = http_handler(session, self._outside)
             with performing(effect["id"]):
                 await call(Http(effect["method"], effect["url"], effect["body"]))
+
+
+def _end(effect: Mapping[str, Any]) -> str:
+    """Where an effect leads, as `nerv topology` names it."""
+    match effect["kind"]:
+        case EffectType.APPEND:
+            return f"category:{category_of(effect['stream'])}"
+        case EffectType.PUBLISH:
+            return f"topic:{effect['topic']}"
+        case EffectType.RUN:
+            return f"workflow:{effect['workflow']}"
+    return f"effect:{effect['kind']}"
 
 
 def _read(document: Mapping[str, Any]) -> Event[bytes]:

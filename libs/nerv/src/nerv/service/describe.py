@@ -13,7 +13,7 @@ import structlog
 from nerv.app import App
 from nerv.service.health import Health
 from nerv.service.settings import ServiceSettings
-from nerv.service.shown import shown
+from nerv.service.shown import shown, without_login
 from nerv.service.versions import versions
 from nerv.telemetry.lags import told
 from nerv.telemetry.traffic import TRAFFIC, Traffic
@@ -21,7 +21,6 @@ from nerv.types import Description, format_instant, utc_now
 
 log = structlog.get_logger(__name__)
 
-ONLY_WHOLE = ("settings", "hosts")  # what the heartbeat leaves out: it does not change, and whoever wants it asks
 STATM = Path("/proc/self/statm")
 
 
@@ -48,6 +47,11 @@ class Replica:
         self._cpu, self._busy, self._at = time.process_time(), 0.0, time.monotonic()
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it takes requests."""
+        return not self._health.report()
+
+    @property
     def app(self) -> App:
         """What it hosts."""
         return self._about().app
@@ -61,12 +65,19 @@ class Replica:
     def document(self) -> dict[str, Any]:
         """All of it. What goes through is as it was at the last look."""
         about = self._about()
+        return self._told(about) | {"hosts": _hosts(about.app), "settings": shown(about.settings)}
+
+    def sign(self) -> dict[str, Any]:
+        """The same without what does not change, as a sign of life."""
+        return self._told(self._about())
+
+    def _told(self, about: About) -> dict[str, Any]:
         settings = about.settings
         return {
             "service": self.service,
             "mesh": settings.mesh,
             "instance": settings.instance,
-            "url": settings.http.url,
+            "url": without_login(settings.http.url),
             "app": about.app.name,
             "versions": versions(settings.app),
             "health": self._health.told(),
@@ -80,13 +91,7 @@ class Replica:
             "figures": dict(about.figures),
             "lags": [{"group": group, "topic": topic, "lag": lag} for (group, topic), lag in sorted(told().items())],
             "traffic": self._seen,
-            "hosts": _hosts(about.app),
-            "settings": shown(settings),
         }
-
-    def sign(self) -> dict[str, Any]:
-        """The same without what does not change, as a sign of life."""
-        return {name: told for name, told in self.document().items() if name not in ONLY_WHOLE}
 
     def describe(self) -> Description:
         """The replica as data: its service, and how many ways events go in it."""

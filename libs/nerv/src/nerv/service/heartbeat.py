@@ -17,6 +17,7 @@ from nerv.types import Description, Health
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 2.0
+HURRY_SECONDS = 0.25  # while it is not ready: that it has become so is worth knowing soon
 LAST_SECONDS = 0.5  # to take the last sign back at the end: of a Redis that hangs the service does not die later
 
 
@@ -63,7 +64,7 @@ class Heartbeat:
                 self._beats += 1
                 self._fault = None
             with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_SECONDS):
+                async with asyncio.timeout(BEAT_SECONDS if self._replica.is_ready else HURRY_SECONDS):
                     await self._soon.wait()
 
     def _failed(self, error: Exception, exc_info: Exception | None = None) -> None:

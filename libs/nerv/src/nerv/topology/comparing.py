@@ -7,7 +7,7 @@ from dataclasses import replace
 from nerv.topology.ways import Difference, Way, order
 
 # What these do is chosen event by event, by code: no registry can say where it leads.
-FREE = ("reaction:", "workflow:", "group:")
+FREE = ("reaction:", "service:scheduler")
 
 
 def compare(declared: Iterable[Way], seen: Iterable[Way]) -> list[Way]:

@@ -4,7 +4,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from nerv.effects import Http, Run
+from nerv.effects import Run
 from nerv.telemetry.traffic import saw
 from nerv.types.streams import category_of
 from nerv_broker.reactions.answers import Answer
@@ -27,4 +27,4 @@ def _targets(one: Answer) -> Iterator[str]:
         if isinstance(effect, Run):
             yield f"workflow:{effect.workflow}"
         else:
-            yield "effect:http" if isinstance(effect, Http) else f"effect:{effect.kind}"
+            yield f"effect:{effect.kind}"
