@@ -77,6 +77,21 @@ image: ## the image of the five services, by Docker (BASE_IMAGE=, TAG=)
 image-check: setup ## the image as it is: size, labels, user, contents, starts, and images of apps made from it (TAG=)
 	@TAG="$(TAG)" $(BIN)/python deploy/docker/check.py
 
+$(VENV)/.audit: requirements/audit.txt $(VENV)/.uv
+	@$(BIN)/uv venv --quiet --clear $(VENV)/audit
+	@$(BIN)/uv pip install --quiet --python $(VENV)/audit --require-hashes -r requirements/audit.txt
+	@touch $@
+
+# In an environment with exactly what the image holds, so that no Docker is needed; make image-check compares that with the image.
+.PHONY: audit
+audit: setup $(VENV)/.audit ## bill of materials of the image (dist/*.cdx.json), and what is known against its packages
+	@$(MAKE) --no-print-directory wheels DIST=$(VENV)/wheels >/dev/null
+	@$(BIN)/uv venv --quiet --clear $(VENV)/image
+	@$(BIN)/uv pip install --quiet --python $(VENV)/image --require-hashes -r requirements/mesh.txt
+	@$(BIN)/uv pip install --quiet --python $(VENV)/image --no-deps --no-index --find-links $(VENV)/wheels \
+	  nerv-mesh $(patsubst services/%,nerv-mesh-%,$(wildcard services/*))
+	@$(BIN)/python deploy/audit/audit.py $(VENV)/audit/bin $(VENV)/image $(DIST)/nerv-mesh.cdx.json $(ARGS)
+
 .PHONY: up
 up: ## the whole mesh on this machine, by Docker Compose (LAYERS=observability; ARGS=--build)
 	@deploy/compose/up.sh $(ARGS)
@@ -147,6 +162,8 @@ pins: $(VENV)/.uv ## newest versions that work together, with hashes, into requi
 	  $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --universal $$constraint \
 	    requirements/$$name.in -o requirements/$$name.txt; \
 	done
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --universal \
+	  requirements/audit.in -o requirements/audit.txt
 	@$(BIN)/uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 --universal \
 	  requirements/flights.in -o requirements/flights.txt
 

@@ -63,7 +63,9 @@ def test_every_check_is_run_by_a_workflow() -> None:
     run = {command.split()[1] for path in WORKFLOWS for command in commands(loaded(path))}
     run |= {need for name in run for need in needs[name]}
     checks = {
-        name for name in TARGETS if name in ("test", "check", "faults", "fuzz") or name.endswith(("-check", "-test"))
+        name
+        for name in TARGETS
+        if name in ("test", "check", "faults", "fuzz", "audit") or name.endswith(("-check", "-test"))
     }
     assert checks - run == set(BY_HAND), "give it a job in .github/workflows, or a line above with the reason"
 
