@@ -232,6 +232,8 @@ async def test_workflows_and_their_runs_are_listed(client: Client) -> None:
     ids = [(await run(client, "doubled", count=n))["run"] for n in (1, 2)]
     rows = await client.workflows.runs("doubled", limit=2)
     assert [(row["run"], row["status"]) for row in rows] == [(ids[1], "completed"), (ids[0], "completed")]
+    other = (await run(client, "noted", name="latest", count=1))["run"]
+    assert [row["run"] for row in await client.workflows.latest(2)] == [other, ids[1]]
 
 
 async def test_waiting_ends_with_its_time(client: Client, tmp_path: Path) -> None:

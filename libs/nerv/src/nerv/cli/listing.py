@@ -10,6 +10,8 @@ from nerv.errors import NervError
 
 Row = dict[str, Any]
 
+SECONDS = 3.0  # for a service to say what it is
+
 
 async def replicas_of(client: Client) -> tuple[list[Row], str | None]:
     """Every replica with its `status`; of a service of which none says that it is alive, what it answers itself. And why not all
@@ -28,7 +30,9 @@ async def replicas_of(client: Client) -> tuple[list[Row], str | None]:
 
 async def _asked(client: Client, name: str) -> Row | None:
     try:
-        told = await client.about(name)
+        # Asked once: a service that is away is what somebody wants to see, now.
+        answer = await client.transport.attempt(name, "GET", "/.well-known/nerv", None, None, None, SECONDS)
+        told: Row = answer.json()
     except NervError as error:
         return {"service": name, "status": error.detail, "url": client.transport.url(name)}
     if told["service"] != name:
