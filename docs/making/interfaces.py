@@ -5,12 +5,15 @@ import importlib
 import inspect
 import json
 import re
+from typing import Any
 
 from flights import app as flights
 from nerv.documents import asyncapi
 from nerv.service import Route
+from nerv.service.introspection import introspection
 from nerv.service.openapi import openapi
 
+NOBODY: Any = (None, None)  # who would be told of: only the table is wanted
 SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
 
 
@@ -22,7 +25,7 @@ def routes(service: str) -> tuple[Route, ...]:
 
 def openapi_file(service: str) -> str:
     """The OpenAPI document of a service."""
-    return _json(openapi(service, routes(service)))
+    return _json(openapi(service, (*routes(service), *introspection(*NOBODY))))
 
 
 def asyncapi_file() -> str:
@@ -32,7 +35,8 @@ def asyncapi_file() -> str:
 
 def route_table() -> str:
     """A table for each service: method, path, scope, and the first sentence of what its handler says."""
-    return "".join(f"\n## {service}\n{_header()}{''.join(map(_row, routes(service)))}" for service in SERVICES) + "\n"
+    tables = {service: routes(service) for service in SERVICES} | {"every service": introspection(*NOBODY)}
+    return "".join(f"\n## {name}\n{_header()}{''.join(map(_row, rows))}" for name, rows in tables.items()) + "\n"
 
 
 def _header() -> str:

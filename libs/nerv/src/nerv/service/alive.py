@@ -20,7 +20,7 @@ from nerv.redis.connection import Redis
 from nerv.types import Description
 
 EXPIRE_SECONDS = 7  # a replica that is silent for so long is not there
-FORGET_SECONDS = 60.0  # its name is forgotten so much later; a clock that is as wrong makes it come and go
+FORGET_SECONDS = 3600.0  # its name is forgotten then at the latest; no clock is as wrong as that
 LOOK_SECONDS = 1.0
 REPLICAS = 500  # that are told of
 
@@ -69,6 +69,9 @@ class Alive:
             names: Any = await self._redis.zrange(self._names, -REPLICAS, -1)
             keys = [f"{self._names}:{name.decode()}" for name in sorted(names)]
             found = await self._redis.mget(keys) if keys else []
+            # Whoever comes back meanwhile says so again two seconds later.
+            if silent := [name for name, told in zip(sorted(names), found, strict=True) if told is None]:
+                await self._redis.zrem(self._names, *silent)
         return [orjson.loads(told) for told in found if told is not None]
 
     def describe(self) -> Description:
