@@ -16,7 +16,7 @@ from flights.data import data_folder, events_of, load_flights
 from nerv.client import Client
 from nerv.client.client import SERVICES
 from nerv.dev.mesh import LocalMesh
-from nerv.telemetry import span, tracing
+from nerv.telemetry import Sampling, span, tracing
 from nerv.testing.otlp import Receiver
 from nerv.types import Event, new_event_id
 
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 def traced() -> Iterator[None]:
     """Spans in this process, too, so that there is a root; they are exported by nobody."""
     trace.set_tracer_provider(TracerProvider())
-    tracing.turn_on(True)
+    tracing.turn_on(Sampling(1.0))
     yield
-    tracing.turn_on(False)
+    tracing.turn_on(None)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -68,7 +68,7 @@ async def mesh(
 async def test_one_trace_holds_spans_of_all_five_services(traced: None, mesh: LocalMesh, receiver: Receiver) -> None:
     """A sync run, a published event that a reaction appends and a projection folds, and a workflow: one trace id."""
     async with Client({name: mesh.url(name) for name in SERVICES}) as client:
-        with span("test") as root:
+        with span("test", begin=True) as root:
             trace_id = f"{root.get_span_context().trace_id:032x}"
             synced = await client.syncs.run("airlines")
             assert synced["summary"]["create"] == 1

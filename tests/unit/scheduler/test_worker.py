@@ -21,7 +21,7 @@ from nerv.client import Client
 from nerv.errors import IdConflict, Misconfigured
 from nerv.protocols import AppendOutcome, AppendRequest
 from nerv.protocols.queue import Claim, RunStatus
-from nerv.telemetry import span, tracing
+from nerv.telemetry import Sampling, span, tracing
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result
 from nerv_scheduler.interruptions import Interruptions, StoppedError
 from nerv_scheduler.invoke import callees, invoke
@@ -390,9 +390,9 @@ def spans() -> Any:
         provider = TracerProvider()
         trace.set_tracer_provider(provider)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.turn_on(True)
+    tracing.turn_on(Sampling(1.0))
     yield exporter
-    tracing.turn_on(False)
+    tracing.turn_on(None)
 
 
 async def test_one_trace_goes_from_the_start_to_the_effects(spans: InMemorySpanExporter) -> None:
@@ -402,7 +402,7 @@ async def test_one_trace_goes_from_the_start_to_the_effects(spans: InMemorySpanE
         return Result(7, [nerv.append("thing-1", Noted(n=1))])
 
     world = made(work)
-    with span("root") as root:
+    with span("root", begin=True) as root:
         await world.starter.start("w", {}, "r1")
     async with world.replica():
         await world.ended("r1")

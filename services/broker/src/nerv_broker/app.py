@@ -11,9 +11,12 @@ from nerv.kafka import Producer
 from nerv.kafka.admin import Admin
 from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
+from nerv.redis import connect
 from nerv.service import Health, Service
 from nerv.service.peers import client_of, token_of
 from nerv.telemetry.lags import tell_delays, tell_lags
+from nerv.telemetry.spans.store import SpanStore
+from nerv_broker import traces
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters.office import Office
@@ -66,6 +69,8 @@ class Wiring(containers.DeclarativeContainer):
         receipts.provided.caught_up,
         health.provided.closing,
     )
+    redis = providers.Singleton(connect, settings.provided.redis, client_id)
+    spans = providers.Singleton(SpanStore, redis, settings.provided.mesh, settings.provided.spans)
     publisher = providers.Singleton(Publisher, settings.provided.ownership, owners, receipts, token)
     deps = providers.Singleton(
         Deps,
@@ -84,6 +89,7 @@ class Wiring(containers.DeclarativeContainer):
         survey=survey,
         groups=groups,
         office=office,
+        spans=spans,
     )
 
 
@@ -105,6 +111,7 @@ def build(settings: BrokerSettings) -> Service:
         about=about,
         health=wiring.health(),
         parts=(
+            traces.closing(wiring.redis()),
             schemas,
             wiring.producer(),
             receipts,

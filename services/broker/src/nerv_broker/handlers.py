@@ -13,7 +13,9 @@ from nerv.kafka.owning import Owners
 from nerv.kafka.survey import Survey
 from nerv.service import Request, Route, respond
 from nerv.service.describe import About
+from nerv.telemetry.spans.store import SpanStore
 from nerv.topics import full
+from nerv_broker import traces
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters import handlers as deadletters
@@ -53,6 +55,7 @@ class Deps:
     survey: Survey
     groups: Groups
     office: Office
+    spans: SpanStore
 
 
 async def subscribe(request: Request[Deps]) -> Response:
@@ -121,4 +124,5 @@ ROUTES = (
     *schemas.ROUTES,
     *groups.ROUTES,
     *deadletters.ROUTES,
+    *traces.ROUTES,
 )

@@ -10,6 +10,7 @@ from typing import Any
 from nerv.cloudevents import Incoming
 from nerv.kafka.deadletters import Place
 from nerv.protocols.views import View
+from nerv.telemetry import Carrier
 from nerv_projector.batching import Batch
 from nerv_projector.changes import Change
 from nerv_projector.deadletters import Letter
@@ -27,6 +28,7 @@ class Folded:
     counts: dict[int, int] = field(default_factory=dict)
     last: dict[int, Incoming] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
+    traces: list[Carrier] = field(default_factory=list)  # of batches that are traced: the spans that folded them
     poisoned: dict[str, Letter] = field(default_factory=dict)  # the letter of each key that is parked now
 
     def add(self, key: str, before: Entity[Any], after: Entity[Any], sources: Sequence[Sourced]) -> None:

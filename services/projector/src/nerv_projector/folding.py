@@ -12,6 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
+
 from nerv.cancelling import end
 from nerv.errors import NervError
 from nerv.kafka import BatchConsumer, Received
@@ -19,7 +22,7 @@ from nerv.kafka.deadletters import count_letters, where
 from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move, Verdict, View, Views
 from nerv.telemetry import names as n
-from nerv.telemetry import process_spans, processed
+from nerv.telemetry import process_spans, processed, span_of_all
 from nerv.telemetry.traffic import saw
 from nerv_projector.backlog import Backlog
 from nerv_projector.batching import Batch, Sorter
@@ -29,9 +32,10 @@ from nerv_projector.folded import Cache, Folded
 from nerv_projector.lanes import Partition, Session, StartOver
 from nerv_projector.meter import Meter
 from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, versioned
-from nerv_projector.records import Sourced
+from nerv_projector.records import Sourced, with_context
 
 CLOSE_SECONDS = 1.0  # how long what is being written may take when the partitions are let go
+TRACES = 32  # that a write of several batches is linked to
 CHUNK = 100  # keys folded before the loop may answer a request
 TOGETHER = 8  # batches written as one while more wait: how far views are behind the fold, and what a crash folds again
 TOGETHER_VIEWS = 10_000  # views that they may come to: Redis answers nobody while a script runs
@@ -112,15 +116,15 @@ class FoldSession:
         batch = await self._sorter.sort(records)
         if not hop.projection.rekeyed:  # else they were counted on their way in
             saw(f"topic:{hop.topic}", f"projection:{hop.projection.name}", sum(map(len, batch.events.values())))
-        events = (event for sources in batch.events.values() for event, _ in sources)
-        group = hop.group(self._epoch)
+        group, events = hop.group(self._epoch), with_context(batch.events.values())
         spans = process_spans(hop.topic, group, events, {n.PROJECTION: hop.projection.name})
-        with processed(group, {hop.topic: len(records)}), spans:
+        with processed(group, {hop.topic: len(records)}), spans as traces:
             if len(self._folded.entities.keys() | batch.events.keys()) > TOGETHER_VIEWS:
                 await self._begin_writing()
             self._whole = False
             await self._fold(batch)
             self._whole = True
+            self._folded.traces += traces.values()
             batch.events.clear()  # what waits to be written keeps no records in memory
             if self._consumer is None or not self._consumer.waiting or len(self._folded.batches) >= TOGETHER:
                 await self._begin_writing()
@@ -137,7 +141,7 @@ class FoldSession:
             await self._written()
             folded, self._folded = self._folded, Folded()
             self._unwritten = folded.entities
-            self._writing = asyncio.create_task(self._write(folded), name=f"write-{self._hop.projection.name}")
+            self._writing = asyncio.create_task(self._traced(folded), name=f"write-{self._hop.projection.name}")
 
     async def _written(self) -> None:
         if self._writing is not None:
@@ -242,6 +246,11 @@ class FoldSession:
         held = self._held[partition]
         cursor = replace(held.cursor, mends=held.cursor.mends + 1)
         await self._apply({partition: Move(held.stored, cursor, folded, frozenset(views))}, views)
+
+    async def _traced(self, folded: Folded) -> None:
+        told: dict[str, AttributeValue] = {n.PROJECTION: self._hop.projection.name, n.BATCH_COUNT: len(folded.entities)}
+        with span_of_all(n.WRITE_VIEWS, SpanKind.INTERNAL, folded.traces[:TRACES], told):
+            await self._write(folded)
 
     async def _write(self, folded: Folded) -> None:
         """Letters and deltas first: what is not in Kafka when the cursors move would never get there."""

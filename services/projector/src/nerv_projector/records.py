@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records as they come in and go out: events of history, rekeyed events with their origin, dead letters."""
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from nerv.cloudevents import Incoming
 from nerv.errors import Invalid
 from nerv.kafka import Outgoing, Received
-from nerv.telemetry import Carrier
+from nerv.telemetry import Carrier, enabled
 
 EPOCH: Final = "nerv_epoch"
 ORIGIN: Final = "nerv_origin"  # <partition of history>:<position>
@@ -28,6 +29,13 @@ def parse(record: Received) -> Incoming:
     """The event in a record. Raises Invalid."""
     # Only a record of a bare client needs its origin as an id, and no such record is in the mesh's own topics.
     return Incoming(record.headers(), record.value(), "history", record.timestamp()[1])
+
+
+def with_context(groups: Iterable[Sequence[Sourced]]) -> list[Sourced]:
+    """Those that came with a trace context; looked for as quickly as can be, for most have none."""
+    if not enabled():
+        return []
+    return [source for sources in groups for source in sources if "traceparent" in source[0].headers]
 
 
 def rekeyed(topic: str, key: str, source: Sourced, origin: Origin, trace: Carrier | None) -> Outgoing:

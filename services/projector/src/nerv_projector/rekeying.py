@@ -19,7 +19,7 @@ from nerv.telemetry.traffic import saw
 from nerv_projector.deadletters import Letter, Letters
 from nerv_projector.lanes import Partition, Session
 from nerv_projector.model import describe, origin_position, versioned
-from nerv_projector.records import Sourced, rekeyed
+from nerv_projector.records import Sourced, rekeyed, with_context
 from nerv_projector.sources import Sources, key_of
 
 log = structlog.get_logger(__name__)
@@ -134,8 +134,8 @@ class RekeySession:
                 letters.append(Letter(record, str(error)))
         for (name, _), group in sources.items():
             saw(f"topic:{name}", f"projection:{hop.projection.name}", len(group))
-        events = (event for group in sources.values() for event, _ in group)
         topic = ",".join(hop.sources.topics)
+        events = with_context(sources.values())
         spans = process_spans(topic, hop.group(self._epoch), events, {n.PROJECTION: hop.projection.name})
         with processed(hop.measured, by_topic(records, hop.sources.topics)), spans as passed:
             slices = {p: self._slices(p, sources.get(p, ()), passed, letters, end) for p, end in ends.items()}

@@ -10,7 +10,7 @@ queue; a node that may have been attempted before is looked up before, and what 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +22,8 @@ from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import TooLarge
 from nerv.partition.tuning import OVERTIME
 from nerv.protocols.queue import Done, Link, NodeStatus
-from nerv.telemetry import Carrier, enabled, span
 from nerv.telemetry import names as n
+from nerv.telemetry import span_of_all, traced, unsampled
 from nerv.workflows import PermanentError, Result
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.course import Course, Outcome, Ran, wanted
@@ -240,11 +240,11 @@ class Quanta:
 
     def _traced(self, task: workflow_pb2.Task) -> AbstractContextManager[Any]:
         """A span of the task in the trace of its run."""
-        if not enabled():
-            return nullcontext()
+        contexts = traced([task])
+        if not contexts:
+            return unsampled()
         attributes = {n.WORKFLOW: task.workflow, n.RUN: task.run, n.TASK: task.task, n.SYSTEM: n.REDIS}
-        parent = Carrier(task.traceparent or None, task.tracestate or None)
-        return span(f"process {task.task}", SpanKind.CONSUMER, parent=parent, attributes=attributes)
+        return span_of_all(n.process(task.task), SpanKind.CONSUMER, contexts, attributes)
 
 
 def _called(callee: Callee, arguments: Sequence[Any]) -> Outcome:

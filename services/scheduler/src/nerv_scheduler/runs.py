@@ -69,9 +69,8 @@ class Starter:
         """
         check_id(stream_of(run), "stream of the run")
         spec, dag = self.draw(workflow, run_input, version)
-        with span(
-            f"send {workflow}", SpanKind.PRODUCER, attributes={n.WORKFLOW: workflow, n.RUN: run, n.SYSTEM: n.REDIS}
-        ):
+        told = {n.WORKFLOW: workflow, n.RUN: run, n.SYSTEM: n.REDIS, n.STREAM: stream_of(run)}
+        with span(n.send(workflow), SpanKind.PRODUCER, begin=True, attributes=told):
             code = code_of(self._app, spec, dag)
             event = RunEvents(self._source, run, self._worker).submitted(
                 self._clock.now(),

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from nerv.errors import NervError
 from nerv.protocols.queue import END, Claim, Orphan, Queue, Taken
-from nerv.telemetry import Carrier, histogram, span
+from nerv.telemetry import histogram, span_of_all, traced
 from nerv.telemetry import names as n
 from nerv_scheduler.attempt import Attempts
 from nerv_scheduler.fusing import Strand
@@ -24,6 +24,7 @@ from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.model import describe_error
 from nerv_scheduler.pressure import Pool
 from nerv_scheduler.quantum import Quanta
+from nerv_scheduler.record import stream_of
 from nerv_scheduler.runs import Recovery
 from nerv_scheduler.settings import WorkSettings
 
@@ -256,17 +257,17 @@ class Worker:
 
     async def _perform(self, strand: Strand) -> None:
         claim, task = strand.claim, strand.task
-        context = Carrier(task.traceparent or None, task.tracestate or None)
         attributes: dict[str, str | int] = {
             n.WORKFLOW: task.workflow,
             n.RUN: claim.run,
             n.TASK: task.task or claim.node,
             n.ATTEMPT: claim.attempt,
             n.SYSTEM: n.REDIS,
+            n.STREAM: stream_of(claim.run),
         }
-        name = f"process {task.task or task.workflow}"
+        name = n.process(task.task or task.workflow)
         try:
-            with span(name, SpanKind.CONSUMER, parent=context, attributes=attributes):
+            with span_of_all(name, SpanKind.CONSUMER, traced([task]), attributes):
                 if claim.node == END:
                     await self._attempts.end(claim)
                 else:

@@ -147,7 +147,7 @@ class Performance:
                 between=self._below.run if self._below else None,
                 fresh=fresh,
             ),
-            {"nerv.sync.changes": len(plan.steps)},
+            {n.SYNC_CHANGES: len(plan.steps)},
         )
 
     async def _report(self, steps: Sequence[Step], outcomes: Sequence[WriteOutcome]) -> None:
@@ -160,7 +160,7 @@ class Performance:
     async def _timed(self, part: str, work: Callable[[], Awaitable[T]], attributes: Mapping[str, int] = {}) -> T:
         begun = time.monotonic()
         try:
-            with span(f"sync {part}", attributes={**self._attributes(), **attributes}):
+            with span(n.sync(part), attributes={**self._attributes(), **attributes}):
                 return await work()
         finally:
             taken = time.monotonic() - begun

@@ -111,7 +111,7 @@ class Runs:
             )
 
     async def _perform(self, order: Order) -> Document:
-        with span("sync run", attributes={n.SYNC: order.sync, n.RUN: order.run}):
+        with span(n.SYNC_RUN, begin=True, attributes={n.SYNC: order.sync, n.RUN: order.run}):
             document = await self._journal.document(order.sync, order.run)
             if document is None:
                 claimed = await self._journal.claim(order, lambda run: (order.sync, run) in self._active)

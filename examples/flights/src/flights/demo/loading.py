@@ -15,10 +15,10 @@ from flights.demo.hops import Hop, Hops, history_size, standing
 from flights.demo.job import Job
 from flights.demo.publishing import publish_all
 from flights.demo.together import together
-from flights.demo.tracing import unsampled
 from flights.events import FLIGHT_TOPIC
 from flights.reference import Reference
 from nerv.errors import Unavailable
+from nerv.telemetry import unsampled
 from nerv.types import Event
 
 LOOK_SECONDS = 0.4  # between two looks at how far the hops are

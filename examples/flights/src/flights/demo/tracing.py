@@ -3,14 +3,10 @@
 
 import asyncio
 import os
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-
-from opentelemetry import context, trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from flights.demo.job import Job
 from nerv.client.client import SERVICES
@@ -21,8 +17,9 @@ from nerv.testing.otlp import Receiver
 NAME = "flights-demo"
 ARRIVE_SECONDS = 30.0  # spans are exported once a second, and a busy machine is late
 
-# Read by the SDK of every service, and of this process. A second is soon enough for a demo to show what it has seen.
-EXPORT = {"OTEL_BSP_SCHEDULE_DELAY": "1000"}
+# Read by the SDK of every service, and of this process. A second is soon enough for a demo to show what it has seen. The
+# trace of the demo is recorded in any case.
+EXPORT = {"OTEL_BSP_SCHEDULE_DELAY": "1000", "OTEL_TRACES_SAMPLER": "parentbased_always_on"}
 
 
 @dataclass(slots=True)
@@ -35,7 +32,7 @@ class Tracing:
     @contextmanager
     def root(self, name: str) -> Iterator[None]:
         """The span that everything in the block is under."""
-        with span(name) as current:
+        with span(name, begin=True) as current:
             self.trace_id = f"{current.get_span_context().trace_id:032x}"
             yield
 
@@ -53,17 +50,6 @@ class Tracing:
         spans = ", ".join(f"{service} {count:,}" for service, count in sorted(counts.items()))
         job.screen.print(f"trace {self.trace_id}: spans of {spans}")
         job.expect("services without a span in the trace", sorted(wanted_ones - counts.keys()), [])
-
-
-@contextmanager
-def unsampled() -> Iterator[None]:
-    """What is done in the block, and whatever it leads to in any service, makes no spans (W3C's sampled flag is off)."""
-    parent = SpanContext(secrets.randbits(128) or 1, secrets.randbits(64) or 1, False, TraceFlags(TraceFlags.DEFAULT))
-    token = context.attach(trace.set_span_in_context(NonRecordingSpan(parent)))
-    try:
-        yield
-    finally:
-        context.detach(token)
 
 
 @asynccontextmanager

@@ -172,6 +172,6 @@ class Traced(Aspect):
 
     def around(self, call: Call) -> Steps:
         """The span is current while the call runs."""
-        with span(f"call {call.target}", attributes={n.CALL_TARGET: call.target}):
+        with span(n.call(call.target), begin=True, attributes={n.CALL_TARGET: call.target}):
             yield
         return None

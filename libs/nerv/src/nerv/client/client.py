@@ -20,6 +20,7 @@ from nerv.client.streams import Streams
 from nerv.client.subscriptions import Subscriptions
 from nerv.client.syncs import Syncs
 from nerv.client.topics import Topics
+from nerv.client.traces import Traces
 from nerv.client.transport import Token, Transport
 from nerv.client.views import Views
 from nerv.client.workflows import Workflows
@@ -52,6 +53,7 @@ class Client:
         self.syncs = Syncs(self.transport)
         self.workflows = Workflows(self.transport)
         self.schedules = Schedules(self.transport)
+        self.traces = Traces(self.transport)
 
     async def __aenter__(self) -> Self:
         await self.transport.open()

@@ -14,7 +14,7 @@ import orjson
 from opentelemetry.trace import SpanKind
 
 from nerv.errors import Misconfigured, NervError, Retry, Unavailable, UnknownOutcome, from_problem
-from nerv.telemetry import carrier, span
+from nerv.telemetry import hop, span
 from nerv.telemetry import names as n
 from nerv.types import Description, Health
 
@@ -145,7 +145,7 @@ class Transport:
         seconds: float,
     ) -> Answer:
         """Send once. Raises what the service answered, Unavailable when it was not reached, or UnknownOutcome."""
-        with span(f"{method} {service}", SpanKind.CLIENT, attributes={n.HTTP_METHOD: method, n.URL_PATH: path}):
+        with span(n.http(method, service), SpanKind.CLIENT, attributes={n.HTTP_METHOD: method, n.URL_PATH: path}):
             async with self._sent(service, method, path, query, body, headers, seconds) as response:
                 try:
                     data = await response.read()
@@ -212,7 +212,7 @@ class Transport:
         if self._token is not None:
             token = self._token if isinstance(self._token, str) else self._token()
             result.setdefault("authorization", f"Bearer {token}")
-        context = carrier()
+        context = hop()
         if context.traceparent is not None:
             result["traceparent"] = context.traceparent
             if context.tracestate:

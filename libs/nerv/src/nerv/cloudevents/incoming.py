@@ -55,6 +55,12 @@ class Incoming:
         """Of the hop that wrote the record."""
         return _text(self.headers.get("tracestate"))
 
+    @property
+    def sequence(self) -> int | None:
+        """Its version, of an event of history."""
+        number = self.headers.get("ce_sequence")
+        return int(number) if number is not None and number.isdigit() else None
+
     def event(self) -> Event[bytes]:
         """The event with all of its envelope."""
         if self._event is None:

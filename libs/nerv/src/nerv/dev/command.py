@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from nerv.dev.plan import SERVICES, is_insecure
 from nerv.dev.reloading import app_files, reload_on_change
 from nerv.dev.table import log_line, mesh_table
 from nerv.errors import Misconfigured, NervError
+from nerv.telemetry.sampling import SAMPLER
 
 
 def dev(
@@ -49,6 +50,7 @@ def dev(
             replicas=dict(_replicas(text) for text in replicas or ()),
             persist=persist,
             folder=folder,
+            env=_recorded(os.environ),
             on_phase=terminal.phase,
             on_died=terminal.complain,
         )
@@ -58,6 +60,11 @@ def dev(
         terminal.complain(str(error))
         code = 2 if isinstance(error, Misconfigured) else 1
     raise typer.Exit(code)
+
+
+def _recorded(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """On a developer's machine every trace is recorded, unless OTEL_TRACES_SAMPLER says otherwise."""
+    return {} if SAMPLER in environment else {SAMPLER: "parentbased_always_on"}
 
 
 def _replicas(text: str) -> tuple[str, int]:

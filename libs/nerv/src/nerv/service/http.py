@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import structlog
-from opentelemetry.trace import SpanKind, get_current_span
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 COMPONENTS = "/.well-known/nerv/components"
 OPENAPI = "/openapi.json"
+LOOKING = "mesh:read"  # the scope of what only tells of the mesh
+TRACE = (b"traceparent", b"tracestate")
 BODILESS = ("GET", "HEAD", "DELETE")
 
 _durations = histogram(n.REQUEST_DURATION)
@@ -168,7 +170,8 @@ class Door:
         self, route: Route, deps: Any, authenticator: Authenticator, limits: Limits, intake: Intake | None = None
     ) -> None:
         """`intake` is shared by the doors of a service."""
-        self.name = f"{route.method} {route.path}"
+        self.name = n.http(route.method, route.path)
+        self._told = {n.HTTP_METHOD: route.method, n.HTTP_ROUTE: route.path}
         self._route, self._deps, self._authenticator, self._limits = route, deps, authenticator, limits
         self._intake = intake or Intake(limits.bodies)
         self._words = {param.name for param in route.takes if param.place == "query"}
@@ -195,11 +198,14 @@ class Door:
         return self._measured[status]
 
     async def _traced(self, request: StarletteRequest) -> Response:
-        carrier = Carrier(request.headers.get("traceparent"), request.headers.get("tracestate"))
-        attributes = {n.HTTP_METHOD: self._route.method, n.HTTP_ROUTE: self._route.path}
-        with span(self.name, SpanKind.SERVER, parent=carrier, attributes=attributes) as current:
+        parent = _context_of(request.scope["headers"])
+        if parent.traceparent is None and self._route.scope == LOOKING:
+            return await self._answer(request)  # who looks at the mesh begins no trace of it
+        with span(self.name, SpanKind.SERVER, parent=parent, attributes=self._told) as current:
             answer = await self._answer(request)
             current.set_attribute(n.HTTP_STATUS, answer.status_code)
+            if answer.status_code >= 500:  # a refusal is no error of ours
+                current.set_status(StatusCode.ERROR)
             return answer
 
     async def _answer(self, request: StarletteRequest) -> Response:
@@ -250,6 +256,11 @@ class Door:
     def describe(self) -> Description:
         """The door as data."""
         return Description("Door", self.name, inputs=(self._route.scope,), counters=dict(self._counters))
+
+
+def _context_of(headers: Sequence[tuple[bytes, bytes]]) -> Carrier:
+    found = {name: value.decode("latin-1") for name, value in headers if name in TRACE}
+    return Carrier(found.get(b"traceparent"), found.get(b"tracestate"))
 
 
 def _cut_off(method: str) -> NervError:

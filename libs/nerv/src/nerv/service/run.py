@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import structlog
 import uvicorn
@@ -32,7 +32,11 @@ from nerv.service.protocol import bounded
 from nerv.service.routes import Route
 from nerv.service.settings import ServiceSettings
 from nerv.telemetry import Scrape, configure_logs, telemetry
+from nerv.telemetry.spans.keeper import keeping, recent_of
 from nerv.types import Description
+
+if TYPE_CHECKING:
+    from nerv.telemetry.spans.recent import Recent
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +91,9 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Service]) -> Non
         settings = settings_type.load()
         assert isinstance(settings, settings_type)  # noqa: S101 - load() is a classmethod; this tells mypy
         configure_logs(name, settings.instance, settings.log_level)
-        with telemetry(name, settings.instance) as scrape:
-            uvloop.run(_serve(name, settings, build, scrape))
+        recent = recent_of(settings.spans)
+        with telemetry(name, settings.instance, recent) as scrape:
+            uvloop.run(_serve(name, settings, build, scrape, recent))
     except Misconfigured as error:
         sys.stderr.write(f"nerv {name} cannot start: {error}\n")
         sys.exit(2)
@@ -97,7 +102,9 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Service]) -> Non
         sys.exit(1)
 
 
-async def _serve(name: str, settings: S, build: Callable[[S], Service], scrape: Scrape | None) -> None:
+async def _serve(
+    name: str, settings: S, build: Callable[[S], Service], scrape: Scrape | None, recent: "Recent | None"
+) -> None:
     authenticator = Authenticator(settings.auth, insecure=settings.insecure_dev)
     if settings.insecure_dev:
         log.warning("insecure", detail="NERV_INSECURE_DEV=1: anyone who reaches this port may do everything")
@@ -114,6 +121,8 @@ async def _serve(name: str, settings: S, build: Callable[[S], Service], scrape: 
             )
         )
         await stack.enter_async_context(service.health)
+        if recent is not None:
+            await stack.enter_async_context(keeping(recent, settings.redis, settings.mesh, settings.spans, name))
         for part in service.parts:
             if not await _entered(stack, part, stop):
                 return

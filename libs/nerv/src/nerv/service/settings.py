@@ -14,6 +14,7 @@ from nerv.kafka.settings import KafkaSettings
 from nerv.limits import Limits
 from nerv.redis import RedisSettings
 from nerv.service.auth.settings import AuthSettings
+from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.topics import DEFAULT_PARTITIONS
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -77,6 +78,7 @@ class ServiceSettings(BaseSettings):
     services: ServiceUrls = ServiceUrls()
     client: ClientSettings = ClientSettings()
     limits: Limits = Limits()
+    spans: SpanSettings = SpanSettings()
 
     @classmethod
     def load(cls) -> "ServiceSettings":

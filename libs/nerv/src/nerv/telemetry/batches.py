@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spans of work on a batch: one for each trace that has messages in it."""
+"""Spans of work on a batch, in the traces of its messages; those whose trace is not recorded cost a look at one field each."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Link, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from nerv.telemetry import names as n
-from nerv.telemetry.tracing import Carrier, carrier, contexts_of, span
+from nerv.telemetry.touched import places, streams
+from nerv.telemetry.tracing import Carrier, beside, carrier, enabled, link_to, recorded, span, unsampled
+
+# Of the traces in a batch so many have a span of their own, and so many more are linked to the first of these: a span costs what
+# ten events cost that are folded.
+OWN = 8
+LINKED = 24
+# What is read again long after it was written, by a rebuild, is no part of its trace any more.
+RECENT_MS = 3_600_000
 
 
 class Traced(Protocol):
@@ -26,23 +35,145 @@ class Traced(Protocol):
         ...
 
 
+class InHistory(Traced, Protocol):
+    """An event, which may be one of history."""
+
+    @property
+    def subject(self) -> str | None:
+        """Its stream."""
+        ...
+
+    @property
+    def sequence(self) -> int | None:
+        """Its version."""
+        ...
+
+
+class Record(Protocol):
+    """A record of Kafka that was read."""
+
+    def topic(self) -> str:
+        """Its topic."""
+        ...
+
+    def partition(self) -> int:
+        """Its partition."""
+        ...
+
+    def offset(self) -> int:
+        """Its offset."""
+        ...
+
+    def timestamp(self) -> tuple[int, int]:
+        """Kind, and milliseconds since 1970."""
+        ...
+
+
+Source = tuple[InHistory, Record]
+"""An event, and the record that it came in."""
+
+
+def traced(events: Iterable[Traced]) -> list[Carrier]:
+    """The distinct contexts of these that are recorded, as many as a batch's span is linked to."""
+    if not enabled():
+        return []
+    found: dict[Carrier, None] = {}
+    for event in events:
+        traceparent = event.traceparent
+        if traceparent is not None and recorded(traceparent) and len(found) <= LINKED:
+            found[Carrier(traceparent, event.tracestate)] = None
+    return list(found)
+
+
+def span_of_all(
+    name: str, kind: SpanKind, contexts: Sequence[Carrier], attributes: Mapping[str, AttributeValue]
+) -> AbstractContextManager[Span]:
+    """A span of work on what came in these contexts: the child of the first, linked to the others, as the spans of the block are.
+
+    Without any the block makes no spans: its trace, if there is one, is not recorded.
+    """
+    if not contexts:
+        return unsampled()
+    return _linked(name, kind, contexts, attributes)
+
+
+@contextmanager
+def _linked(
+    name: str, kind: SpanKind, contexts: Sequence[Carrier], attributes: Mapping[str, AttributeValue]
+) -> Iterator[Span]:
+    first, *others = contexts
+    with (
+        span(name, kind, parent=first, links=others, attributes=attributes) as current,
+        beside([link_to(one) for one in others]),
+    ):
+        yield current
+
+
 @contextmanager
 def process_spans(
-    topic: str, group: str, events: Iterable[Traced], attributes: Mapping[str, AttributeValue] | None = None
+    topic: str, group: str, sources: Iterable[Source], attributes: Mapping[str, AttributeValue] | None = None
 ) -> Iterator[dict[Carrier, Carrier]]:
-    """A `process` span in each distinct trace of a batch; answers the context to pass on for each that came in."""
+    """A `process` span in each recorded trace of a batch; answers the context to pass on for each that has one of its own.
+
+    Spans of the block are in the last of these traces, and linked to the others; without any it makes none.
+    """
+    found, left_out = _by_trace(sources)
+    if not found:
+        with unsampled():
+            yield {}
+        return
+    contexts = list(found)
+    own, linked = contexts[:OWN], contexts[OWN:]
+    passed: dict[Carrier, Carrier] = {}
+    others: list[Link] = [link_to(one) for one in linked]
     with ExitStack() as stack:
-        passed: dict[Carrier, Carrier] = {}
-        for parent, count in contexts_of(Carrier(e.traceparent, e.tracestate) for e in events):
+        for place, parent in enumerate(own):
             named: dict[str, AttributeValue] = {
                 n.SYSTEM: n.KAFKA,
                 n.OPERATION_NAME: "process",
                 n.OPERATION_TYPE: "process",
                 n.DESTINATION: topic,
                 n.GROUP: group,
-                n.BATCH_COUNT: count,
+                n.BATCH_COUNT: len(found[parent]),
+                **_touched(found[parent]),
                 **(attributes or {}),
             }
-            stack.enter_context(span(f"process {topic}", SpanKind.CONSUMER, parent=parent, attributes=named))
+            links = () if place else linked
+            if left_out and not place:
+                named[n.LEFT_OUT] = left_out
+            made = span(n.process(topic), SpanKind.CONSUMER, parent=parent, links=links, attributes=named)
+            current = stack.enter_context(made)
             passed[parent] = carrier()
+            if place < len(own) - 1:
+                others.append(Link(current.get_span_context()))
+        stack.enter_context(beside(others))
         yield passed
+
+
+def _by_trace(sources: Iterable[Source]) -> tuple[dict[Carrier, list[Source]], int]:
+    """What is recorded by its context, and how many contexts are too many."""
+    found: dict[Carrier, list[Source]] = {}
+    if not enabled():
+        return found, 0
+    oldest, left_out = time.time() * 1000 - RECENT_MS, set[str]()
+    for source in sources:
+        event, record = source
+        traceparent = event.traceparent
+        if traceparent is None or not recorded(traceparent) or 0 <= record.timestamp()[1] < oldest:
+            continue
+        context = Carrier(traceparent, event.tracestate)
+        if context in found:
+            found[context].append(source)
+        elif len(found) < OWN + LINKED:
+            found[context] = [source]
+        else:
+            left_out.add(traceparent)
+    return found, len(left_out)
+
+
+def _touched(sources: Sequence[Source]) -> dict[str, AttributeValue]:
+    records = (record for _, record in sources)
+    events = (event for event, _ in sources)
+    return places([(r.topic(), r.partition(), r.offset()) for r in records]) | streams(
+        [(e.subject, e.sequence) for e in events if e.subject is not None and e.sequence is not None]
+    )

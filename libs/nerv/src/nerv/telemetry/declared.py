@@ -90,6 +90,8 @@ _DECLARED: Final = (
         (n.HTTP_METHOD, n.HTTP_ROUTE, n.HTTP_STATUS),
     ),
     _gauge(n.SERVICE_READY, "", "1 while the replica is ready, 0 while it is not", ()),
+    _counter(n.SPANS_KEPT, "{span}", "Spans that the mesh keeps itself", ()),
+    _counter(n.SPANS_DROPPED, "{span}", "Spans that were too many to wait, or that Redis did not take", ()),
     _gauge(n.CHECK_FAILED, "", "1 while a check keeps the replica from being ready", (n.CHECK,)),
     _seconds(
         n.OPERATION_DURATION,

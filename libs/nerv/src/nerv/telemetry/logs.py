@@ -6,14 +6,15 @@ import sys
 from typing import Any
 
 import structlog
-from opentelemetry import trace
+
+from nerv.telemetry.tracing import current_ids
 
 
 def _trace_ids(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid:
-        event["trace_id"] = f"{context.trace_id:032x}"
-        event["span_id"] = f"{context.span_id:016x}"
+    if (ids := current_ids()) is not None:
+        event["trace_id"], span = ids
+        if span is not None:
+            event["span_id"] = span
     return event
 
 

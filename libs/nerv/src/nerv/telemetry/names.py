@@ -24,6 +24,10 @@ URL_PATH: Final = "url.path"
 
 STREAM: Final = "nerv.stream"
 VERSION: Final = "nerv.version"
+PLACES: Final = "nerv.places"  # of several records: `topic[partition]@first-last`
+STREAMS: Final = "nerv.streams"  # of several events: `stream@first-last`
+LEFT_OUT: Final = "nerv.batch.left_out"  # traces of a batch that have no span of the work on it
+SYNC_CHANGES: Final = "nerv.sync.changes"
 PROJECTION: Final = "nerv.projection"
 REACTION: Final = "nerv.reaction"
 SYNC: Final = "nerv.sync"
@@ -32,6 +36,9 @@ WORKFLOW: Final = "nerv.workflow"
 RUN: Final = "nerv.run"
 TASK: Final = "nerv.task"
 ATTEMPT: Final = "nerv.attempt"
+
+SPANS_KEPT: Final = "nerv.spans.kept"
+SPANS_DROPPED: Final = "nerv.spans.dropped"
 
 KAFKA: Final = "kafka"
 REDIS: Final = "redis"
@@ -94,3 +101,41 @@ STATUS: Final = "nerv.status"
 SYNC_PART: Final = "nerv.sync.part"
 SYNC_ACTION: Final = "nerv.sync.action"
 SYNC_OUTCOME: Final = "nerv.sync.outcome"
+
+SYNC_RUN: Final = "sync run"
+WRITE_VIEWS: Final = "write views"
+
+
+def send(what: str) -> str:
+    """The name of a span: records go to a topic, or a run to its queue."""
+    return f"send {what}"
+
+
+def process(what: str) -> str:
+    """The name of a span: records of a topic, or a task, are worked on."""
+    return f"process {what}"
+
+
+def commit(topic: str) -> str:
+    """The name of a span: a transaction is written to a topic."""
+    return f"commit {topic}"
+
+
+def sync(part: str) -> str:
+    """The name of a span: a part of a sync's run."""
+    return f"sync {part}"
+
+
+def call(target: str) -> str:
+    """The name of a span: a call that an aspect is woven around."""
+    return f"call {target}"
+
+
+def http(method: str, where: str) -> str:
+    """The name of a span: a request to a route, or to a service."""
+    return f"{method} {where}"
+
+
+def redis(operation: str) -> str:
+    """The name of a span: a command of Redis."""
+    return operation

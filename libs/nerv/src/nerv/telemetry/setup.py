@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn tracing on where the usual `OTEL_*` variables ask for it, and metrics unless they forbid it. At entry points only."""
+"""Turn tracing and metrics on, unless the usual `OTEL_*` variables forbid it. Called at entry points only."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from nerv.telemetry import names as n
 from nerv.telemetry import tracing
+from nerv.telemetry.sampling import sampling_of
 from nerv.telemetry.scraping import Scrape
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
+
+    from nerv.telemetry.spans.recent import Recent
 
 TRACES, METRICS = "TRACES", "METRICS"
 LAST_MS = 3000  # for the last export, when the service ends
@@ -31,12 +34,14 @@ def wanted(signal: str) -> bool:
 
 
 @contextmanager
-def telemetry(service: str, instance: str) -> Iterator[Scrape | None]:
+def telemetry(service: str, instance: str, recent: "Recent | None" = None) -> Iterator[Scrape | None]:
     """Export spans and metrics over OTLP/HTTP while the block runs; what is still buffered goes out at its end.
 
     Yields what Prometheus may scrape: metrics are kept unless OTEL_METRICS_EXPORTER is `none`, or OTEL_SDK_DISABLED `true`.
+    `recent` is told of every span, with an end point or without. Raises Misconfigured for a sampler that is not known.
     """
-    if not (allowed(METRICS) or wanted(TRACES)):
+    traces = wanted(TRACES) or (recent is not None and allowed(TRACES))
+    if not (allowed(METRICS) or traces):
         yield None
         return
     # Imported here, as all of the SDK, so that a process without telemetry does not pay for it.
@@ -44,8 +49,8 @@ def telemetry(service: str, instance: str) -> Iterator[Scrape | None]:
 
     resource = Resource.create({n.SERVICE_NAME: service, "service.namespace": "nerv", "service.instance.id": instance})
     with ExitStack() as stack:
-        if wanted(TRACES):
-            stack.enter_context(_traces(resource))
+        if traces:
+            stack.enter_context(_traces(resource, recent))
         yield stack.enter_context(_metrics(resource)) if allowed(METRICS) else None
 
 
@@ -74,18 +79,23 @@ def _pushing() -> "list[MetricReader]":
 
 
 @contextmanager
-def _traces(resource: "Resource") -> Iterator[None]:
+def _traces(resource: "Resource", recent: "Recent | None") -> Iterator[None]:
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-    provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    sampling = sampling_of()
+    provider = TracerProvider(ALWAYS_ON, resource)  # it is asked only for spans that `sampling` wants
+    if recent is not None:
+        provider.add_span_processor(recent)
+    if wanted(TRACES):
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    tracing.turn_on(True)
+    tracing.turn_on(sampling)
     try:
         yield
     finally:
-        tracing.turn_on(False)
+        tracing.turn_on(None)
         provider.shutdown()

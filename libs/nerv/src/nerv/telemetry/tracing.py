@@ -1,22 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""W3C trace context over HTTP, Kafka headers and Redis entries, and spans that cost nothing while tracing is off."""
+"""W3C trace context over HTTP, Kafka headers and Redis entries, and spans that cost nothing while their trace is not recorded."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, Token
+from dataclasses import replace
+from types import TracebackType
+from typing import NamedTuple, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+from nerv.telemetry import names as n
+from nerv.telemetry.sampling import Sampling
+from nerv.types import Event
+
+E = TypeVar("E", bound=Event[bytes])
+
 _PROPAGATOR = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("nerv")
-_on = False
+_sampling: Sampling | None = None
 
-# A batch carries links, not parents; beyond this many contexts a batch's span says how many it left out.
-MAX_CONTEXTS = 64
+# In work of a trace that is not recorded: the traceparent that it came with, or "".
+_passing: ContextVar[str | None] = ContextVar("nerv_passing", default=None)
+# In work on a batch: the traces beside that of the current span, which the spans of the work are linked to.
+_beside: ContextVar[Sequence[Link]] = ContextVar("nerv_beside", default=())
 
 
 class Carrier(NamedTuple):
@@ -26,24 +38,153 @@ class Carrier(NamedTuple):
     tracestate: str | None = None
 
 
-def turn_on(on: bool) -> None:
-    """Set by `setup.telemetry`."""
-    global _on
-    _on = on
+def turn_on(sampling: Sampling | None) -> None:
+    """Set by `setup.telemetry`; None turns it off."""
+    global _sampling
+    _sampling = sampling
 
 
 def enabled() -> bool:
-    """Whether spans are recorded at all."""
-    return _on
+    """Whether any spans are recorded at all."""
+    return _sampling is not None
+
+
+def recorded(traceparent: str) -> bool:
+    """Whether spans are recorded in the trace of a message that came with this."""
+    return _sampling is not None and _sampling.goes_on(traceparent)
 
 
 def carrier() -> Carrier:
-    """The context of the current span, to be put on an outgoing message."""
-    if not _on:
+    """The context of the current span, to be put on a message; empty where its trace is not recorded."""
+    if _sampling is None or _passing.get() is not None:
         return Carrier()
     fields: dict[str, str] = {}
     _PROPAGATOR.inject(fields)
     return Carrier(fields.get("traceparent"), fields.get("tracestate"))
+
+
+def hop() -> Carrier:
+    """As `carrier`, for a request, whose answerer would begin a trace: it also says that this one is not recorded."""
+    passing = _passing.get()
+    if _sampling is None or passing is None:
+        return carrier()
+    return Carrier(passing or f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00")
+
+
+def marked(events: Sequence[E]) -> Sequence[E]:
+    """These events in the trace of the current span, if it is recorded. Where any of them has a trace of its own, as they are."""
+    context = carrier()
+    if context.traceparent is None or any(event.traceparent is not None for event in events):
+        return events
+    return [replace(event, traceparent=context.traceparent, tracestate=context.tracestate) for event in events]
+
+
+def current_ids() -> tuple[str, str | None] | None:
+    """Trace id and span id of what is being done, for a log line; of a trace that is not recorded the id that it came with."""
+    passing = _passing.get()
+    if passing is not None:
+        return (passing[3:35], None) if passing else None
+    found = trace.get_current_span().get_span_context()
+    return (f"{found.trace_id:032x}", f"{found.span_id:016x}") if found.is_valid else None
+
+
+class _Passing:
+    """A block of a trace that is not recorded."""
+
+    __slots__ = ("_token", "_traceparent")
+    _token: Token[str | None]
+
+    def __init__(self, traceparent: str) -> None:
+        self._traceparent = traceparent
+
+    def __enter__(self) -> Span:
+        self._token = _passing.set(self._traceparent)
+        return INVALID_SPAN
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _passing.reset(self._token)
+
+
+_NOTHING: AbstractContextManager[Span] = nullcontext(INVALID_SPAN)
+
+
+def unsampled() -> AbstractContextManager[Span]:
+    """What is done in the block, and whatever it leads to in any service, makes no spans."""
+    return _NOTHING if _sampling is None else _Passing("")
+
+
+def span(
+    name: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    *,
+    parent: Carrier | None = None,
+    begin: bool = False,
+    links: Iterable[Carrier] = (),
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> AbstractContextManager[Span]:
+    """A span around a block, where its trace is recorded.
+
+    `parent` None continues the current one; where there is none nothing is recorded, unless it may `begin` a trace. An empty
+    Carrier begins a trace. An exception marks the span with its class and goes on.
+    """
+    if _sampling is None:
+        return _NOTHING
+    context = None
+    if parent is None:
+        if _passing.get() is not None:
+            return _NOTHING
+        if not trace.get_current_span().get_span_context().trace_flags.sampled:
+            if not begin:
+                return _NOTHING
+            parent = Carrier()
+    if parent is not None:
+        traceparent = parent.traceparent
+        if not (_sampling.begins() if traceparent is None else _sampling.goes_on(traceparent)):
+            return _Passing(traceparent or "")
+        context = _context(parent)
+    linked = [link_to(link) for link in links if link.traceparent]
+    return _recorded(name, kind, context, linked, attributes)
+
+
+@contextmanager
+def _recorded(
+    name: str,
+    kind: SpanKind,
+    context: otel_context.Context | None,
+    linked: Sequence[Link],
+    attributes: Mapping[str, AttributeValue] | None,
+) -> Iterator[Span]:
+    token = _passing.set(None)
+    linked = linked if context is not None else [*linked, *_beside.get()]
+    try:
+        with _tracer.start_as_current_span(
+            name, context, kind, attributes, linked, record_exception=False, set_status_on_exception=False
+        ) as current:
+            try:
+                yield current
+            except BaseException as error:
+                current.set_attribute(n.ERROR_TYPE, type(error).__name__)
+                current.set_status(Status(StatusCode.ERROR, str(error)))
+                raise
+    finally:
+        _passing.reset(token)
+
+
+@contextmanager
+def beside(links: Sequence[Link]) -> Iterator[None]:
+    """Spans of the block are linked to these, too."""
+    token = _beside.set(links)
+    try:
+        yield
+    finally:
+        _beside.reset(token)
+
+
+def link_to(found: Carrier) -> Link:
+    """A link to the span that a message was sent by."""
+    return Link(trace.get_current_span(_context(found)).get_span_context())
 
 
 def _context(parent: Carrier) -> otel_context.Context:
@@ -51,50 +192,3 @@ def _context(parent: Carrier) -> otel_context.Context:
     if parent.tracestate:
         fields["tracestate"] = parent.tracestate
     return _PROPAGATOR.extract(fields, otel_context.Context())
-
-
-@contextmanager
-def span(
-    name: str,
-    kind: SpanKind = SpanKind.INTERNAL,
-    *,
-    parent: Carrier | None = None,
-    links: Iterable[Carrier] = (),
-    attributes: Mapping[str, AttributeValue] | None = None,
-) -> Iterator[Span]:
-    """A span around a block. `parent` None continues the current one; an empty Carrier begins a trace.
-
-    An exception marks the span with its class and goes on.
-    """
-    if not _on:
-        yield trace.INVALID_SPAN
-        return
-    context = None if parent is None else _context(parent)
-    linked = [Link(_span_context(link)) for link in links if link.traceparent]
-    with _tracer.start_as_current_span(
-        name, context, kind, attributes, linked, record_exception=False, set_status_on_exception=False
-    ) as current:
-        try:
-            yield current
-        except BaseException as error:
-            current.set_attribute("error.type", type(error).__name__)
-            current.set_status(Status(StatusCode.ERROR, str(error)))
-            raise
-
-
-def _span_context(link: Carrier) -> trace.SpanContext:
-    return trace.get_current_span(_context(link)).get_span_context()
-
-
-def contexts_of(carriers: Iterable[Carrier]) -> list[tuple[Carrier, int]]:
-    """The distinct contexts of a batch's messages and how many messages each has, at most MAX_CONTEXTS of them.
-
-    Work on a batch makes one span for each, so that every trace shows the work without a span for each message.
-    """
-    if not _on:
-        return []
-    counts: dict[Carrier, int] = {}
-    for found in carriers:
-        if found.traceparent is not None and (found in counts or len(counts) < MAX_CONTEXTS):
-            counts[found] = counts.get(found, 0) + 1
-    return list(counts.items())

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from opentelemetry.util.types import AttributeValue
+
 from nerv.errors import IdConflict, NervError
 from nerv.kafka.deadletters import Origin
+from nerv.telemetry.touched import places
 from nerv.types import Event
 from nerv.types.frozen import frozen
 
@@ -34,6 +37,11 @@ class Placed(NamedTuple):
 
 Outcome = Placed | NervError
 """Placed; or an error whose class says refused, not done or unknown."""
+
+
+def placed_at(outcomes: Sequence[Outcome]) -> dict[str, AttributeValue]:
+    """Where these stand, as attributes of a span."""
+    return places([(one.topic, one.partition, one.offset) for one in outcomes if isinstance(one, Placed)])
 
 
 @frozen

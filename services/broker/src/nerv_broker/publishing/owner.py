@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
+
 from nerv.api.event.v1 import publish_pb2
 from nerv.cancelling import end
 from nerv.cloudevents import to_headers
@@ -15,10 +18,10 @@ from nerv.kafka import FencedWriter, Outgoing, Position, RecordsRefused
 from nerv.kafka.deadletters import door_letter
 from nerv.kafka.owning import Owner, Ownership, Waiting
 from nerv.protocols import Clock
-from nerv.telemetry import Carrier, contexts_of, span
 from nerv.telemetry import names as n
+from nerv.telemetry import span_of_all, traced
 from nerv_broker.publishing.counting import count_published
-from nerv_broker.publishing.judging import Outcome, Placed, Plan, Publication, Receipt, Verdict, plan
+from nerv_broker.publishing.judging import Outcome, Placed, Plan, Publication, Receipt, Verdict, placed_at, plan
 from nerv_broker.publishing.receipts import Receipts
 
 # The topic forgets after 24 h, and what stands in it tells where the owner is: a partition in which nothing is published says it
@@ -83,14 +86,22 @@ class PublicationOwner(Owner[Asked]):
         return [[next(outcomes) for _ in item.publications] for item in taken]
 
     async def _traced(self, writer: FencedWriter, made: Plan) -> list[Outcome]:
-        contexts = contexts_of(Carrier(one.event.traceparent, one.event.tracestate) for one in made.written)
-        with span(
-            f"commit {self._ownership.topic}",
-            links=[context for context, _ in contexts],
-            parent=contexts[0][0] if contexts else Carrier(),
-            attributes={n.SYSTEM: n.KAFKA, n.PARTITION: str(self.partition), n.BATCH_COUNT: len(made.written)},
-        ):
-            return await self._place(writer, made.written)
+        topic = self._ownership.topic
+        told: dict[str, AttributeValue] = {
+            n.SYSTEM: n.KAFKA,
+            n.OPERATION_NAME: "commit",
+            n.OPERATION_TYPE: "settle",
+            n.DESTINATION: topic,
+            n.PARTITION: str(self.partition),
+            n.BATCH_COUNT: len(made.written),
+        }
+        with span_of_all(
+            n.commit(topic), SpanKind.CLIENT, traced([one.event for one in made.written]), told
+        ) as current:
+            placed = await self._place(writer, made.written)
+            if current.is_recording():
+                current.set_attributes(placed_at(placed))
+            return placed
 
     async def _place(self, writer: FencedWriter, publications: Sequence[Publication]) -> list[Outcome]:
         """Write them, in order, as one transaction; those that Kafka may have refused each as one of its own."""

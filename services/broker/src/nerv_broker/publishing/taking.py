@@ -25,7 +25,7 @@ from nerv_broker.catalog import HasCatalog
 from nerv_broker.middleware import Chains
 from nerv_broker.model import Keyed, keyed
 from nerv_broker.publishing.counting import count_published
-from nerv_broker.publishing.judging import Outcome, Placed, Publication, content_digest, identities
+from nerv_broker.publishing.judging import Outcome, Placed, Publication, content_digest, identities, placed_at
 from nerv_broker.publishing.publisher import Publisher
 
 UNTOLD = nullcontext()
@@ -123,7 +123,7 @@ async def publish_all(
     passed = deps.chains.published(topic, events, keeps_invalid=keeps_invalid)
     for other in {one.topic for one in passed} - {topic}:
         await deps.catalog.check(other)
-    with _sending(topic, len(events)) if enabled() else UNTOLD:
+    with _sending(topic, len(events)) if enabled() else UNTOLD as current:
         rows = keyed(passed, deps.app, carrier(), (topic, events) if keeps_invalid else None)
         if known_by is None:
             outcomes = await _plainly(deps, rows)
@@ -137,6 +137,8 @@ async def publish_all(
                 for index, row in zip(left, rows, strict=True)
             ]  # fmt: skip
             outcomes = await deps.publisher.publish(publications)
+        if current is not None and current.is_recording():
+            current.set_attributes(placed_at(outcomes))
     saw("service:broker", f"topic:{topic}", len(rows))
     letters = deps.settings.deadletters
     taken: list[Taken] = [
@@ -157,7 +159,7 @@ def _sending(topic: str, count: int) -> AbstractContextManager[Any]:
         n.DESTINATION: topic,
         n.BATCH_COUNT: count,
     }
-    return span(f"send {topic}", SpanKind.PRODUCER, attributes=attributes)
+    return span(n.send(topic), SpanKind.PRODUCER, attributes=attributes)
 
 
 def _dropped(one: Passed) -> bool:

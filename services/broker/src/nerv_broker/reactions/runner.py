@@ -250,7 +250,7 @@ class _Round:
         self._behind.reads(offsets, mine[0].timestamp()[1])
         events, rubbish = self._read(mine)
         answers: list[Answer] = []
-        spans = process_spans(mine[0].topic(), self._settings.group, (event for event, _ in events))
+        spans = process_spans(mine[0].topic(), self._settings.group, events)
         with processed(self._settings.group, by_topic(mine, {topic for topic, _ in offsets})), spans as passed:
             for start in range(0, len(events), CHUNK):
                 answers += self._planner.answers(events[start : start + CHUNK], passed)

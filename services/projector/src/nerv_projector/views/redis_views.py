@@ -172,7 +172,7 @@ class RedisViews:
 
 
 def _span(operation: str) -> AbstractContextManager[trace.Span]:
-    return span(operation, trace.SpanKind.CLIENT, attributes={n.DB_SYSTEM: n.REDIS, n.DB_OPERATION: operation})
+    return span(n.redis(operation), trace.SpanKind.CLIENT, attributes={n.DB_SYSTEM: n.REDIS, n.DB_OPERATION: operation})
 
 
 def _by_partition(counts: Mapping[bytes, bytes], what: bytes) -> dict[int, int]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Appending over HTTP: CloudEvents to one stream, or many requests as protobuf."""
 
+from dataclasses import replace
+
 from starlette.responses import Response
 
 from nerv.api.history.v1 import history_pb2
@@ -12,6 +14,7 @@ from nerv.protocols.history import Expect
 from nerv.service import Request, respond
 from nerv.service.forwarding import passed_on
 from nerv.service.params import Body, header, text
+from nerv.telemetry import marked
 from nerv.types import Principal, check_id, format_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.wire import check_append, read_batch, reply_to
@@ -30,7 +33,7 @@ async def append_batch(request: Request[Deps]) -> Response:
         raise Invalid(f"send a nerv.api.history.v1.AppendBatch as {PROTOBUF}, or POST to /v1/streams/<stream>/events")
     read = read_batch(request.body, deps.app, deps.settings.limits)
     read = [_permitted(request.principal, one) for one in read]
-    good = [one for one in read if isinstance(one, AppendRequest)]
+    good = [_traced(one) for one in read if isinstance(one, AppendRequest)]
     done = iter(await deps.router.append(good, passed_on(request)))
     outcomes = [one if isinstance(one, NervError) else next(done) for one in read]
     reply = history_pb2.AppendBatchReply(replies=[reply_to(o, deps.settings.history) for o in outcomes])
@@ -43,12 +46,17 @@ def _permitted(principal: Principal, one: AppendRequest | NervError) -> AppendRe
     return Forbidden(f"{principal.subject} lacks the scope streams:append:{one.stream}; ask for a token that has it")
 
 
+def _traced(one: AppendRequest) -> AppendRequest:
+    events = marked(one.events)
+    return one if events is one.events else replace(one, events=events)
+
+
 async def append(request: Request[Deps]) -> Response:
     """POST /v1/streams/{stream}/events: append CloudEvents (structured, batch, binary) to one stream, all or none."""
     deps = request.deps
     events = from_http(request.headers, request.body, deps.settings.limits, require_time=True)
     expected = _expected(request)
-    one = AppendRequest(check_id(request.path("stream"), "stream"), events, expected)
+    one = AppendRequest(check_id(request.path("stream"), "stream"), marked(events), expected)
     check_append(one, deps.app, deps.settings.limits)
     [outcome] = await deps.router.append([one], passed_on(request))
     if not isinstance(outcome, Appended):

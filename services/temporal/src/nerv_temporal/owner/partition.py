@@ -5,14 +5,18 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
+
 from nerv.app import App
 from nerv.cloudevents.proto_format import to_us
 from nerv.errors import NervError
 from nerv.kafka import FencedWriter, Outgoing
 from nerv.kafka.owning import Owner
 from nerv.protocols import AppendOutcome, AppendRequest, Clock
-from nerv.telemetry import Carrier, contexts_of, counter, span
+from nerv.telemetry import counter, span_of_all, traced
 from nerv.telemetry import names as n
+from nerv.telemetry.touched import places, streams
 from nerv.telemetry.traffic import saw
 from nerv_temporal.model import recorded_instant
 from nerv_temporal.owner.commands import Commands
@@ -90,15 +94,25 @@ class PartitionOwner(Owner[Waiting]):
 
     async def _commit(self, writer: FencedWriter, tick: Tick) -> int:
         records = self._outgoing(tick)
-        contexts = contexts_of(Carrier(event.traceparent, event.tracestate) for event in tick.events)
         replies = (lambda last: list(tick.replies(self._settings, last))) if tick.has_commands else None
-        with span(
-            f"commit {self._settings.history}",
-            links=[context for context, _ in contexts],
-            parent=contexts[0][0] if contexts else Carrier(),
-            attributes={n.SYSTEM: n.KAFKA, n.PARTITION: str(self.partition), n.BATCH_COUNT: len(records)},
-        ):
-            return await writer.commit(records, reply=replies)
+        history = self._settings.history
+        told: dict[str, AttributeValue] = {
+            n.SYSTEM: n.KAFKA,
+            n.OPERATION_NAME: "commit",
+            n.OPERATION_TYPE: "settle",
+            n.DESTINATION: history,
+            n.PARTITION: str(self.partition),
+            n.BATCH_COUNT: len(records),
+        }
+        with span_of_all(n.commit(history), SpanKind.CLIENT, traced(tick.events), told) as current:
+            last = await writer.commit(records, reply=replies)
+            if current.is_recording():
+                events, first = tick.events, last + 1 - len(tick.events)
+                current.set_attributes(
+                    places([(history, self.partition, offset) for offset in range(first, last + 1)])
+                    | streams([(event.stream, event.sequence or 0) for event in events])
+                )
+            return last
 
     def _outgoing(self, tick: Tick) -> list[Outgoing]:
         return tick.outgoing(self._settings, self._clock.now())

@@ -15,7 +15,7 @@ from nerv.protocols.side import Changes, Entity, Position, Step, WriteOutcome, W
 from nerv.protocols.source import Complete
 from nerv.sync.current import Current, CurrentState, current_of, event_type, row_types
 from nerv.sync.sides.feed import ChangeLog, HistoryFeed
-from nerv.telemetry import carrier
+from nerv.telemetry import marked
 from nerv.types import Description, Event, Stamp, entity_of, utc_now
 
 BATCH = 1000  # objects that `load` gives at a time
@@ -156,12 +156,9 @@ def event_id(writer: str, stream: str, version: int, kind: str, data: bytes) -> 
 
 
 def _traced(request: AppendRequest) -> AppendRequest:
-    """The request, its events marked with the trace of this run."""
-    context = carrier()
-    if context.traceparent is None:
-        return request
-    events = [replace(e, traceparent=context.traceparent, tracestate=context.tracestate) for e in request.events]
-    return replace(request, events=events)
+    """The request, its events in the trace of this run."""
+    events = marked(request.events)
+    return request if events is request.events else replace(request, events=events)
 
 
 def _outcome(found: AppendOutcome) -> WriteOutcome:
