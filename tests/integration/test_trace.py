@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """One trace goes through all five services: over HTTP, Kafka headers and Redis entries."""
 
+import asyncio
 import csv
+import json
+import os
 import shutil
+import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -16,9 +22,11 @@ from flights.data import data_folder, events_of, load_flights
 from nerv.client import Client
 from nerv.client.client import SERVICES
 from nerv.dev.mesh import LocalMesh
-from nerv.telemetry import Sampling, span, tracing
+from nerv.telemetry import Sampling, names, span, tracing
 from nerv.testing.otlp import Receiver
 from nerv.types import Event, new_event_id
+
+NERV = Path(sys.executable).with_name("nerv")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,37 +73,143 @@ async def mesh(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def test_one_trace_holds_spans_of_all_five_services(traced: None, mesh: LocalMesh, receiver: Receiver) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(mesh: LocalMesh) -> AsyncIterator[Client]:
+    """A client of it."""
+    async with Client({name: mesh.url(name) for name in SERVICES}) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def trace_id(traced: None, mesh: LocalMesh, client: Client) -> str:
+    """The trace of a sync run, a published departure and a report."""
+    with span("test", begin=True) as root:
+        synced = await client.syncs.run("airlines")
+        assert synced["summary"]["create"] == 1
+        published = await client.topics.publish("flights.flight.v1", [departure()])
+        assert len(published) == 1
+        started = await client.workflows.start("monthly-report", {"year": "2013"})
+    await client.workflows.wait(started["run"], seconds=60)
+    return f"{root.get_span_context().trace_id:032x}"
+
+
+def named(spans: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Service and name of each."""
+    return {f"{one['service']}: {one['name']}" for one in spans}
+
+
+async def kept(client: Client, trace_id: str, wanted: set[str]) -> list[dict[str, Any]]:
+    """The spans that the mesh keeps of a trace, once these are among them."""
+    async with asyncio.timeout(60):
+        while not wanted <= named(spans := await client.traces.show(trace_id)):  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.1)
+    return spans
+
+
+async def test_one_trace_holds_spans_of_all_five_services(trace_id: str, receiver: Receiver) -> None:
     """A sync run, a published event that a reaction appends and a projection folds, and a workflow: one trace id."""
-    async with Client({name: mesh.url(name) for name in SERVICES}) as client:
-        with span("test", begin=True) as root:
-            trace_id = f"{root.get_span_context().trace_id:032x}"
-            synced = await client.syncs.run("airlines")
-            assert synced["summary"]["create"] == 1
-            published = await client.topics.publish("flights.flight.v1", [departure()])
-            assert len(published) == 1
-            await client.workflows.start("monthly-report", {"year": "2013"})
-        wanted = set(SERVICES)
-        assert await receiver.until(lambda: receiver.services(trace_id) >= wanted, 60), receiver.services(trace_id)
+    wanted = set(SERVICES)
+    assert await receiver.until(lambda: receiver.services(trace_id) >= wanted, 60), receiver.services(trace_id)
 
-        def names() -> set[str]:
-            return {f"{s.service}: {s.name.split(' ')[0]}" for s in receiver.of_trace(trace_id)}
+    def names() -> set[str]:
+        return {f"{s.service}: {s.name.split(' ')[0]}" for s in receiver.of_trace(trace_id)}
 
-        hops = {"broker: send", "broker: process", "temporal: commit", "projector: process"}
-        assert await receiver.until(lambda: hops <= names(), 60), names()
+    hops = {"broker: send", "broker: process", "temporal: commit", "projector: process", "scheduler: process"}
+    assert await receiver.until(lambda: hops <= names(), 60), names()
 
 
-async def test_spans_carry_the_conventions(mesh: LocalMesh, receiver: Receiver) -> None:
-    """The spans of Kafka's hops name system, destination and operation."""
-    sent = [s for s in receiver.spans if s.service == "broker" and s.name.startswith("send ")]
-    processed = [s for s in receiver.spans if s.service == "broker" and s.name.startswith("process ")]
-    assert sent
-    assert processed
-    for found, operation in ((sent[0], "send"), (processed[0], "process")):
-        assert found.attributes["messaging.system"] == "kafka"
-        assert found.attributes["messaging.destination.name"] == "flights.flight.v1"
-        assert found.attributes["messaging.operation.type"] == operation
-    assert processed[0].attributes["messaging.consumer.group.name"] == f"{mesh.mesh}.broker"
+async def test_the_mesh_keeps_the_way_of_a_flight(mesh: LocalMesh, client: Client, trace_id: str) -> None:
+    """From the broker over Kafka, temporal, Kafka and the projector to Redis, each span with what it touched."""
+    history = f"{mesh.mesh}.history.v1"
+    spans = await kept(client, trace_id, {"projector: EVALSHA", f"temporal: commit {history}"})
+    by_id = {one["span"]: one for one in spans}
+
+    def way(one: Mapping[str, Any] | None) -> list[str]:
+        return [] if one is None else [*way(by_id.get(one["parent"])), f"{one['service']}: {one['name']}"]
+
+    flown = [one for one in spans if one["attributes"].get("nerv.stream") == "aircraft-N14228"]
+    [commit] = [one for one in flown if one["name"] == f"commit {history}"]
+    assert way(commit)[-3:] == [
+        "broker: send flights.flight.v1", "broker: process flights.flight.v1", f"temporal: commit {history}"
+    ]  # fmt: skip
+    placed = {
+        name: commit["attributes"][name] for name in ("messaging.destination.partition.id", "messaging.kafka.offset")
+    }
+    folded = [one for one in flown if one["name"] == f"process {history}"]
+    assert {one["attributes"]["nerv.projection"] for one in folded} == {"aircraft", "airports", "carriers", "months"}
+    for one in folded:
+        assert one["attributes"]["nerv.version"] == commit["attributes"]["nerv.version"] == 1
+        assert placed.items() <= one["attributes"].items()
+    written = [one for one in spans if one["name"] == "EVALSHA"]
+    ways = [way(one) for one in written]
+    assert any(
+        found[-3:] == [f"projector: process {history}", "projector: write views", "projector: EVALSHA"]
+        for found in ways
+    )
+    sent = next(one for one in spans if one["name"] == "send flights.flight.v1")
+    assert sent["attributes"].keys() >= {"messaging.destination.partition.id", "messaging.kafka.offset"}
+
+
+async def test_the_mesh_keeps_all_tasks_of_a_report(client: Client, trace_id: str) -> None:
+    """Each task that its workflow has, under the start of its run."""
+    spans = await kept(client, trace_id, {"scheduler: process join_months", "scheduler: process monthly-report"})
+    [start] = [one for one in spans if one["name"] == "send monthly-report"]
+    tasks = [one for one in spans if one["attributes"].get("nerv.task") == "load_month"]
+    assert len(tasks) == 12
+    assert {one["parent"] for one in tasks} == {start["span"]}
+
+
+async def test_spans_have_the_names_and_attributes_of_the_one_file(client: Client, trace_id: str) -> None:
+    """Every span and attribute that came of all five services is named in `nerv.telemetry.names`."""
+    spans = await kept(client, trace_id, {"scheduler: process monthly-report", "projector: EVALSHA"})
+    known = {value for name, value in vars(names).items() if name.isupper()}
+    for one in spans:
+        assert one["attributes"].keys() <= known, one["name"]
+    kinds = {one["kind"]: one["name"].partition(" ")[0] for one in spans}
+    assert kinds["producer"] == "send"
+    assert kinds["consumer"] == "process"
+
+
+async def test_the_command_shows_a_trace(mesh: LocalMesh, client: Client, trace_id: str) -> None:
+    """As a tree, among the last ones, and as JSON; of one that is not kept it says what may be why."""
+    await kept(client, trace_id, {"scheduler: process join_months"})
+    code, out, _ = await command(mesh, "trace", trace_id)
+    assert code == 0
+    assert f"trace {trace_id}" in out
+    assert "process flights.flight.v1" in out
+    code, out, _ = await command(mesh, "trace", "--json")
+    assert trace_id in {row["trace"] for row in json.loads(out)["traces"]}
+    code, out, _ = await command(mesh, "trace", "--last", "--slow", "--json")
+    slowest = json.loads(out)
+    assert {one["trace"] for one in slowest["spans"]} == {slowest["trace"]}
+    code, _, said = await command(mesh, "trace", "0" * 32)
+    assert code == 1
+    assert "not sampled" in " ".join(said.split())
+    code, _, said = await command(mesh, "trace", "abc")
+    assert code == 1
+    assert "32 hexadecimal digits" in " ".join(said.split())
+
+
+async def command(mesh: LocalMesh, *words: str) -> tuple[int, str, str]:
+    """A command of ours: its code, output and errors."""
+    places = {f"NERV_SERVICES__{name.upper()}": mesh.url(name) for name in SERVICES}
+    running = await asyncio.create_subprocess_exec(
+        NERV,
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **places, "COLUMNS": "160"},
+    )
+    out, err = await running.communicate()
+    return running.returncode or 0, out.decode(), err.decode()
+
+
+async def test_lines_of_the_log_carry_the_ids_of_their_trace(mesh: LocalMesh, client: Client, trace_id: str) -> None:
+    """What sync logged of the run is found by the id."""
+    lines = [json.loads(line) for line in (mesh.logs / "sync.log").read_text().splitlines() if line.startswith("{")]
+    [finished] = [line for line in lines if line["event"] == "run.finished"]
+    assert finished["trace_id"] == trace_id
+    assert len(finished["span_id"]) == 16
 
 
 def departure() -> Event[bytes]:

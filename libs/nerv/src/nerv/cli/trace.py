@@ -6,12 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from nerv.cli.calling import AsJson, call, console, say_json, usage
-from nerv.cli.show import table
-from nerv.cli.trace_tree import tree
+from nerv.cli.trace_tree import listed, tree
 from nerv.client import Client
 from nerv.errors import Invalid, NotFound
-
-COLUMNS = ("trace", "name", "service", "milliseconds", "spans", "errors", "begun")
 
 
 def trace(
@@ -38,7 +35,7 @@ def trace(
     if as_json:
         say_json({"traces": rows})
     elif rows:
-        console().print(table("traces", rows, COLUMNS))
+        console().print(listed(rows))
     else:
         console().print("no trace is kept; see OTEL_TRACES_SAMPLER and NERV_SPANS__COUNT", highlight=False)
 

@@ -26,6 +26,21 @@ class Line(NamedTuple):
     span: Span
 
 
+def listed(traces: Sequence[Mapping[str, Any]]) -> Table:
+    """Traces as the API lists them, a line each."""
+    made = Table(box=None, pad_edge=False)
+    made.add_column("trace", no_wrap=True)
+    made.add_column("begun", no_wrap=True)
+    for column in ("time", "spans", "failed"):
+        made.add_column(column, justify="right", no_wrap=True)
+    made.add_column("began with", no_wrap=True)
+    for one in traces:
+        begun, ran = f"{parse_instant(one['begun']):%H:%M:%S}", _milliseconds(round(one["milliseconds"] * 1000))
+        cells = (one["trace"], begun, ran, str(one["spans"]), str(one["errors"] or "-"), escape(str(one["name"])))
+        made.add_row(*cells, style="red" if one["errors"] else None)
+    return made
+
+
 def tree(spans: Sequence[Span], width: int) -> Table:
     """The spans of one trace, as the API gives them, for a terminal so wide."""
     begun = min(_began(span) for span in spans)
@@ -50,7 +65,7 @@ def tree(spans: Sequence[Span], width: int) -> Table:
         )
         made.add_row(
             escape(line.branch) + _named(span), escape(str(span["service"])), *bar, _milliseconds(span["microseconds"]),
-            escape(touched(span["attributes"])),
+            ", ".join(filter(None, (_error(span), escape(touched(span["attributes"]))))),
         )  # fmt: skip
     return made
 
@@ -104,13 +119,13 @@ def touched(attributes: Mapping[str, Any]) -> str:
 def _named(span: Span) -> str:
     name = escape(span["name"])
     if span["error"] is not None:
-        kind = span["attributes"].get(n.ERROR_TYPE) or "failed"
-        return (
-            f"[red]{name}  {escape(str(kind))}: {escape(span['error'])}[/red]"
-            if span["error"]
-            else f"[red]{name}[/red]"
-        )
+        return f"[red]{name}[/red]"
     return f"{name} [dim](with others)[/dim]" if "of" in span else name
+
+
+def _error(span: Span) -> str:
+    text = ": ".join(filter(None, (span["attributes"].get(n.ERROR_TYPE), span["error"])))
+    return escape(text) if span["error"] is None else f"[red]{escape(text) or 'failed'}[/red]"
 
 
 def _began(span: Span) -> int:

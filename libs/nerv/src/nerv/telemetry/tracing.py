@@ -15,6 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Status, Stat
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+from nerv.errors import Refused
 from nerv.telemetry import names as n
 from nerv.telemetry.sampling import Sampling
 from nerv.types import Event
@@ -64,10 +65,12 @@ def carrier() -> Carrier:
 
 
 def hop() -> Carrier:
-    """As `carrier`, for a request, whose answerer would begin a trace: it also says that this one is not recorded."""
+    """As `carrier`, for a request, whose answerer would begin a trace: it also says that what is done here is not recorded."""
+    if _sampling is None:
+        return Carrier()
     passing = _passing.get()
-    if _sampling is None or passing is None:
-        return carrier()
+    if passing is None and (current := carrier()).traceparent is not None:
+        return current
     return Carrier(passing or f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00")
 
 
@@ -128,6 +131,7 @@ def span(
 
     `parent` None continues the current one; where there is none nothing is recorded, unless it may `begin` a trace. An empty
     Carrier begins a trace. An exception marks the span with its class and goes on.
+    A refusal does not make it a failed one.
     """
     if _sampling is None:
         return _NOTHING
@@ -166,7 +170,8 @@ def _recorded(
                 yield current
             except BaseException as error:
                 current.set_attribute(n.ERROR_TYPE, type(error).__name__)
-                current.set_status(Status(StatusCode.ERROR, str(error)))
+                if not isinstance(error, Refused):  # which is an answer, as a view that is not there
+                    current.set_status(Status(StatusCode.ERROR, str(error)))
                 raise
     finally:
         _passing.reset(token)

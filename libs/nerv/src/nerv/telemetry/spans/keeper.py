@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_SECONDS = 0.5
 BATCH = 200  # spans a script: Redis answers nobody while one runs
-LAST_SECONDS = 1.0  # for what is left when the service ends
+LAST_SECONDS = 2.0  # for what is left when the service ends
 
 
 def recent_of(bounds: SpanSettings) -> "Recent | None":
@@ -58,6 +58,7 @@ class Keeper:
         self._recent, self._store = recent, store
         self._kept = self._refused = 0
         self._away = False
+        self._stopping = asyncio.Event()
         observe(n.SPANS_KEPT, lambda: [(self._kept, {})])
         observe(n.SPANS_DROPPED, lambda: [(self.dropped, {})])
 
@@ -68,12 +69,11 @@ class Keeper:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await end(self._task)
-        try:
-            async with asyncio.timeout(LAST_SECONDS):
-                await self.flush()
-        except TimeoutError:
+        self._stopping.set()
+        _, late = await asyncio.wait({self._task}, timeout=LAST_SECONDS)
+        if late:
             log.warning("spans.left", detail="Redis took too long; the last spans of this replica are not kept")
+            await end(self._task)
 
     @property
     def dropped(self) -> int:
@@ -86,8 +86,9 @@ class Keeper:
             await self._keep([one for span in spans for one in kept(span)])
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), EVERY_SECONDS)
             try:
                 await self.flush()
             except Exception:  # looking at the work never ends the work
