@@ -46,6 +46,8 @@ def mesh() -> Panels:
         chart("Partitions that changed hands", "short", rate(n.OWNERSHIP_CHANGES, SERVICE, n.CHANGE)),
         chart("Dead letters", "short", rate(n.DEADLETTERS, n.DESTINATION, n.BY)),
         chart("What Redis did not answer or take", "short", rate(n.REDIS_FAILURES, SERVICE)),
+        chart("Spans that the mesh keeps", "short", rate(n.SPANS_KEPT, SERVICE)),
+        chart("Spans that are not kept", "short", rate(n.SPANS_DROPPED, SERVICE)),
         chart("Tasks that wait", "short", gauge("max", n.QUEUE_DEPTH, n.STATE)),
         chart("Age of the oldest task that nobody has taken", "s", gauge("max", n.QUEUE_LAG)),
         chart("Cost of diffs, mean", "s", mean(n.SYNC_DURATION, n.SYNC, nerv_sync_part="plan")),

@@ -37,7 +37,7 @@ NO_COMPONENTS = {
 # An API of Client, which describes what they share.
 APIS = """
     deadletters.DeadLetters projections.Projections schedules.Schedules schemas.Schemas streams.Streams
-    subscriptions.Subscriptions syncs.Syncs topics.Topics views.Views workflows.Workflows
+    subscriptions.Subscriptions syncs.Syncs topics.Topics traces.Traces views.Views workflows.Workflows
 """
 # Inside a component, which describes it.
 INSIDE = """
@@ -58,6 +58,7 @@ INSIDE = """
     nerv.sync.applying.Attempt
     nerv.sync.adapters.Compared nerv.sync.adapters.SideAdapter nerv.sync.current.CurrentState
     nerv.sync.planning.Planner nerv.sync.schema.Digester nerv.sync.tally.Tally
+    nerv.telemetry.spans.recent.Recent nerv.telemetry.spans.store.SpanStore
     nerv.sync.sides.http.asking.Pace nerv.sync.sides.sql.feed.TriggerFeed nerv.sync.sides.sql.statements.Statements
 """
 LISTED = {*NO_COMPONENTS, *INSIDE.split(), *(f"nerv.client.{name}" for name in APIS.split())}

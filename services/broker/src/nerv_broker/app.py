@@ -111,17 +111,8 @@ def build(settings: BrokerSettings) -> Service:
         about=about,
         health=wiring.health(),
         parts=(
-            traces.closing(wiring.redis()),
-            schemas,
-            wiring.producer(),
-            receipts,
-            wiring.owners(),
-            wiring.publisher(),
-            wiring.client(),
-            wiring.subscriptions(),
-            groups,
-            reactions,
-            wiring.bridges(),
+            traces.closing(wiring.redis()), schemas, wiring.producer(), receipts, wiring.owners(), wiring.publisher(),
+            wiring.client(), wiring.subscriptions(), groups, reactions, wiring.bridges(),
         ),
         crashed=reactions.crashed,
-    )
+    )  # fmt: skip

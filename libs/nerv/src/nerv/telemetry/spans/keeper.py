@@ -18,6 +18,7 @@ from nerv.telemetry.setup import TRACES, allowed
 from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.telemetry.spans.document import Kept, kept
 from nerv.telemetry.spans.store import SpanStore
+from nerv.types import Description, Health
 
 if TYPE_CHECKING:
     from nerv.telemetry.spans.recent import Recent
@@ -74,6 +75,11 @@ class Keeper:
         if late:
             log.warning("spans.left", detail="Redis took too long; the last spans of this replica are not kept")
             await end(self._task)
+
+    def describe(self) -> Description:
+        """The keeper as data: how many spans are kept, and how many are not. It is degraded while Redis is away."""
+        health = Health.DEGRADED if self._away else Health.OK
+        return Description("Keeper", "spans", counters={"kept": self._kept, "dropped": self.dropped}, health=health)
 
     @property
     def dropped(self) -> int:
