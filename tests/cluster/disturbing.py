@@ -16,7 +16,7 @@ from tests.cluster.phases import Phase
 from tests.cluster.release import Release
 
 REPLICAS = 2
-READY_SECONDS = 120.0
+READY_SECONDS = 240.0
 SETTLED_SECONDS = 2.0  # under traffic at the new size, and between two disturbances
 QUIET_SECONDS = 5.0
 HTTP_PORT = 8080

@@ -26,7 +26,7 @@ from tests.cluster.kubernetes import until
 MONTH = (1,)
 LAST_DAY = 31
 FIRST_SHARE = 3  # a third of the days is loaded at full speed
-VISIBLE_SECONDS = 120.0
+VISIBLE_SECONDS = 240.0
 TEST_TAIL, TEST_AIRPORT, TEST_CARRIER = "N0TEST", "ZZZ", "ZZ"  # as in values.yaml
 SOURCES = ("planes", "airlines", "airports")
 

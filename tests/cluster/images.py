@@ -2,7 +2,7 @@
 """The images: of the mesh, of the flights app made FROM it, of the releases that are rolled out; and their way in."""
 
 import os
-import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,13 +15,12 @@ MESH = "local/nerv-mesh:cluster-test"
 APP = "local/nerv-flights"
 DATA = ROOT / "requirements" / "flights.txt"  # the flights themselves: the app reads its registers from that package
 
-# As docs/operations.md says: FROM the image of the mesh, plus what the app needs and its wheel.
+# As docs/operations.md says: FROM the image of the mesh, plus wheels.
 APP_FILE = f"""\
 FROM {MESH}
 USER 0
-COPY flights.txt *.whl /tmp/app/
-RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/app/flights.txt && \\
-    pip install --no-cache-dir --no-deps /tmp/app/*.whl && rm -r /tmp/app
+COPY *.whl /tmp/app/
+RUN pip install --no-cache-dir --no-deps /tmp/app/*.whl && rm -r /tmp/app
 USER 10001:10001
 """
 # What is rolled out: two releases that differ in nothing but being two, and one whose services end at once (its other commands
@@ -48,12 +47,17 @@ async def build(docker: str) -> None:
     await run(ROOT / "deploy" / "docker" / "build.sh", env={**env, "BASE_IMAGE": base, "TAG": MESH})
     with tempfile.TemporaryDirectory(prefix="nerv-cluster-") as name:
         folder = Path(name)
-        shutil.copy(DATA, folder / "flights.txt")
-        wheel = f"cd {ROOT / 'examples' / 'flights'} && python -m hatchling build -t wheel -d {folder}"
-        await run("bash", "-c", wheel)
+        await _wheels(folder)
         await run("docker", "build", "-q", "-t", f"{APP}:app", "-f", "-", folder, env=env, stdin=APP_FILE.encode())
     for tag, text in RELEASES.items():
         await run("docker", "build", "-q", "-t", f"{APP}:{tag}", "-", env=env, stdin=text.encode())
+
+
+async def _wheels(folder: Path) -> None:
+    """Of the app and of its data, made here: a build in Docker needs no index of packages then."""
+    wheel = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder)
+    await run(*wheel, ROOT / "examples" / "flights")
+    await run(*wheel, "--require-hashes", "-r", DATA)
 
 
 async def bring_in(docker: str, kubernetes: Kubernetes) -> None:

@@ -15,7 +15,7 @@ from tests.cluster.servers import Servers
 CHART = ROOT / "helm" / "nerv"
 VALUES = Path(__file__).with_name("values.yaml")
 NAME = "nerv"
-INSTALL_SECONDS = 240  # ten pods that all start at once, on two cores
+INSTALL_SECONDS = 400  # ten pods that all start at once, on two cores
 BROKEN_SECONDS = 60  # after which Helm gives a release up, and which it allows for going back
 
 
