@@ -24,14 +24,20 @@ from tests.faults.verdict import Invariant
 WIDTH = 150  # where nobody watches
 
 
+class Stopped(Exception):
+    """The run could not go on, and has said why."""
+
+
 def main() -> int:
     """0: all held. 1: something did not, or the run could not go on. 130: stopped."""
     options = _options()
     screen = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
         found = asyncio.run(_run(options, screen))
+    except Stopped:
+        return 1
     except NervError as error:
-        screen.print(f"cluster-test cannot go on: {error}", style="bold red", markup=False, highlight=False)
+        _say(error, screen)
         return 1
     except asyncio.CancelledError:
         screen.print("stopped")
@@ -57,11 +63,14 @@ async def _run(options: argparse.Namespace, screen: Console) -> Sequence[Invaria
     size, book = scale(os.environ), Book(screen)
     async with _installed(options.kept, book) as release:
         try:
-            found = await Suite(release, book, screen, size, options.parts or PARTS).run()
+            found = await Suite(release, book, screen, size, options.parts or PARTS, not options.kept).run()
             _tell(found, book, screen)
-        finally:
-            if os.environ.get("KEEP"):
-                await _stay(screen)
+        except NervError as error:
+            _say(error, screen)
+            tell(book.phases, screen)
+            await _stay(screen)
+            raise Stopped from error
+        await _stay(screen)
     return found
 
 
@@ -84,8 +93,14 @@ def _tell(found: Sequence[Invariant], book: Book, screen: Console) -> None:
             screen.print(f"  {example}", markup=False, highlight=False)
 
 
+def _say(error: NervError, screen: Console) -> None:
+    screen.print(f"cluster-test cannot go on: {error}", style="bold red", markup=False, highlight=False)
+
+
 async def _stay(screen: Console) -> None:
-    """Until Ctrl-C."""
+    """Until Ctrl-C, when KEEP asks for it."""
+    if not os.environ.get("KEEP"):
+        return
     screen.print("\nThe cluster stays up until Ctrl-C. In another terminal:")
     screen.print(f"  export KUBECONFIG={home()}/run/kubeconfig PATH={home()}/bin:$PATH", highlight=False)
     screen.print(f"  kubectl -n {NAMESPACE} get pods", highlight=False)

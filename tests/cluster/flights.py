@@ -48,11 +48,14 @@ class Flights:
                 raise Unavailable(f"the sync of {source} is {run['status']}: {run.get('problems')}")
             self._screen.print(f"  {source}: {run['summary']}")
 
-    async def first(self) -> list[str]:
-        """Load the first days, and wait until all of them is visible; answers what went wrong."""
+    async def first(self, *, compare: bool) -> list[str]:
+        """Load the first days, and wait until all of them is visible; answers what went wrong.
+
+        To compare makes sense where no other days have been loaded before.
+        """
         job = await self._job(self._split)
         await loading.load(job)
-        return [*job.problems, *await self._compared(job)]
+        return [*job.problems, *(await self._compared(job) if compare else ())]
 
     async def others(self) -> Sequence[Event[bytes]]:
         """The events of the other days in order of time."""
@@ -82,6 +85,7 @@ class Flights:
         return job.reference.flights, [*different, *job.problems]
 
     async def _compared(self, job: Job) -> list[str]:
+        await self._count_tests(job.reference)
         found = await compare(self._client, job.reference)
         compared = ", ".join(f"{count:,} {what}" for what, count in found.compared.items())
         self._screen.print(
@@ -107,5 +111,4 @@ class Flights:
 
     async def _job(self, days: Collection[int]) -> Job:
         reference = await asyncio.to_thread(count_flights, self._data / "flights.csv.zip", MONTH, days)
-        await self._count_tests(reference)
         return Job(self._client, self._screen, self._data, Path(), MONTH, days, reference)

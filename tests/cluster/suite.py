@@ -22,13 +22,17 @@ DISTURBANCES = ("scale", "kill", "upgrade", "roll back")  # how the names of the
 
 @dataclass
 class Suite:
-    """A release that is installed, and what is done to it: `parts` of PARTS, on a month that is `scale`d."""
+    """A release that is installed, and what is done to it: `parts` of PARTS, on a month that is `scale`d.
+
+    It is `fresh` when nothing was published to it before.
+    """
 
     release: Release
     book: Book
     screen: Console
     scale: float
     parts: Collection[str]
+    fresh: bool
 
     async def run(self) -> list[Invariant]:
         """Everything; answers what held."""
@@ -40,7 +44,7 @@ class Suite:
             with self.book.step("sync the registers"):
                 await flights.registers()
             with self.book.step("load the first days"):
-                problems = await flights.first()
+                problems = await flights.first(compare=self.fresh)
             transport = Watched(urls, self.release.token, self.book)
             traffic = Traffic(transport, await flights.others())
             await transport.open()
