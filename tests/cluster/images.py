@@ -2,6 +2,7 @@
 """The images: of the mesh, of the flights app made FROM it, of the releases that are rolled out; and their way in."""
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,14 +14,16 @@ BASE = "local/python-base:3.11"
 PAUSE = "local/pause:3"
 MESH = "local/nerv-mesh:cluster-test"
 APP = "local/nerv-flights"
-DATA = ROOT / "requirements" / "flights.txt"  # the flights themselves: the app reads its registers from that package
+EXAMPLE = ROOT / "examples" / "flights"
+DATA = ROOT / "requirements" / "flights.txt"
 
-# As docs/operations.md says: FROM the image of the mesh, plus wheels.
+# The app's own image (examples/flights/Dockerfile), plus the package with the flights, from which it reads its registers. That
+# wants pandas, which nobody here needs.
 APP_FILE = f"""\
-FROM {MESH}
+FROM {APP}:code
 USER 0
-COPY *.whl /tmp/app/
-RUN pip install --no-cache-dir --no-deps /tmp/app/*.whl && rm -r /tmp/app
+COPY *.whl /tmp/
+RUN pip install --no-cache-dir --no-deps /tmp/*.whl && rm /tmp/*.whl
 USER 10001:10001
 """
 # What is rolled out: two releases that differ in nothing but being two, and one whose services end at once (its other commands
@@ -46,18 +49,19 @@ async def build(docker: str) -> None:
     await run(SCRIPTS / "pause-image.sh", env=env)
     await run(ROOT / "deploy" / "docker" / "build.sh", env={**env, "BASE_IMAGE": base, "TAG": MESH})
     with tempfile.TemporaryDirectory(prefix="nerv-cluster-") as name:
-        folder = Path(name)
-        await _wheels(folder)
-        await run("docker", "build", "-q", "-t", f"{APP}:app", "-f", "-", folder, env=env, stdin=APP_FILE.encode())
+        code, data = Path(name) / "code", Path(name) / "data"
+        await _wheel(code / "dist", EXAMPLE)
+        shutil.copy(EXAMPLE / "Dockerfile", code)
+        await run("docker", "build", "-q", "-t", f"{APP}:code", "--build-arg", f"NERV_IMAGE={MESH}", code, env=env)
+        await _wheel(data, "--require-hashes", "-r", DATA)
+        await run("docker", "build", "-q", "-t", f"{APP}:app", "-f", "-", data, env=env, stdin=APP_FILE.encode())
     for tag, text in RELEASES.items():
         await run("docker", "build", "-q", "-t", f"{APP}:{tag}", "-", env=env, stdin=text.encode())
 
 
-async def _wheels(folder: Path) -> None:
-    """Of the app and of its data, made here: a build in Docker needs no index of packages then."""
-    wheel = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder)
-    await run(*wheel, ROOT / "examples" / "flights")
-    await run(*wheel, "--require-hashes", "-r", DATA)
+async def _wheel(folder: Path, *what: str | Path) -> None:
+    """Made here: a build in Docker needs no index of packages then."""
+    await run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, *what)
 
 
 async def bring_in(docker: str, kubernetes: Kubernetes) -> None:
