@@ -5,6 +5,9 @@ import importlib
 import re
 from pathlib import Path
 
+from nerv.dev.certificates import Authority
+from nerv.dev.kafka import KafkaSecurity
+from nerv.dev.redis import RedisSecurity
 from nerv.limits import Limits
 from nerv.service.auth import AuthSettings
 
@@ -25,3 +28,14 @@ def test_every_setting_is_told() -> None:
         assert f"NERV_AUTH__{name.upper()}" in PAGE
     for name in Limits.model_fields:
         assert f"NERV_LIMITS__{name.upper()}" in PAGE
+
+
+def test_servers_are_told_what_the_page_tells(tmp_path: Path) -> None:
+    """Every property of Kafka and every option of Redis that concerns security, as the servers of `tests/integration/secured`."""
+    authority = Authority(tmp_path)
+    kafka = KafkaSecurity(authority.issue("kafka"), authority.issue("administrator"), authority.ca)
+    told = kafka.properties(9092, 9094, 9093).splitlines()
+    [block] = re.findall(r"```properties\n(.*?)```", PAGE, re.S)
+    assert [line for line in block.splitlines() if line not in told] == []
+    redis = RedisSecurity(authority.issue("redis"), authority.ca, tmp_path / "users.acl")
+    assert [option for option in redis.options() if f"{option} " not in PAGE] == []

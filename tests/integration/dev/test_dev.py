@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,7 +144,8 @@ def test_json_is_one_document_when_ready(tmp_path: Path, names: dict[str, str], 
 
 
 def test_persisted_data_is_there_after_a_restart(tmp_path: Path, names: dict[str, str]) -> None:
-    """With --persist, Kafka keeps what was appended."""
+    """With --persist, Kafka keeps what was appended. It is there in a copy, too, that was made while Kafka was down, of its data
+    alone: index and Redis are made anew."""
     environment = {**names, "KAFKA_BOOTSTRAP_SERVERS": "", "REDIS_URL": ""}
     options = ("--app", "ledger:app", "--services", "temporal", "--persist")
     data = '{"account": "ann", "amount": 5}'
@@ -151,9 +153,11 @@ def test_persisted_data_is_there_after_a_restart(tmp_path: Path, names: dict[str
         append = [str(NERV), "append", "account-ann", data, "--type", "account.deposited.v1"]
         subprocess.run(append, cwd=tmp_path, check=True, capture_output=True)
         assert dev.stop() == 0
-    with running(tmp_path, *options, **environment) as dev:
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / ".nerv" / "data" / "kafka" / "data", copy / ".nerv" / "data" / "kafka" / "data")
+    with running(copy, *options, **environment) as dev:
         state = [str(NERV), "state", "account-ann", "--json"]
-        found = subprocess.run(state, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        found = subprocess.run(state, cwd=copy, check=True, capture_output=True, text=True).stdout
         assert json.loads(found)["state"] == {"balance": 5, "deposits": 1}
         assert dev.stop() == 0
 

@@ -12,7 +12,7 @@ from nerv.redis import connect
 from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
-from nerv_projector import gauges, observing
+from nerv_projector import gauges
 from nerv_projector.control import ControlTopic
 from nerv_projector.deadletters import DeadLetters
 from nerv_projector.deps import Deps
@@ -98,7 +98,7 @@ def build(settings: ProjectorSettings) -> Service:
         host.every(SAY_SECONDS, rates.check)
     return Service(
         name="projector",
-        routes=(*ROUTES, *observing.ROUTES),
+        routes=ROUTES,
         deps=wiring.deps(),
         about=about,
         health=wiring.health(),

@@ -13,7 +13,7 @@ from nerv.protocols.views import Epoch, View
 from nerv.service import Request, Route, respond
 from nerv.service.params import LAST_EVENT_ID
 from nerv.types import check_id, format_instant
-from nerv_projector import asking, cursors, introspecting, operations, reading
+from nerv_projector import asking, cursors, introspecting, observing, operations, reading
 from nerv_projector.asking import Asked
 from nerv_projector.choosing import chosen, expression, satisfies
 from nerv_projector.deps import Deps
@@ -226,4 +226,5 @@ ROUTES = (
     Route("GET", f"{_OF}/changes", follow_views, _READ, asking.FOLLOW, gives=(EVENT_STREAM,), of="projection"),
     *introspecting.ROUTES,
     *operations.ROUTES,
+    *observing.ROUTES,
 )

@@ -42,6 +42,7 @@ COMMANDS = {
     "workflow": Entry("nerv.cli.work:workflow", "Start workflows and look at their runs."),
     "schedule": Entry("nerv.cli.schedules:schedule", "Schedules: what they did, when they tick next; pause, resume."),
     "topics": Entry("nerv.cli.setup:topics", "Create, list and describe topics."),
+    "acls": Entry("nerv.cli.acls:acls", "Who may do what in Kafka and Redis: show it, write it, have it stand."),
     "bridges": Entry("nerv.cli.bridges:bridges", "The bridges between signals, topics and streams, and their lag."),
     "middleware": Entry("nerv.cli.bridges:middleware", "What a topic's middleware is, and what it did."),
     "schemas": Entry("nerv.cli.schemas:schemas", "What events look like, and whether a change suits those there are."),

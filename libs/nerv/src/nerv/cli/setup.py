@@ -114,3 +114,23 @@ def describe(name: Annotated[str, typer.Argument(help="The topic.")], as_json: A
     layout = found.pop("layout")
     console().print(tree(name, found))
     console().print(table("partitions", layout))
+
+
+@topics.command("carry-on")
+def carry_on(
+    old: Annotated[str, typer.Argument(help="A consumer group, such as nerv.broker.")],
+    new: Annotated[str, typer.Argument(help="The group that is to go on where that one stands: nerv2.broker.")],
+    as_json: AsJson = False,
+) -> None:
+    """Have a group go on where another one stands, straight at Kafka by NERV_KAFKA__*: for a mesh that moves to another name."""
+    from nerv.kafka.admin import Admin
+
+    try:
+        moved = Admin(ServiceSettings.load().kafka, "nerv-cli").carry_on(old, new)
+    except NervError as error:
+        raise fail(error) from None
+    if as_json:
+        say_json(moved)
+    else:
+        told = ", ".join(f"{count} partitions of {topic}" for topic, count in sorted(moved.items()))
+        console().print(f"{new} goes on where {old} stands: {told}", markup=False)

@@ -81,10 +81,10 @@ def install(progress: Progress | None = None) -> KafkaFiles:
     final = cache_folder() / f"kafka-{VERSION}-{_digest(pinned())[:12]}"
     if not final.is_dir():
         final.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(final.with_name(f"{final.name}.lock")):
+        with locked(final.with_name(f"{final.name}.lock")):
             if not final.is_dir():
                 _build(final, progress or _silent)
-    jars = [str(final / "jars" / _file_name(jar)) for jar in pinned()]
+    jars = [str(final / "jars" / file_name(jar)) for jar in pinned()]
     return KafkaFiles(os.pathsep.join(jars), final / "bootstrap.checkpoint")
 
 
@@ -102,22 +102,29 @@ def _digest(jars: list[Jar]) -> str:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Held by one process at a time; it ends with the process."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _build(final: Path, progress: Progress) -> None:
-    for abandoned in final.parent.glob(f"{SCRATCH}*"):  # of a fetch that was killed; we hold the lock
+@contextmanager
+def scratch(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder that is gone afterwards, and so are those of fetches that were killed. Hold the lock."""
+    for abandoned in parent.glob(f"{prefix}*"):
         shutil.rmtree(abandoned, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=final.parent, prefix=SCRATCH) as scratch:
-        folder = Path(scratch)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as folder:
+        yield Path(folder)
+
+
+def _build(final: Path, progress: Progress) -> None:
+    with scratch(final.parent, SCRATCH) as folder:
         built = folder / "kafka"
         (built / "jars").mkdir(parents=True)
         jars = pinned()
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            jobs = [pool.submit(_fetch, jar, folder / "maven", built / "jars") for jar in jars]
+            jobs = [pool.submit(fetch, jar, folder / "maven", built / "jars") for jar in jars]
             for done, job in enumerate(as_completed(jobs), start=1):
                 try:
                     job.result()
@@ -129,13 +136,17 @@ def _build(final: Path, progress: Progress) -> None:
         built.rename(final)
 
 
-def _file_name(jar: Jar) -> str:
+def file_name(jar: Jar) -> str:
+    """`kafka-clients-4.3.1.jar`."""
     _, artifact, version = jar.coordinate.split(":")
     return f"{artifact}-{version}.jar"
 
 
-def _fetch(jar: Jar, repository: Path, target: Path) -> None:
-    """Fetch one jar and check it. A broken line is tried again; a wrong digest is not."""
+def fetch(jar: Jar, repository: Path, target: Path) -> None:
+    """Fetch one jar into the folder `target` and check it. A broken line is tried again; a wrong digest is not.
+
+    Raises Unavailable or Misconfigured.
+    """
     fault: Exception | None = None
     for attempt in range(ATTEMPTS):
         try:
@@ -147,13 +158,13 @@ def _fetch(jar: Jar, repository: Path, target: Path) -> None:
         if digest != jar.sha256:
             raise Misconfigured(
                 f"{jar.coordinate} has digest {digest}, not {jar.sha256}: it is not what was pinned. "
-                "Check the Maven mirror, or set KAFKA_BOOTSTRAP_SERVERS to a Kafka of your own"
+                "Check the Maven mirror"
             )
-        found.rename(target / _file_name(jar))
+        found.rename(target / file_name(jar))
         return
     raise Unavailable(
         f"cannot download {jar.coordinate}: {fault}. Check the network (a mirror goes into the [repositories] of "
-        "~/.config/jgo.conf), or set KAFKA_BOOTSTRAP_SERVERS to a Kafka of your own"
+        "~/.config/jgo.conf); a Kafka of your own is used by KAFKA_BOOTSTRAP_SERVERS"
     ) from fault
 
 

@@ -2,18 +2,27 @@
 """Describe and make topics. All calls block: run them before the loop, or in a thread."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from nerv.errors import Misconfigured, NotFound, Unavailable
+from nerv.errors import Conflict, Misconfigured, NotFound, Unavailable
 from nerv.kafka.faults import request_error
 from nerv.kafka.settings import KafkaSettings
 from nerv.topics import Topic
 
 REQUEST_SECONDS = 10.0
+PLAIN = KafkaSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,29 @@ class Admin:
             frozenset((tp.topic, tp.partition) for tp in given),
         )
 
+    def carry_on(self, old: str, new: str) -> dict[str, int]:
+        """Have the consumer group `new` go on where `old` stands; answers how many partitions of each topic that are.
+
+        Raises NotFound where `old` has committed nothing, Conflict where `new` has members, or Unavailable.
+        """
+        asked = self._client.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(old)], request_timeout=REQUEST_SECONDS
+        )
+        try:
+            stands = [tp for tp in asked[old].result().topic_partitions or () if tp.offset >= 0]
+            if not stands:
+                raise NotFound(f"the group {old} has committed no offsets; is that its name?")
+            if self.group(new).members:
+                raise Conflict(f"the group {new} has members; stop the services that are in it first")
+            places = [TopicPartition(tp.topic, tp.partition, tp.offset) for tp in stands]
+            moved = self._client.alter_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(new, places)], request_timeout=REQUEST_SECONDS
+            )
+            moved[new].result()
+        except KafkaException as error:
+            raise request_error(error) from error
+        return dict(Counter(tp.topic for tp in stands))
+
     def create(self, topics: Iterable[Topic], *, replication: int = -1) -> list[str]:
         """Make the topics that are missing; answers their names.
 
@@ -127,9 +159,10 @@ def check_partitions(name: str, expected: int, found: int) -> None:
         )
 
 
-def wait_ready(bootstrap: str, seconds: float) -> None:
+def wait_ready(bootstrap: str, seconds: float, how: KafkaSettings = PLAIN) -> None:
     """Wait until a broker answers a metadata request. Raises Unavailable when time is up."""
-    client = AdminClient(KafkaSettings(bootstrap_servers=bootstrap).client("nerv-wait") | {"log_level": 0})
+    settings = how.model_copy(update={"bootstrap_servers": bootstrap})
+    client = AdminClient(settings.client("nerv-wait") | {"log_level": 0})
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -18,7 +18,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from nerv.errors import Unavailable
-from nerv.kafka.faults import request_error
+from nerv.kafka.faults import DENIED, request_error
 from nerv.kafka.leaving import leave
 from nerv.kafka.records import Received
 from nerv.kafka.settings import KafkaSettings
@@ -352,7 +352,7 @@ class BatchConsumer:
             # Handed over after the records before it, so that whoever sees it has seen them.
             self._hand_over(_End((record.topic(), record.partition()), record.offset()))
             return
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) or error.fatal():
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, *DENIED) or error.fatal():
             raise KafkaException(error)
         log.warning("consume", error=error.str())
 

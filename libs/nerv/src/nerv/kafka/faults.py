@@ -30,12 +30,26 @@ _REFUSED: dict[int, type[NervError]] = {
     KafkaError._AUTHENTICATION: Misconfigured,
 }
 
+# What an ACL of Kafka denies: it does not come right by itself.
+DENIED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+RIGHTS = "; `nerv acls` writes and gives what each service needs"
+
+
+def _told(error: KafkaError) -> str:
+    text = error.str().rstrip(".")
+    return f"{text}{RIGHTS}" if error.code() in DENIED else text
+
 
 def delivery_error(error: KafkaError) -> NervError:
     """What a failed delivery report means. Whatever is not surely refused is unknown."""
     code = error.code()
     if code in _REFUSED:
-        return _REFUSED[code](f"Kafka refused the record: {error.str()}")
+        return _REFUSED[code](f"Kafka refused the record: {_told(error)}")
     if code == KafkaError._PURGE_QUEUE:
         return Unavailable("the record was never sent; send it again", retry_after=1.0)
     return UnknownOutcome(f"Kafka did not say whether it wrote the record ({error.str()}); repeat it with the same id")
@@ -64,5 +78,5 @@ def request_error(error: KafkaError | KafkaException) -> NervError:
     inner = error.args[0] if isinstance(error, KafkaException) else error
     code = inner.code()
     if code in _REFUSED:
-        return _REFUSED[code](f"Kafka refused: {inner.str()}")
+        return _REFUSED[code](f"Kafka refused: {_told(inner)}")
     return Unavailable(f"Kafka does not answer as it should: {inner.str()}", retry_after=1.0)

@@ -13,6 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as NativeProducer
 
@@ -22,6 +23,8 @@ from nerv.kafka.records import Delivery, Outgoing, Position
 from nerv.kafka.settings import KafkaSettings
 from nerv.limits import MIB
 from nerv.types import Description
+
+log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.001  # how often reports are served while records are in flight; otherwise nothing runs
 DELIVERY_TIMEOUT_MS = 30_000  # after this a record that Kafka did not answer is an unknown outcome
@@ -225,7 +228,11 @@ class Producer:
     def _serve(self) -> None:
         """Hear the reports that have come in, and come back soon for the others."""
         self._unheard = 0
-        self._native.poll(0)
+        try:
+            self._native.poll(0)
+        except KafkaException as error:
+            # Fatal, and told once: the client writes nothing any more. What waits is reported on, and so is what comes.
+            log.error("producer.fatal", producer=self.name, error=str(error.args[0].str()))
         if self._timer is None and self.waiting and self._loop is not None:
             self._timer = self._loop.call_later(POLL_SECONDS, self._serve_again)
 

@@ -131,7 +131,7 @@ def mapped(what: str) -> Iterator[None]:
             raise _counted(
                 Misconfigured(
                     f"the Redis user of NERV_REDIS__USERNAME lacks a right ({what}): {error}; "
-                    "`nerv acls --for redis` says what each service needs"
+                    "`nerv acls list` says what each service needs"
                 )
             ) from error
         if str(error).startswith(("OOM", "MISCONF", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN")):
@@ -152,6 +152,8 @@ def wait_ready(url: str, seconds: float, options: Mapping[str, Any] = MappingPro
         while True:
             try:
                 client.ping()
+            except redis.AuthenticationError:
+                return  # it answers: that it wants to know who asks
             except redis.RedisError as error:
                 if time.monotonic() > deadline:
                     raise Unavailable(f"Redis at {url} did not answer within {seconds:g} s: {error}") from error

@@ -98,7 +98,8 @@ def application(
     doors = {route: Door(route, deps, authenticator, limits, intake) for route in table}
     made = [_Way(route.path, door, methods=[route.method]) for route, door in doors.items()]
     # The router alone, without what an application of Starlette puts around it: a door answers all that goes wrong behind it.
-    return Router(made, default=_nowhere, middleware=_cors(cors_origins))
+    # A path with a slash too many is none: Starlette would answer where to go, by the Host header, to anybody.
+    return Router(made, default=_nowhere, redirect_slashes=False, middleware=_cors(cors_origins))
 
 
 def _cors(origins: Sequence[str]) -> list[Middleware]:

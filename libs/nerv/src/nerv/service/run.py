@@ -29,6 +29,7 @@ from nerv.service.heartbeat import Heartbeat
 from nerv.service.http import application
 from nerv.service.introspection import introspection
 from nerv.service.protocol import bounded
+from nerv.service.rights import check_rights
 from nerv.service.routes import Route
 from nerv.service.settings import ServiceSettings
 from nerv.telemetry import Scrape, configure_logs, telemetry
@@ -108,6 +109,7 @@ async def _serve(
     authenticator = Authenticator(settings.auth, insecure=settings.insecure_dev)
     if settings.insecure_dev:
         log.warning("insecure", detail="NERV_INSECURE_DEV=1: anyone who reaches this port may do everything")
+    await check_rights(name, settings)
     service = build(settings)
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
