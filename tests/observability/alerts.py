@@ -42,7 +42,6 @@ async def check(screen: Console, only: str = "") -> int:
         async with prometheus(folder / "prometheus", folder / "alerts.yml") as found, staged(folder) as stage:
             found.targets({name: entry["health"] for name, entry in stage.mesh.context["services"].items()})
             await asyncio.sleep(float(shortened.WINDOW.removesuffix("s")))  # rates look back so far
-            await _cleared(found)
             tried = [await _try(fault, stage, found, screen) for fault in FAULTS if only in fault.name]
     return _verdict(tried, screen)
 
@@ -62,15 +61,17 @@ def _promtool(screen: Console) -> bool:
 
 
 async def _try(fault: Fault, stage: Stage, found: Prometheus, screen: Console) -> Tried:
+    wanted = set(fault.alerts)
+    early = await _cleared(found, wanted)  # else what another fault has made fire would be taken for what this one does
     began = time.monotonic()
     async with fault.make(stage):
-        missing = await _fired(found, set(fault.alerts))
+        missing = await _fired(found, wanted)
         fired = time.monotonic() - began
     began = time.monotonic()
-    left = await _cleared(found, set(fault.alerts))
+    left = await _cleared(found, wanted)
     cleared = time.monotonic() - began
-    left |= await _cleared(found)  # what one fault has made fire must not be taken for what the next one does
-    bad = [f"{one} did not fire" for one in sorted(missing)] + [f"{one} did not clear" for one in sorted(left)]
+    bad = [f"{one} fired before" for one in sorted(early)]
+    bad += [f"{one} did not fire" for one in sorted(missing)] + [f"{one} did not clear" for one in sorted(left)]
     complaint = ", ".join(bad)
     told = complaint or ", ".join(fault.alerts)
     screen.print(f"{fault.name}: {told}; fired after {fired:.0f} s, cleared after {cleared:.0f} s", markup=False)
@@ -86,11 +87,11 @@ async def _fired(found: Prometheus, wanted: Set[str]) -> Set[str]:
     return missing
 
 
-async def _cleared(found: Prometheus, of: Set[str] | None = None) -> Set[str]:
-    """Wait until none of these fires (of all, if not told); what still does when time is up."""
+async def _cleared(found: Prometheus, wanted: Set[str]) -> Set[str]:
+    """Wait until none of these fires; those that still do when time is up."""
     deadline = time.monotonic() + CLEAR_SECONDS
     while True:
-        firing = await _firing(found) if of is None else of & await _firing(found)
+        firing = wanted & await _firing(found)
         if not firing or time.monotonic() > deadline:
             return firing
         await asyncio.sleep(LOOK_SECONDS)
