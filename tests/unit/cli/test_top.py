@@ -129,6 +129,13 @@ def test_an_empty_mesh_says_so(page: str) -> None:
     assert any(said in text for said in ("no replica", "nothing reads", "no workflow", "nobody owns", "no event"))
 
 
+def test_what_was_not_seen_yet_is_not_called_empty() -> None:
+    """Replicas are shown at once; what answers later says so."""
+    text = "\n".join(lines(Sight(NOW, [replica("broker")], [], [], pending=frozenset({"projections", "runs"}))))
+    assert text.count("looking ...") == 2
+    assert "1 of 1 replicas up" in text
+
+
 def test_keys_choose_what_is_shown() -> None:
     """Order, page, place; one that means nothing changes nothing, and one goes no further than the end."""
     shown = Shown()

@@ -52,7 +52,7 @@ async def _live(client: Client, interval: float) -> None:
     screen, shown = console(), Shown()
     async with Looking(client, interval) as looking:
         with screen.status("looking at the mesh"):
-            await looking.first()
+            await looking.replicas_seen()
         _something(looking.sight())
         with pressed(sys.stdin.fileno()) as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
             key = asyncio.ensure_future(keys.get())

@@ -23,13 +23,14 @@ LATE_SECONDS = 3.0  # after which a part that does not answer is named
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The mesh at one moment. `faults` say what could not be seen, and why."""
+    """The mesh at one moment. `faults` say what could not be seen, and why; `pending` are parts that were never seen yet."""
 
     at: datetime
     replicas: list[Row]
     projections: list[Row]
     runs: list[Row]
     faults: tuple[str, ...] = ()
+    pending: frozenset[str] = frozenset()
 
     @property
     def meshes(self) -> list[tuple[str, str]]:
@@ -71,7 +72,8 @@ class Sight:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         more = {"groups": self.groups, "queues": self.queues, "pools": self.pools}
-        return asdict(self) | {"at": format_instant(self.at), "faults": list(self.faults)} | more
+        told = {name: value for name, value in asdict(self).items() if name != "pending"}
+        return told | {"at": format_instant(self.at), "faults": list(self.faults)} | more
 
 
 class Looking:
@@ -97,6 +99,10 @@ class Looking:
         for task in self._tasks:
             await end(task)
 
+    async def replicas_seen(self) -> None:
+        """Until it is known which replicas there are."""
+        await self._parts["replicas"].seen.wait()
+
     async def first(self) -> None:
         """Until every part was seen, or is late. Where no replica answers, nothing else is waited for."""
         with suppress(TimeoutError):
@@ -117,9 +123,9 @@ class Looking:
         replicas, fault = self._parts["replicas"].value
         told = [] if fault is None else [f"replicas: {fault}"]
         told += [f"{name}: {part.trouble}" for name, part in self._parts.items() if part.trouble is not None]
-        return Sight(
-            utc_now(), replicas, list(self._parts["projections"].value), self._parts["runs"].value, tuple(told)
-        )
+        pending = frozenset(name for name, part in self._parts.items() if not part.seen.is_set())
+        projections, runs = self._parts["projections"].value, self._parts["runs"].value
+        return Sight(utc_now(), replicas, list(projections), runs, tuple(told), pending)
 
 
 class _Part:

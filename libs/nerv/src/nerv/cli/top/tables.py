@@ -21,7 +21,7 @@ from nerv.types import parse_instant
 Row = Mapping[str, Any]
 Cells = tuple[str | Text, ...]
 
-NOTHING = "-"
+NOTHING, PENDING = "-", "looking ..."
 BEHIND = 1000  # events of lag, from which on it is yellow
 INTO = ("topic", "stream", "bus")  # kinds of ends from which events come into a service
 COLORS = {"completed": "green", "failed": "red", "running": "yellow", "paused": "magenta", "cancelled": "magenta"}
@@ -137,7 +137,11 @@ LAGS = (
 
 def lags(sight: Sight) -> Section:
     """How far projections, groups and the queue of tasks are behind."""
-    rows = [*map(_projection, sight.projections), *map(_group, _summed(sight.groups)), *map(_queue, sight.queues)]
+    waiting: list[Cells] = (
+        [("projection", Text(PENDING, style="dim"), *[""] * 5)] if "projections" in sight.pending else []
+    )
+    folding = [*waiting, *map(_projection, sight.projections)]
+    rows = [*folding, *map(_group, _summed(sight.groups)), *map(_queue, sight.queues)]
     return Section("lags", LAGS, rows, "nothing reads events")
 
 
@@ -188,7 +192,8 @@ RUNS = (
 
 def runs(sight: Sight) -> Section:
     """The latest runs of workflows."""
-    return Section("runs", RUNS, [_run(row, sight.at) for row in sight.runs], "no workflow has run lately")
+    empty = PENDING if "runs" in sight.pending else "no workflow has run lately"
+    return Section("runs", RUNS, [_run(row, sight.at) for row in sight.runs], empty)
 
 
 def _run(row: Row, now: datetime) -> Cells:
