@@ -242,7 +242,7 @@ async def test_nobody_shuts_out_the_writers_of_others(mesh: Standing, service: s
     assert others
     for name in others:
         producer = TransactionalProducer(mesh.kafka_as(f"{MESH}-{service}"), name, "intruder")
-        with pytest.raises(NervError, match=r"(?i)authorization"):
+        with pytest.raises(NervError, match=rf"transaction of {name} .*authorization.*nerv acls"):
             await producer.start()
         await producer.close()
 

@@ -2,10 +2,10 @@
 """What failed records mean: for themselves, and for the batch that they were in."""
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from nerv.errors import Misconfigured, NervError, Refused, Retry, TooLarge, Unavailable, UnknownOutcome
-from nerv.kafka.faults import batch_error, delivery_error
+from nerv.kafka.faults import DENIED, batch_error, delivery_error, request_error, told
 
 REFUSED, UNSENT, UNKNOWN = TooLarge("r"), Unavailable("s", retry_after=1.0), UnknownOutcome("u")
 
@@ -40,3 +40,13 @@ def test_a_batch_is_as_bad_as_its_worst_record(errors: list[NervError], size: in
     if error.retry is Retry.LATER:
         assert len(errors) == size
         assert error.retry_after
+
+
+def test_a_right_that_lacks_leads_to_the_list() -> None:
+    """Whatever was denied: the text says what writes and gives the rights."""
+    for code in DENIED:
+        assert "nerv acls" in request_error(KafkaError(code)).detail
+        assert "nerv acls" in delivery_error(KafkaError(code)).detail
+        assert "nerv acls" in told(KafkaException(KafkaError(code)))
+    assert told(KafkaException(KafkaError(KafkaError._TIMED_OUT))) == "Local: Timed out"
+    assert told(BufferError("full")) == "full"

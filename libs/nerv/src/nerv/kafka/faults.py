@@ -40,16 +40,20 @@ DENIED = (
 RIGHTS = "; `nerv acls` writes and gives what each service needs"
 
 
-def _told(error: KafkaError) -> str:
-    text = error.str().rstrip(".")
-    return f"{text}{RIGHTS}" if error.code() in DENIED else text
+def told(error: "KafkaError | BaseException") -> str:
+    """What Kafka's client says, and where rights come from if one lacks."""
+    inner = error.args[0] if isinstance(error, KafkaException) else error
+    if not isinstance(inner, KafkaError):
+        return str(error)
+    text = inner.str().rstrip(".")
+    return f"{text}{RIGHTS}" if inner.code() in DENIED else text
 
 
 def delivery_error(error: KafkaError) -> NervError:
     """What a failed delivery report means. Whatever is not surely refused is unknown."""
     code = error.code()
     if code in _REFUSED:
-        return _REFUSED[code](f"Kafka refused the record: {_told(error)}")
+        return _REFUSED[code](f"Kafka refused the record: {told(error)}")
     if code == KafkaError._PURGE_QUEUE:
         return Unavailable("the record was never sent; send it again", retry_after=1.0)
     return UnknownOutcome(f"Kafka did not say whether it wrote the record ({error.str()}); repeat it with the same id")
@@ -78,5 +82,5 @@ def request_error(error: KafkaError | KafkaException) -> NervError:
     inner = error.args[0] if isinstance(error, KafkaException) else error
     code = inner.code()
     if code in _REFUSED:
-        return _REFUSED[code](f"Kafka refused: {_told(inner)}")
+        return _REFUSED[code](f"Kafka refused: {told(inner)}")
     return Unavailable(f"Kafka does not answer as it should: {inner.str()}", retry_after=1.0)

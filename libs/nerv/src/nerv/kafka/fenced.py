@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as NativeProducer
 
 from nerv.errors import Misconfigured, NervError, Refused, Retry, Unavailable
-from nerv.kafka.faults import delivery_error
+from nerv.kafka.faults import delivery_error, told
 from nerv.kafka.measuring import Transactions
 from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
@@ -140,17 +140,18 @@ class FencedWriter:
     def _shut_out(self) -> None:
         self._drop()
         for name in ("a", "b"):  # always both, in this order, also when only one has failed
+            own = f"{self._topic}/{self._partition}/{name}"
             producer = NativeProducer(
                 self._settings.producer(f"{self._client_id}-{name}")
                 | {
-                    "transactional.id": f"{self._topic}/{self._partition}/{name}",
+                    "transactional.id": own,
                     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                     "linger.ms": LINGER_MS,
                     "topic.metadata.propagation.max.ms": UNKNOWN_TOPIC_MS,
                 }
             )
             self._producers.append(producer)
-            _native(lambda p=producer: p.init_transactions(INIT_SECONDS), "take over")  # type: ignore[misc]
+            _native(lambda p=producer: p.init_transactions(INIT_SECONDS), f"take over as {own}")  # type: ignore[misc]
         self._turn = 0
         self._take_overs += 1
 
@@ -249,7 +250,7 @@ def _native(call: Callable[[], None], what: str) -> None:
     except (KafkaException, BufferError, RuntimeError, SystemError) as error:
         # SystemError: what `flush` of confluent-kafka 2.16.1 makes of the delivery reports of a fenced producer.
         _let_go(error)
-        raise CommitFailed(f"could not {what}: {error}", retry_after=1.0) from error
+        raise CommitFailed(f"could not {what}: {told(error)}", retry_after=1.0) from error
 
 
 def _let_go(error: BaseException | None) -> None:

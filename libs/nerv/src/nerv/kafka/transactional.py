@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka import Producer as NativeProducer
 
 from nerv.kafka.consumer import BatchConsumer
+from nerv.kafka.faults import told
 from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed
 from nerv.kafka.measuring import Transactions
 from nerv.kafka.records import Outgoing, Position
@@ -142,7 +143,9 @@ class TransactionalProducer:
             return await loop.run_in_executor(self._thread, function, *args)
         except (KafkaException, BufferError, RuntimeError) as error:
             self._void = True
-            raise CommitFailed(f"the transaction did not surely commit: {error}", retry_after=1.0) from error
+            raise CommitFailed(
+                f"the transaction of {self.name} did not surely commit: {told(error)}", retry_after=1.0
+            ) from error
 
 
 def _into(places: dict[int, Position], number: int) -> Callable[[KafkaError | None, Message], None]:
