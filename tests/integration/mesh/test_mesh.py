@@ -143,7 +143,9 @@ async def test_topology_shows_where_events_went(client: Client, prefix: str) -> 
         ("bridge:heard", "bus:shop"): 3,
     }
     ways = await seen(client, lambda ways: all(ends in ways and ways[ends].count >= n for ends, n in counts.items()))
-    assert {ends: ways[ends].count for ends in counts} == counts
+    assert (
+        ways["service:broker", orders].count == 3
+    )  # the others are at least once, should Kafka share out anew meanwhile
     assert all(ways[ends].differs is None for ends in counts)
     assert ways["service:broker", f"topic:{prefix}.confirmed.v1"].differs is Difference.UNSEEN
 

@@ -88,6 +88,24 @@ async def test_without_redis_each_service_is_asked(monkeypatch: pytest.MonkeyPat
     assert any(fault.startswith("replicas: ") for fault in sight.faults)
 
 
+async def test_an_answer_that_nobody_understands_is_a_fault() -> None:
+    """A page of a proxy, say, or a mesh of another version: it is looked at again."""
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<html>", content_type="text/html")
+
+    server = web.Application()
+    server.router.add_route("*", "/{path:.*}", page)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with Client({"*": url}) as client, Looking(client, interval=0.01) as looking:
+        sight = await until(looking, lambda sight: len(sight.faults) == 3)
+        assert all("not one of this version" in fault for fault in sight.faults)
+    await runner.cleanup()
+
+
 async def test_any_service_can_say_who_is_alive() -> None:
     """One that is away is passed over; where none answers, that is said."""
     async with serving() as url, Client({"temporal": NOBODY, "broker": url}) as client:

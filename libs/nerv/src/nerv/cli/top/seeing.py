@@ -143,6 +143,8 @@ class _Part:
             self._fault = ""  # this mesh runs without it
         except NervError as error:
             self._fault = error.detail
+        except (ValueError, KeyError, TypeError) as error:
+            self._fault = f"the answer is not one of this version of NERV ({type(error).__name__}: {error})"
         self._asked = 0.0
         self.seen.set()
 
