@@ -18,7 +18,9 @@ def main() -> int:
     """0 where all is as it should be, 1 where something is not, 2 without a Prometheus."""
     parser = argparse.ArgumentParser(prog="python -m tests.observability", description=__doc__)
     parser.add_argument("check", choices=sorted(CHECKS))
-    parser.add_argument("--only", default="", help="of the faults or dashboards those with this in their names")
+    parser.add_argument(
+        "--only", nargs="*", default=[""], help="the faults or dashboards with one of these in their names"
+    )
     screen = Console(width=None if sys.stdout.isatty() else 160)
     try:
         options = parser.parse_args()

@@ -33,7 +33,7 @@ class BadConfigError(Exception):
     """The collector refuses its configuration; says why."""
 
 
-async def check(screen: Console, only: str = "") -> int:
+async def check(screen: Console, only: Sequence[str] = ()) -> int:
     """0 when the collector takes its configuration, and keeps errors, what is slow, and a share of the rest; else 1."""
     collector = await asyncio.to_thread(_collector)
     async with Receiver() as receiver:
