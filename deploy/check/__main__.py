@@ -8,10 +8,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from deploy.check import refusals, values
 from deploy.check.policies import policies
 from deploy.check.rules import RULES, SERVICES
 from deploy.check.running import CHART, ROOT, Fault, Tools, documents
+from nerv.acls import kafka_rights, names_of
+from nerv.acls.forms import strimzi_users
+from nerv.app import find_app
 
 # A chart can read its own folder alone: what it has a copy of.
 COPIES = {
@@ -67,6 +72,12 @@ def check_compose(tools: Tools) -> None:
         tools.compose("docker-compose.yml", str(layer))
 
 
+def check_users(tools: Tools) -> None:
+    """What `nerv acls kafka --strimzi` prints are KafkaUsers as Strimzi takes them."""
+    users = strimzi_users(kafka_rights(names_of("nerv", find_app("flights:app"))), "events")
+    tools.conform(yaml.safe_dump_all(users))
+
+
 def main(folder: str, schemas: str, *options: str) -> int:
     """All checks; the first fault ends them."""
     tools, write = Tools(Path(folder), Path(schemas)), "--write" in options
@@ -82,6 +93,7 @@ def main(folder: str, schemas: str, *options: str) -> int:
                 raise Fault(f"example {example.name}: {fault}") from None
             count += 1
         refusals.check(tools)
+        check_users(tools)
         check_compose(tools)
     except Fault as fault:
         sys.stderr.write(f"{fault}\n")

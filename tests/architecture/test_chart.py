@@ -17,6 +17,8 @@ from deploy.check import rules, schemas, values
 from deploy.check.__main__ import check_copies
 from deploy.check.policies import policies
 from deploy.check.running import Document, Fault, documents
+from nerv.acls import kafka_rights, names_of, redis_rights
+from nerv.app import find_app
 from nerv.service.http import COMPONENTS
 from nerv.service.introspection import MESH, TOPOLOGY, WELL_KNOWN
 from nerv.service.routes import Route
@@ -62,6 +64,9 @@ def test_the_chart_carries_true_copies() -> None:
     """Topics and alerts in the chart are those of the repository, byte for byte, and its README lists its values."""
     check_copies(write=False)
     values.check(write=False)
+    [rule] = [one for one in manifests("public") if one["kind"] == "PrometheusRule"]
+    told = documents((CHART / "files" / "alerts.yml").read_text(encoding="utf-8"))
+    assert [rule["spec"]] == told, "deploy/check.sh --write renders the examples anew"
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -115,6 +120,19 @@ def test_keda_counts_what_the_services_wait_for() -> None:
     assert all(f'"{word}"' in source for word in ("projections", "projection", "lag"))
 
 
+def test_the_users_of_the_secured_mesh_have_rights() -> None:
+    """Each service of the example, and the job that makes topics, is the user that `nerv acls` makes for it."""
+    names = names_of("nerv", find_app("flights:app"))
+    kafka, stored = {right.user for right in kafka_rights(names)}, {right.user for right in redis_rights(names)}
+    [job] = [one for one in rules.pods(manifests("secured")) if one.owner.startswith("Job")]
+    assert job.env["NERV_KAFKA__SASL_USERNAME"] == "nerv-setup"
+    for service, container in containers("secured").items():
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        assert env["NERV_KAFKA__SASL_USERNAME"] == env["NERV_REDIS__USERNAME"] == f"nerv-{service}"
+    assert {"nerv-setup", *(f"nerv-{service}" for service in SERVICES)} <= kafka
+    assert {f"nerv-{service}" for service in SERVICES} == stored
+
+
 def test_the_chart_leaves_time_to_drain() -> None:
     """What the chart holds a service to is what the service holds itself to."""
     assert math.ceil(STOP_SECONDS) == rules.DRAIN_SECONDS
@@ -136,7 +154,7 @@ def spoilt(example: str, path: str, value: Any) -> list[Document]:
     """An example with one value changed: `Kind component key.key.0.key`, where ~ is a dot in a key; `DELETE` takes it away."""
     kind, component, keys = path.split(" ")
     found = manifests(example)
-    [node] = [one for one in found if one["kind"] == kind and component in names_of(one)]
+    [node] = [one for one in found if one["kind"] == kind and component in called(one)]
     *way, last = [int(key) if key.isdigit() else key.replace("~", ".") for key in keys.split(".")]
     for key in way:
         node = node[key]  # type: ignore[index]  # an int where it is a list
@@ -147,7 +165,7 @@ def spoilt(example: str, path: str, value: Any) -> list[Document]:
     return found
 
 
-def names_of(document: Document) -> set[str]:
+def called(document: Document) -> set[str]:
     """By what a manifest is meant: its name, or the component that it is of."""
     return {document["metadata"]["name"], document["metadata"]["labels"].get("app.kubernetes.io/component", "")}
 
