@@ -8,11 +8,12 @@ from http.client import HTTPConnection, HTTPException
 
 SECONDS = 4.0  # less than the time-out of HEALTHCHECK, so that the reason is told
 
+everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
 host = os.environ.get("NERV_HEALTH__HOST", "127.0.0.1")
-everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not listened on
+host = everywhere.get(host, host)
 port = int(os.environ.get("NERV_HEALTH__PORT", "9090"))
 try:
-    connection = HTTPConnection(everywhere.get(host, host), port, timeout=SECONDS)
+    connection = HTTPConnection(host, port, timeout=SECONDS)
     connection.request("GET", "/readyz?verbose")
     answer = connection.getresponse()
     sys.stdout.write(answer.read(4000).decode(errors="replace"))

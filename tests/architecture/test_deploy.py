@@ -8,6 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -190,6 +194,58 @@ def test_a_module_without_symbols_still_loads(tmp_path: Path) -> None:
         check=True,
     )
     assert told.stdout == f"{tmp_path}/yaml/__init__.py 1"
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_health_check_asks_the_service(status: int, code: int) -> None:
+    """0 where it is ready; else 1, and what it waits for is told either way."""
+    with answering(status, b'{"checks":{"kafka":"no connection"}}') as port:
+        done = checked(port)
+    assert (done.returncode, done.stdout) == (code, '{"checks":{"kafka":"no connection"}}')
+
+
+def test_the_health_check_of_nobody_fails() -> None:
+    """A service that does not answer is not healthy, and the reason is told."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    done = checked(port)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} does not answer" in done.stdout
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[int]:
+    """A port that gives one answer to whoever asks."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def checked(port: int) -> subprocess.CompletedProcess[str]:
+    """What the image's health check says of this port."""
+    return subprocess.run(
+        (sys.executable, ROOT / "deploy" / "docker" / "healthcheck.py"),
+        env={"NERV_HEALTH__HOST": "0.0.0.0", "NERV_HEALTH__PORT": str(port)},  # noqa: S104 - as in the image
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def test_apps_are_put_into_the_image_in_one_way() -> None:
