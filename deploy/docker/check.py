@@ -31,6 +31,7 @@ STRICT = (
 )
 COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "tcc", "ld", "as", "make", "cmake", "rustc", "cargo", "go", "javac")
 LABELS = ("title", "version", "revision", "source", "licenses", "created", "base.name")
+START_SECONDS = "120"
 # A service whose Kafka is out of reach: until its health check was answered, or it has ended and said why.
 UNTIL_ASKED = """
 nerv serve "$0" >/tmp/log 2>&1 &
@@ -85,13 +86,17 @@ def inspected(image: str) -> dict[str, object]:
     return found
 
 
+def added(image: str, base: str) -> int:
+    """The bytes that an image adds to the one that it is built on."""
+    return int(str(inspected(image)["Size"])) - int(str(inspected(base)["Size"]))
+
+
 def check_size() -> str:
     """It adds less than LARGEST to its base."""
-    image = inspected(IMAGE)
-    base = image["Config"]["Labels"]["org.opencontainers.image.base.name"]  # type: ignore[index]
+    base = inspected(IMAGE)["Config"]["Labels"]["org.opencontainers.image.base.name"]  # type: ignore[index]
     if not docker("image", "ls", "--quiet", base):  # BuildKit keeps what it builds on to itself
         docker("pull", "--quiet", base)
-    over = int(str(image["Size"])) - int(str(inspected(base)["Size"]))
+    over = added(IMAGE, base)
     if over >= LARGEST:
         raise Fault(f"{IMAGE} has {over / 1e6:.0f} MB over {base}; {LARGEST / 1e6:.0f} are allowed")
     return f"{over / 1e6:.0f} MB over {base}"
@@ -173,24 +178,17 @@ def check_apps() -> str:
             found = described(tag)
             if not (found["events"] and found["projections"] and found["workflows"]):
                 raise Fault(f"{tag} describes no app: {found}")
-            told.append(
-                f"{tag} {(int(str(inspected(tag)['Size'])) - int(str(inspected(IMAGE)['Size']))) / 1e3:.0f} kB more"
-            )
+            told.append(f"{tag} {added(tag, IMAGE) / 1e3:.0f} kB more")
     return ", ".join(told)
 
 
 def check_starts() -> str:
     """Without Kafka each service, a stranger on a read-only root, is up and not ready, or has ended and said why."""
-    settings = (
-        "-e",
-        "NERV_INSECURE_DEV=1",
-        "-e",
-        "NERV_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1",
-        "--tmpfs",
-        "/var/lib/nerv",
-    )
+    nowhere = {"NERV_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "NERV_SERVICES__TEMPORAL": "http://127.0.0.1:1"}
+    words = [f"--env={name}={value}" for name, value in {"NERV_INSECURE_DEV": "1", **nowhere}.items()]
+    words += ["--tmpfs", "/var/lib/nerv", "--entrypoint", "timeout"]
     for service in SERVICES:
-        docker("run", "--rm", *STRICT, *settings, "--entrypoint", "sh", FLIGHTS, "-c", UNTIL_ASKED, service)
+        docker("run", "--rm", *STRICT, *words, FLIGHTS, START_SECONDS, "sh", "-c", UNTIL_ASKED, service)
     return "not ready, or ended and said why, without Kafka"
 
 

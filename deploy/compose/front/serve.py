@@ -6,7 +6,9 @@ It asks every part when somebody asks it, and keeps nothing. `/readyz?verbose` s
 
 import json
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -173,4 +175,7 @@ class Front(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(0)
+    )  # the first process of a container is not ended by it otherwise
     ThreadingHTTPServer(("0.0.0.0", 8080), Front).serve_forever()  # noqa: S104 - in a container; Compose opens it to loopback
