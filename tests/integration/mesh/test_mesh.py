@@ -130,6 +130,7 @@ async def test_topology_shows_where_events_went(client: Client, prefix: str) -> 
         )
         for name in names
     ]
+    await client.subscriptions.make("billing", {"topic": f"{prefix}.order.v1", "from": "earliest"})
     await client.topics.publish(f"{prefix}.order.v1", events)
     counts = {
         ("service:broker", orders): 3,
@@ -141,6 +142,7 @@ async def test_topology_shows_where_events_went(client: Client, prefix: str) -> 
         ("bridge:orders-out", "stream:warehouse"): 3,
         ("stream:warehouse", "bridge:orders-in"): 3,
         ("bridge:heard", "bus:shop"): 3,
+        (orders, "group:billing"): 3,
     }
     ways = await seen(client, lambda ways: all(ends in ways and ways[ends].count >= n for ends, n in counts.items()))
     assert (

@@ -12,7 +12,7 @@ from nerv.cli.topology import way_tree
 from nerv.effects import Effect
 from nerv.sync import CsvSource
 from nerv.telemetry.traffic import MOST, Traffic
-from nerv.topology import Difference, Way, compare, declared, merged, mermaid
+from nerv.topology import Difference, Way, compare, declared, made, merged, mermaid
 
 TOPIC = "shop.orders.v1"
 
@@ -87,6 +87,14 @@ def test_what_replicas_saw_is_put_together() -> None:
     """Counts and rates are summed, the latest counts; a replica that saw nothing says nothing."""
     ways = merged([{"traffic": [seen("a:1", "b:2", 4, 90.0)]}, {"traffic": [seen("a:1", "b:2", 6)]}, {"traffic": []}])
     assert ways == [Way("a:1", "b:2", count=10, rate=5.0, last=100.0)]
+
+
+def test_a_group_is_declared_by_whoever_makes_it() -> None:
+    """Every broker names those that it hosts; each is one way, whether anything has come yet or not."""
+    replicas = [{"figures": {"groups": {"billing": "t", "mail": "t"}}}, {"figures": {"groups": {"billing": "t"}}}, {}]
+    ways = compare(made(replicas), [Way("topic:t", "group:billing", count=3)])
+    differs = {way.ends: way.differs for way in ways}
+    assert differs == {("topic:t", "group:billing"): None, ("topic:t", "group:mail"): Difference.UNSEEN}
 
 
 def test_what_differs_is_told() -> None:

@@ -107,7 +107,7 @@ def about(deps: Deps) -> About:
     )
     writes = sorted([*app.all_topics(), deps.settings.deadletters, deps.settings.receipts, deps.settings.schemas])
     owns = sorted(partition for partition, owner in deps.owners.owned().items() if owner.serving)
-    return About(deps.settings, app, reads, writes, owns)
+    return About(deps.settings, app, reads, writes, owns, {"groups": deps.groups.topics()})
 
 
 ROUTES = (

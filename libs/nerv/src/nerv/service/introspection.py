@@ -6,7 +6,7 @@ from starlette.responses import Response
 from nerv.service.alive import Alive
 from nerv.service.describe import Replica
 from nerv.service.routes import Request, Route, respond
-from nerv.topology import compare, declared, merged
+from nerv.topology import compare, declared, made, merged
 
 WELL_KNOWN = "/.well-known/nerv"
 MESH = "/v1/mesh"
@@ -26,8 +26,8 @@ def introspection(replica: Replica, alive: Alive) -> tuple[Route, ...]:
 
     async def topology(request: Request[object]) -> Response:
         """GET /v1/mesh/topology: where events go, as the app declares and as the replicas have seen, and what differs."""
-        seen = merged(await alive.replicas())
-        ways = compare(declared(replica.app, alive.mesh), seen)
+        replicas = await alive.replicas()
+        ways = compare([*declared(replica.app, alive.mesh), *made(replicas)], merged(replicas))
         return respond({"mesh": alive.mesh, "app": replica.app.name, "ways": [way.to_dict() for way in ways]})
 
     return (

@@ -2,7 +2,8 @@
 """The graph that an app declares, from its registry alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from nerv import topics
 from nerv.app import App, End
@@ -16,6 +17,12 @@ def declared(app: App, mesh: str) -> list[Way]:
     """Every way that events are declared to go in a mesh of this name, along the flow."""
     parts = (_published, _reactions, _history, _projections, _deciders, _workflows, _bridges, _syncs)
     return sorted({way.ends: way for part in parts for way in part(app, mesh)}.values(), key=order)
+
+
+def made(replicas: Iterable[Mapping[str, Any]]) -> list[Way]:
+    """What was declared to a running mesh and not in its app: groups of subscribers, as the documents of brokers name them."""
+    groups = [pair for one in replicas for pair in one.get("figures", {}).get("groups", {}).items()]
+    return sorted({_way(f"topic:{topic}", f"group:{group}") for group, topic in groups}, key=order)
 
 
 def _way(source: str, target: str, types: Iterable[str] = (), *, always: bool = False) -> Way:

@@ -179,6 +179,10 @@ class Groups:
                 async with asyncio.timeout(HOSTED_SECONDS):
                     await self._changed.wait_for(lambda: is_so(self._hosted.get(name)))
 
+    def topics(self) -> dict[str, str]:
+        """Of each group that is hosted here, the topic."""
+        return {name: hosted.spec.topic for name, hosted in self._hosted.items()}
+
     def lags(self) -> dict[tuple[str, str, int], int]:
         """How far each Kafka group lags behind on each partition of its topic that this replica dispatches."""
         hosted = [(self._kafka_group(name), one.dispatcher) for name, one in list(self._hosted.items())]
