@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(SECONDS + 120)
 
 
 class Typed(NamedTuple):
-    """A command, and what it prints: `…` stands for anything, on a line of its own for any lines."""
+    """A command, and what it prints: `…` stands for anything, between words also for a space, on a line of its own for any lines."""
 
     command: str
     printed: str
@@ -38,7 +38,9 @@ class Typed(NamedTuple):
     def shown_by(self, output: str) -> bool:
         """Whether this is what the page shows."""
         lines = (
-            r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n"
+            r"(?:.*\n)*?"
+            if line == "…"
+            else re.escape(line).replace(r"\ …\ ", r"\ (?:.*\ )?").replace("…", ".*") + r"\n"
             for line in self.printed.splitlines()
         )
         return re.fullmatch("".join(lines), output) is not None

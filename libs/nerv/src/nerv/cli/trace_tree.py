@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from nerv.telemetry import names as n
 from nerv.types import parse_instant
@@ -29,11 +30,11 @@ class Line(NamedTuple):
 def listed(traces: Sequence[Mapping[str, Any]]) -> Table:
     """Traces as the API lists them, a line each."""
     made = Table(box=None, pad_edge=False)
-    made.add_column("trace", no_wrap=True)
-    made.add_column("begun", no_wrap=True)
-    for column in ("time", "spans", "failed"):
-        made.add_column(column, justify="right", no_wrap=True)
-    made.add_column("began with", no_wrap=True)
+    made.add_column("trace", no_wrap=True, width=32)  # whole, for people copy it
+    made.add_column("begun", no_wrap=True, width=8)
+    for column, width in (("time", 8), ("spans", 5), ("failed", 6)):
+        made.add_column(column, justify="right", no_wrap=True, min_width=width)
+    made.add_column("began with", overflow="fold")
     for one in traces:
         begun, ran = f"{parse_instant(one['begun']):%H:%M:%S}", _milliseconds(round(one["milliseconds"] * 1000))
         cells = (one["trace"], begun, ran, str(one["spans"]), str(one["errors"] or "-"), escape(str(one["name"])))
@@ -52,12 +53,14 @@ def tree(spans: Sequence[Span], width: int) -> Table:
     more = f"the first {MOST} of {len(lines):,}; all of them: --json" if len(lines) > MOST else None
     made = Table(title=title, title_justify="left", caption=more, caption_justify="left", box=None, pad_edge=False)
     bars = width >= NARROW
-    made.add_column("span", overflow="fold", ratio=4)
+    longest = max(len(line.branch) + len(Text.from_markup(_named(line.span))) for line in lines[:MOST])
+    # What is folded loses its place in the tree: names have as much room as they need, as long as the rest has some, too.
+    made.add_column("span", overflow="fold", width=min(longest, width * 6 // 10))
     made.add_column("service", no_wrap=True)
     if bars:
         made.add_column("", width=BAR_CELLS, no_wrap=True)
     made.add_column("time", justify="right", no_wrap=True)
-    made.add_column("touched", overflow="fold", ratio=3)
+    made.add_column("touched", overflow="fold")
     for line in lines[:MOST]:
         span = line.span
         bar = (
