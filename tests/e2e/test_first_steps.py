@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(SECONDS + 120)
 
 
 class Typed(NamedTuple):
-    """A command, and what it prints: `…` stands for anything, between words also for a space, on a line of its own for any lines."""
+    """A command and what it prints: `…` is anything, between words also one space, and on a line of its own any lines."""
 
     command: str
     printed: str
