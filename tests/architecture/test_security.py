@@ -10,6 +10,7 @@ from nerv.dev.kafka import KafkaSecurity
 from nerv.dev.redis import RedisSecurity
 from nerv.limits import Limits
 from nerv.service.auth import AuthSettings
+from tests.integration.secured.standing import SCOPES
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
 SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
@@ -39,3 +40,14 @@ def test_servers_are_told_what_the_page_tells(tmp_path: Path) -> None:
     assert [line for line in block.splitlines() if line not in told] == []
     redis = RedisSecurity(authority.issue("redis"), authority.ca, tmp_path / "users.acl")
     assert [option for option in redis.options() if f"{option} " not in PAGE] == []
+
+
+def test_tokens_of_services_may_what_the_page_tells() -> None:
+    """Those with which `tests/integration/secured` runs: each scope is in the row of its service."""
+    table = PAGE.partition("| token of | scopes |")[2].partition("\n\n")[0]
+    rows = {
+        line.split("|")[1].strip(): set(re.findall(r"[a-z]+:[a-z]+", line))
+        for line in table.splitlines()
+        if "`" in line
+    }
+    assert rows == {service: set(scopes.split()) for service, scopes in SCOPES.items() if scopes}
