@@ -14,6 +14,7 @@ from bench.harness import Figure, Measured, scale
 from bench.projector import suite as projector
 from bench.scheduler import suite as scheduler
 from bench.sync import suite as sync
+from bench.telemetry import suite as telemetry
 from bench.temporal import suite as temporal
 from nerv.errors import NervError
 
@@ -24,6 +25,7 @@ SUITES = {
     "temporal": temporal.run,
     "projector": projector.run,
     "scheduler": scheduler.run,
+    "telemetry": telemetry.run,
 }
 PARTS = {"produce": produce.run, "consume": consume.run}  # of suite broker
 

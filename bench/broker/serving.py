@@ -39,11 +39,11 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(kind: str, bootstrap: str, topic: str) -> Iterator[Server]:
-    """`ours` or `bare`; it is ended with the block, and may not have begun to listen yet."""
+def serving(kind: str, bootstrap: str, topic: str, module: str = "nerv_broker") -> Iterator[Server]:
+    """`ours`, run as this module, or `bare`; it is ended with the block, and may not have begun to listen yet."""
     with tempfile.TemporaryDirectory(prefix="nerv-bench-") as name:
         port = Ports(Path(name)).take()
-        process = psutil.Popen(_command(kind, bootstrap, topic, port), env=_environment(bootstrap, topic, port))
+        process = psutil.Popen(_command(kind, bootstrap, topic, port, module), env=_environment(bootstrap, topic, port))
         try:
             yield Server(port, process)
         finally:
@@ -54,10 +54,10 @@ def serving(kind: str, bootstrap: str, topic: str) -> Iterator[Server]:
                 process.kill()
 
 
-def _command(kind: str, bootstrap: str, topic: str, port: int) -> list[str]:
+def _command(kind: str, bootstrap: str, topic: str, port: int, module: str) -> list[str]:
     if kind == "bare":
         return [sys.executable, "-m", "bench.broker.peers.bare_http", bootstrap, topic, str(port)]
-    return [sys.executable, "-m", "nerv_broker"]
+    return [sys.executable, "-m", module]
 
 
 def _environment(bootstrap: str, topic: str, port: int) -> dict[str, str]:

@@ -3,6 +3,7 @@
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Producer
@@ -24,13 +25,15 @@ def make_topics(bootstrap: str, mesh: str, projections: Iterable[str]) -> None:
     Admin(KafkaSettings(bootstrap_servers=bootstrap), "bench").create(topics, replication=1)
 
 
-def fill(bootstrap: str, mesh: str, count: int) -> None:
-    """Write so many events, each once to each topic."""
+def fill(bootstrap: str, mesh: str, count: int, *, traced: int = 0) -> None:
+    """Write so many events, each once to each topic; every so-many-th of them in a trace of its own that is sampled."""
     writer = _Writer(bootstrap)
     versions: dict[str, int] = {}
     for number, (key, value) in enumerate(events(count), 1):
         versions[key] = versions.get(key, 0) + 1
         event = event_of(f"e{number}", key, value, START + timedelta(milliseconds=number), versions[key])
+        if traced and number % traced == 0:
+            event = replace(event, traceparent=f"00-{number:032x}-{number:016x}-01")
         for topic, headers in ((f"{mesh}.history.v1", to_headers(event)), (TOPIC, None)):
             writer.write(topic, event, key, headers)
     writer.flush()

@@ -190,6 +190,42 @@ async def test_the_command_shows_a_trace(mesh: LocalMesh, client: Client, trace_
     assert "32 hexadecimal digits" in " ".join(said.split())
 
 
+async def test_the_command_says_why_an_event_is_there(mesh: LocalMesh, client: Client, trace_id: str) -> None:
+    """The departure in an aircraft's stream was caused by the one on the topic, by a reaction, in the trace of the publish."""
+    await kept(client, trace_id, {"projector: EVALSHA"})
+    code, out, said = await command(mesh, "why", "aircraft-N14228@1", "--json")
+    assert code == 0, said
+    found = json.loads(out)
+    assert found["notes"] == []
+    came, recorded = sorted(found["events"], key=lambda one: one["topic"])
+    assert (came["topic"], came["type"], came.get("cause")) == ("flights.flight.v1", "flight.departed.v1", None)
+    assert (recorded["stream"], recorded["version"], recorded["cause"]) == ("aircraft-N14228", 1, came["id"])
+    assert (recorded["asked"], recorded["source"]) == (True, "nerv:flights/record_departure")
+    assert {one["traceparent"][3:35] for one in (came, recorded)} == {trace_id}
+    code, out, _ = await command(mesh, "why", "aircraft-N14228@1")
+    lines = out.splitlines()
+    assert lines[0].lstrip().startswith(f"flights.flight.v1[{came['partition']}]@{came['offset']}")
+    assert "aircraft-N14228@1" in lines[1]
+    assert "by record_departure" in lines[1]
+
+
+async def test_the_command_says_what_a_run_has_led_to(mesh: LocalMesh, client: Client, trace_id: str) -> None:
+    """All that was recorded of a report, below its start."""
+    spans = await kept(client, trace_id, {"scheduler: process monthly-report"})
+    [stream] = {one["attributes"]["nerv.stream"] for one in spans if one["name"] == "send monthly-report"}
+    code, out, said = await command(mesh, "why", f"{stream}@1", "--json")
+    assert code == 0, said
+    events = json.loads(out)["events"]
+    [first] = [one for one in events if one["cause"] is None]
+    assert (first["type"], first["asked"]) == ("nerv.run.submitted.v1", True)
+    assert {one["cause"] for one in events} == {None, first["id"]}
+    assert "nerv.run.completed.v1" in {one["type"] for one in events}
+    code, _, said = await command(mesh, "why", f"{stream}@999")
+    assert (code, "nerv history" in " ".join(said.split())) == (1, True)
+    code, _, said = await command(mesh, "why", "aircraft")
+    assert (code, "STREAM@VERSION" in " ".join(said.split())) == (2, True)
+
+
 async def command(mesh: LocalMesh, *words: str) -> tuple[int, str, str]:
     """A command of ours: its code, output and errors."""
     places = {f"NERV_SERVICES__{name.upper()}": mesh.url(name) for name in SERVICES}

@@ -30,8 +30,8 @@ from nerv_broker.schemas import handlers as schemas
 from nerv_broker.settings import BrokerSettings
 from nerv_broker.subscriptions import Subscriptions, asked
 from nerv_broker.subscriptions.asked import WORDS
+from nerv_broker.topics import finding, records
 from nerv_broker.topics import handlers as topics
-from nerv_broker.topics import records
 from nerv_broker.topics.figures import Figures
 from nerv_broker.topics.handlers import known
 
@@ -118,6 +118,7 @@ ROUTES = (
     Route("GET", "/v1/topics/{topic}/history", history, "topics:read", of="topic"),
     *topics.ROUTES,
     *records.ROUTES,
+    *finding.ROUTES,
     Route("GET", "/v1/bridges", bridges, "mesh:read"),
     Route("GET", "/v1/asyncapi", asyncapi_document, "mesh:read"),
     Route("GET", "/v1/asyncapi.html", asyncapi_page, "mesh:read", gives=("text/html",)),

@@ -50,6 +50,7 @@ COMMANDS = {
     "topology": Entry("nerv.cli.topology:topology", "Where events go: as declared, as seen, and what differs."),
     "top": Entry("nerv.cli.top.command:top", "The mesh while it runs: replicas, rates, lags, owners, runs."),
     "smoke": Entry("nerv.cli.smoke:smoke", "Try a mesh: write an event, read it back, find it in a view."),
+    "why": Entry("nerv.cli.why:why", "What led to an event, and what it led to, across streams, topics and services."),
     "trace": Entry("nerv.cli.trace:trace", "A trace as a tree; the last, the slowest and the failed ones."),
     "status": Entry("nerv.cli.status:status", "What runs, and how far the read models have come."),
 }

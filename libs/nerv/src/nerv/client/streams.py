@@ -266,6 +266,15 @@ class Streams:
             if after is None:
                 return
 
+    async def chain(self, of: str, *, limit: int = 1000) -> dict[str, Any]:
+        """The events of a chain of causes in all streams, by its correlation id or the id of its first event, without their data:
+        `{chain, events: [{stream, version, id, type, source, causation_id, traceparent, ...}], hidden, whole}`.
+        """
+        query: Query = {"of": of, "limit": limit}
+        answer = await self._transport.request("temporal", "GET", "/v1/streams/chain", query=query)
+        document: dict[str, Any] = answer.json()
+        return document
+
     async def diff(
         self,
         stream: str,

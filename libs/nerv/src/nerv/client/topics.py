@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from nerv.client.sse import subscription
 from nerv.client.transport import DEADLINE_SECONDS, Transport
 from nerv.cloudevents.http_binding import BATCH
 from nerv.cloudevents.json_format import from_mapping, to_structured
-from nerv.types import Event
+from nerv.types import Event, format_instant
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +102,16 @@ class Topics:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    async def find(self, topic: str, event_id: str, *, before: datetime | None = None) -> dict[str, Any]:
+        """Where an event stands, by its id: `{topic, partition, offset, id, type, source, time, correlation_id, ...}`.
+
+        It is looked for backwards from `before` (now), in a bounded number of records. Raises NotFound, saying how far.
+        """
+        query = {"id": event_id, "before": None if before is None else format_instant(before)}
+        path = f"/v1/topics/{quote(topic, safe='')}/find"
+        document: dict[str, Any] = (await self._transport.request("broker", "GET", path, query=query)).json()
+        return document
 
     async def publish(
         self,

@@ -4,6 +4,7 @@
     e <stream> 00 <version: 8>     the event (nerv.api.event.v1.Event)
     i <stream> 00 <event id>       its version (8) and content digest (16), for ever
     l <partition: 4> <offset: 8>   a place of the log: recorded instant in microseconds (8), version (8), <stream> 00 <type>
+    c <chain: 8> <partition: 4> <offset: 8>   an event that is of a chain of causes
     p <partition: 4>               next offset (8), last recorded instant in microseconds (8), next command (8), owner's address
     m                              topic id, and the format of the keys
 and, in rooms of their own, s, t and d (`streams`), n and v (`snapshots`).
@@ -11,12 +12,13 @@ Numbers are big-endian and unsigned, so that keys sort as numbers do.
 """
 
 import struct
+from hashlib import blake2b
 from typing import NamedTuple
 
 from nerv.history import Known
 
 META = b"m"
-FORMAT = 5  # an index of another format is built anew from Kafka
+FORMAT = 6  # an index of another format is built anew from Kafka
 
 _VERSION = struct.Struct(">Q")
 _PARTITION = struct.Struct(">QQQ")
@@ -61,6 +63,22 @@ def unpack_place(key: bytes, data: bytes) -> Place:
     recorded_us, version = _PLACE.unpack_from(data)
     stream, _, kind = data[_PLACE.size :].decode().partition("\0")
     return Place(partition, offset, recorded_us, version, stream, kind)
+
+
+def chain_of(name: bytes) -> bytes:
+    """8 bytes for a chain: its correlation id, or the id of the event that it began with."""
+    return blake2b(name, digest_size=8).digest()
+
+
+def pack_chain(chain: bytes, partition: int, offset: int) -> bytes:
+    """The key of an event as one of a chain, which is packed."""
+    return b"c" + chain + _PLACE_KEY.pack(partition, offset)
+
+
+def unpack_chain(key: bytes) -> tuple[int, int]:
+    """Partition and offset of such a key."""
+    partition, offset = _PLACE_KEY.unpack_from(key, 9)
+    return partition, offset
 
 
 def meta(topic_id: str) -> bytes:

@@ -17,6 +17,7 @@ from nerv.cloudevents.proto_format import to_us
 from nerv.history.decide import digest_of
 from nerv.types import EventType
 from nerv.types.event import JSON
+from nerv_temporal.index.keys import chain_of
 from nerv_temporal.model import Stored
 
 SECONDS = 4096  # whose microseconds are kept: neighbouring events have happened, and were recorded, close together
@@ -53,6 +54,7 @@ class Row(NamedTuple):
     time_us: int
     recorded_us: int
     digest: bytes
+    chain: bytes
     message: bytes
 
 
@@ -61,7 +63,8 @@ def row_of(stored: Stored) -> Row:
     event, message = stored.event, to_proto(stored.event)
     return Row(
         event.stream.encode(), message.sequence, event.id.encode(), event.type.encode(), message.time_us,
-        message.recorded_time_us, stored.digest, message.SerializeToString(),
+        message.recorded_time_us, stored.digest, chain_of((event.correlation_id or event.id).encode()),
+        message.SerializeToString(),
     )  # fmt: skip
 
 
@@ -92,7 +95,7 @@ def _read(found: dict[str, Any], value: bytes) -> Row | None:
     message = event_pb2.Event(time_us=time_us, recorded_time_us=recorded_us, sequence=version, data=value, **found)
     return Row(
         found["subject"], version, found["id"], kind, time_us, recorded_us, digest_of(head, value),
-        message.SerializeToString(),
+        chain_of(get("correlation_id") or found["id"]), message.SerializeToString(),
     )  # fmt: skip
 
 

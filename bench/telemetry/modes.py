@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much is traced in a turn, and what that is in the environment of the program that takes it."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
+from typing import Any
+
+from nerv.redis import RedisSettings
+from nerv.telemetry.sampling import ARGUMENT, SAMPLER
+
+
+class Mode(StrEnum):
+    """`none`: the calls that make spans are taken out of the code. `off`: they are there, and tracing is turned off."""
+
+    NONE = "none"
+    OFF = "off"
+    HUNDREDTH = "hundredth"
+    ALL = "all"
+
+
+ENVIRONMENT = {
+    Mode.NONE: {"OTEL_TRACES_EXPORTER": "none"},
+    Mode.OFF: {"OTEL_TRACES_EXPORTER": "none"},
+    Mode.HUNDREDTH: {SAMPLER: "parentbased_traceidratio", ARGUMENT: "0.01"},
+    Mode.ALL: {SAMPLER: "parentbased_always_on"},
+}
+
+
+class _Silent:
+    @staticmethod
+    def is_recording() -> bool:
+        return False
+
+
+def _block(*told: Any, **more: Any) -> AbstractContextManager[Any]:
+    return _BLOCK
+
+
+def _none(*told: Any) -> Sequence[Any]:
+    return ()
+
+
+_BLOCK = nullcontext(_Silent())
+NOTHING: Mapping[str, Callable[..., Any]] = {
+    "process_spans": lambda *told: nullcontext({}),
+    "span_of_all": _block,
+    "span": _block,
+    "traced": _none,
+    "with_context": _none,
+    "enabled": lambda: False,
+}
+
+
+def enter(mode: Mode, redis: str) -> None:
+    """Prepare this process, and those that it starts. Metrics are off in all modes: they are not what is measured."""
+    for name in ("OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", SAMPLER, ARGUMENT):
+        os.environ.pop(name, None)
+    os.environ |= {"OTEL_METRICS_EXPORTER": "none", "NERV_REDIS__URL": redis, **ENVIRONMENT[mode]}
+
+
+def settings(redis: str) -> RedisSettings:
+    """Where the mesh keeps its spans."""
+    return RedisSettings(url=redis)
+
+
+def take_hooks_out(*modules: Any) -> None:
+    """Replace what makes spans in these modules by what does nothing at all."""
+    for module in modules:
+        for name, replacement in NOTHING.items():
+            if hasattr(module, name):
+                setattr(module, name, replacement)
