@@ -42,7 +42,6 @@ from nerv.types import Event, utc_now
 from nerv.types.event import JSON
 from nerv_temporal.app import Wiring
 from nerv_temporal.index import Index, PartitionState, Row
-from nerv_temporal.index.keys import chain_of
 from nerv_temporal.model import Stored
 from nerv_temporal.tail import Tail
 
@@ -141,7 +140,7 @@ def _other(number: int) -> tuple[int, Row]:
     )  # fmt: skip
     row = Row(
         stream.encode(), version, message.id.encode(), TYPE.encode(), at, at, number.to_bytes(16, "big"),
-        chain_of(message.id.encode()), message.SerializeToString(),
+        b"", message.SerializeToString(),
     )  # fmt: skip
     return number, row
 

@@ -26,6 +26,7 @@ from nerv.telemetry import Sampling, names, span, tracing
 from nerv.testing.otlp import Receiver
 from nerv.types import Event, new_event_id
 
+TAIL = f"N{uuid.uuid4().hex[:8]}"
 NERV = Path(sys.executable).with_name("nerv")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -127,7 +128,7 @@ async def test_the_mesh_keeps_the_way_of_a_flight(mesh: LocalMesh, client: Clien
     def way(one: Mapping[str, Any] | None) -> list[str]:
         return [] if one is None else [*way(by_id.get(one["parent"])), f"{one['service']}: {one['name']}"]
 
-    flown = [one for one in spans if one["attributes"].get("nerv.stream") == "aircraft-N14228"]
+    flown = [one for one in spans if one["attributes"].get("nerv.stream") == f"aircraft-{TAIL}"]
     [commit] = [one for one in flown if one["name"] == f"commit {history}"]
     assert way(commit)[-3:] == [
         "broker: send flights.flight.v1", "broker: process flights.flight.v1", f"temporal: commit {history}"
@@ -193,19 +194,19 @@ async def test_the_command_shows_a_trace(mesh: LocalMesh, client: Client, trace_
 async def test_the_command_says_why_an_event_is_there(mesh: LocalMesh, client: Client, trace_id: str) -> None:
     """The departure in an aircraft's stream was caused by the one on the topic, by a reaction, in the trace of the publish."""
     await kept(client, trace_id, {"projector: EVALSHA"})
-    code, out, said = await command(mesh, "why", "aircraft-N14228@1", "--json")
+    code, out, said = await command(mesh, "why", f"aircraft-{TAIL}@1", "--json")
     assert code == 0, said
     found = json.loads(out)
     assert found["notes"] == []
-    came, recorded = sorted(found["events"], key=lambda one: one["topic"])
+    came, recorded = sorted(found["events"], key=lambda one: str(one["topic"]))
     assert (came["topic"], came["type"], came.get("cause")) == ("flights.flight.v1", "flight.departed.v1", None)
-    assert (recorded["stream"], recorded["version"], recorded["cause"]) == ("aircraft-N14228", 1, came["id"])
+    assert (recorded["stream"], recorded["version"], recorded["cause"]) == (f"aircraft-{TAIL}", 1, came["id"])
     assert (recorded["asked"], recorded["source"]) == (True, "nerv:flights/record_departure")
     assert {one["traceparent"][3:35] for one in (came, recorded)} == {trace_id}
-    code, out, _ = await command(mesh, "why", "aircraft-N14228@1")
+    code, out, _ = await command(mesh, "why", f"aircraft-{TAIL}@1")
     lines = out.splitlines()
     assert lines[0].lstrip().startswith(f"flights.flight.v1[{came['partition']}]@{came['offset']}")
-    assert "aircraft-N14228@1" in lines[1]
+    assert f"aircraft-{TAIL}@1" in lines[1]
     assert "by record_departure" in lines[1]
 
 
@@ -249,6 +250,8 @@ async def test_lines_of_the_log_carry_the_ids_of_their_trace(mesh: LocalMesh, cl
 
 
 def departure() -> Event[bytes]:
-    """The first departure of the year, under an id of its own."""
+    """The first departure of the year, under an id of its own, of an aircraft that nobody else has."""
     flight = next(flight for flight in load_flights(data_folder(), [1])[1] if flight.departed is not None)
-    return replace(events_of(flight)[0], id=new_event_id())
+    event = events_of(flight)[0]
+    data = json.loads(event.data) | {"tailnum": TAIL}
+    return replace(event, id=new_event_id(), data=json.dumps(data).encode())

@@ -11,7 +11,7 @@ from nerv.cli.why_tree import Caused, causes, reaction_of, tops, tree
 from nerv.client import Client
 from nerv.errors import Forbidden, Invalid, NervError, NotFound
 from nerv.protocols import ReadQuery
-from nerv.types import check_id, parse_instant
+from nerv.types import Event, check_id, format_instant, parse_instant
 
 
 def why(
@@ -73,12 +73,29 @@ async def explain(client: Client, stream: str, version: int, limit: int) -> Expl
     chain = event.correlation_id or event.id
     found = await client.streams.chain(chain, limit=limit)
     explained = Explained(event.id, chain, list(found["events"]))
+    if event.id not in {one["id"] for one in explained.caused}:  # it began the chain
+        explained.caused.append(_first(event))
     if found["hidden"]:
         explained.notes.append(f"{found['hidden']} events are in streams that this token may not read")
     if not found["whole"]:
         explained.notes.append(f"there are more than {limit} events; --limit shows more")
     await _topics(client, explained)
     return explained
+
+
+def _first(event: Event[bytes]) -> dict[str, Any]:
+    return {
+        "stream": event.stream,
+        "version": event.sequence,
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "time": format_instant(event.time),
+        "recorded_time": format_instant(event.recorded_time or event.time),
+        "correlation_id": event.correlation_id,
+        "causation_id": event.causation_id,
+        "traceparent": event.traceparent,
+    }
 
 
 async def _topics(client: Client, explained: Explained) -> None:

@@ -59,11 +59,11 @@ def tops(events: Sequence[Caused]) -> list[Caused]:
 
 def line(event: Caused, *, bold: bool = False) -> str:
     """Where it stands, what it is, who wrote it, and in which trace."""
-    place = f"{event['topic']}[{event['partition']}]@{event['offset']}"
+    place = f"{event['topic']}[{event['partition']}]@{event['offset']}" if "topic" in event else ""
     name = f"{event['stream']}@{event['version']}" if event.get("stream") else place
     told = f"[bold]{escape(name)}[/bold]" if bold else escape(name)
     parts = [told, escape(event["type"]), escape(_by(event["source"]))]
-    if event.get("stream"):
+    if place and event.get("stream"):
         parts.append(f"[dim]{escape(place)}[/dim]")
     parts.append(f"[dim]{escape(event.get('recorded_time') or event['time'])}[/dim]")
     if event["traceparent"]:

@@ -267,7 +267,7 @@ class Streams:
                 return
 
     async def chain(self, of: str, *, limit: int = 1000) -> dict[str, Any]:
-        """The events of a chain of causes in all streams, by its correlation id or the id of its first event, without their data:
+        """The events of a chain of causes in all streams, without their data, by its correlation id (the id of what began it):
         `{chain, events: [{stream, version, id, type, source, causation_id, traceparent, ...}], hidden, whole}`.
         """
         query: Query = {"of": of, "limit": limit}

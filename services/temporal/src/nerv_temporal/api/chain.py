@@ -15,20 +15,20 @@ from nerv.types import check_id, format_instant
 from nerv_temporal.api.deps import Deps
 from nerv_temporal.index import Place
 
-OF = text("of", "The correlation id of the chain, or the id of the event that it began with.", ID)
+OF = text("of", "The correlation id of the chain, which is the id of the event, or the run, that it began with.", ID)
 LIMIT = number("limit", 1000, "How many events at most.", low=1, high=5000)
 OF_CHAIN = (OF, LIMIT)
 
 
 async def chain(request: Request[Deps]) -> Response:
-    """GET /v1/streams/chain: the events of a chain of causes, by when they were recorded, without their data.
+    """GET /v1/streams/chain: the events with a correlation id, by when they were recorded, without their data.
 
     What the caller may not read is counted in `hidden`; `whole` is false where there are more than `limit`. A replica answers by
     what it has read by now.
     """
     name = request.get(OF)
     if name is None:
-        raise Invalid("say of what: of=<correlation id, or id of the first event>")
+        raise Invalid("say of what: of=<correlation id>")
     found, whole = request.deps.tail.index.chain(check_id(name, "of"), request.get(LIMIT))
     may = request.principal.may
     seen = [one for one in found if may("streams:read", one[0].stream)]

@@ -4,7 +4,7 @@
     e <stream> 00 <version: 8>     the event (nerv.api.event.v1.Event)
     i <stream> 00 <event id>       its version (8) and content digest (16), for ever
     l <partition: 4> <offset: 8>   a place of the log: recorded instant in microseconds (8), version (8), <stream> 00 <type>
-    c <chain: 8> <partition: 4> <offset: 8>   an event that is of a chain of causes
+    c <chain: 8> <partition: 4> <offset: 8>   an event with a correlation id, by a digest of it
     p <partition: 4>               next offset (8), last recorded instant in microseconds (8), next command (8), owner's address
     m                              topic id, and the format of the keys
 and, in rooms of their own, s, t and d (`streams`), n and v (`snapshots`).
@@ -65,9 +65,9 @@ def unpack_place(key: bytes, data: bytes) -> Place:
     return Place(partition, offset, recorded_us, version, stream, kind)
 
 
-def chain_of(name: bytes) -> bytes:
-    """8 bytes for a chain: its correlation id, or the id of the event that it began with."""
-    return blake2b(name, digest_size=8).digest()
+def chain_of(correlation_id: bytes) -> bytes:
+    """8 bytes for a chain of causes; none for an event that is in no chain."""
+    return blake2b(correlation_id, digest_size=8).digest() if correlation_id else b""
 
 
 def pack_chain(chain: bytes, partition: int, offset: int) -> bytes:

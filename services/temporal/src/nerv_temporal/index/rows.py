@@ -63,7 +63,7 @@ def row_of(stored: Stored) -> Row:
     event, message = stored.event, to_proto(stored.event)
     return Row(
         event.stream.encode(), message.sequence, event.id.encode(), event.type.encode(), message.time_us,
-        message.recorded_time_us, stored.digest, chain_of((event.correlation_id or event.id).encode()),
+        message.recorded_time_us, stored.digest, chain_of((event.correlation_id or "").encode()),
         message.SerializeToString(),
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def _read(found: dict[str, Any], value: bytes) -> Row | None:
     message = event_pb2.Event(time_us=time_us, recorded_time_us=recorded_us, sequence=version, data=value, **found)
     return Row(
         found["subject"], version, found["id"], kind, time_us, recorded_us, digest_of(head, value),
-        chain_of(get("correlation_id") or found["id"]), message.SerializeToString(),
+        chain_of(get("correlation_id", b"")), message.SerializeToString(),
     )  # fmt: skip
 
 
