@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 def main() -> None:
     """Write what differs, and name it."""
-    for path, text in made(ROOT).items():
+    for path, make in made(ROOT).items():
+        text = make()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that is made: each file with the text that it should have. Nothing is written here."""
+"""All that is made: each file with what makes the text that it should have. Nothing is written here."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from docs.making.cheatsheet import cheatsheet
@@ -14,14 +15,17 @@ SERVICES = ("broker", "temporal", "projector", "sync", "scheduler")
 PARTS: Mapping[str, Callable[[], str]] = {"topology": topology, "routes": route_table}
 
 
-def made(root: Path) -> dict[Path, str]:
-    """Every file, by its path."""
+def made(root: Path) -> dict[Path, Callable[[], str]]:
+    """Every file, by its path: what makes its text when it is called."""
     docs = root / "docs"
-    pages = {path: filled(path.read_text(encoding="utf-8"), root, PARTS) for path in sorted(docs.glob("*.md"))}
+    pages = [*sorted(docs.glob("*.md")), docs / "api" / "README.md"]
     return {
-        **pages,
-        docs / "cheatsheet.md": cheatsheet(),
-        docs / "api" / "README.md": filled((docs / "api" / "README.md").read_text(encoding="utf-8"), root, PARTS),
-        docs / "api" / "flights.asyncapi.json": asyncapi_file(),
-        **{docs / "api" / f"{service}.openapi.json": openapi_file(service) for service in SERVICES},
+        **{page: partial(_filled, page, root) for page in pages},
+        docs / "cheatsheet.md": cheatsheet,
+        docs / "api" / "flights.asyncapi.json": asyncapi_file,
+        **{docs / "api" / f"{service}.openapi.json": partial(openapi_file, service) for service in SERVICES},
     }
+
+
+def _filled(page: Path, root: Path) -> str:
+    return filled(page.read_text(encoding="utf-8"), root, PARTS)

@@ -20,7 +20,7 @@ FILES = made(ROOT)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_file_is_what_would_be_made_now(path: Path) -> None:
     """If not: `make docs`, and look at what has changed."""
-    assert path.read_text(encoding="utf-8") == FILES[path], "run `make docs`, and look at what has changed"
+    assert path.read_text(encoding="utf-8") == FILES[path](), "run `make docs`, and look at what has changed"
 
 
 def test_the_examples_of_the_cheatsheet_run() -> None:
