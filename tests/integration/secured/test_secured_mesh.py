@@ -122,7 +122,10 @@ async def test_changes_of_views_are_followed(client: Client, flown: str) -> None
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert {(await anext(one))[0] for one in followed.values()} == {"view"}
         await client.topics.publish(FLIGHT_TOPIC, flight(2))
-        assert {(await anext(one))[0] for one in followed.values()} == {"delta"}
+        assert {(await anext(one))[0] for one in followed.values()} <= {
+            "delta",
+            "view",
+        }  # the whole, where one was missed
     for one in followed.values():
         await one.aclose()
 
