@@ -127,7 +127,7 @@ async def source_gone(stage: Stage) -> AsyncIterator[None]:
 
 
 FAULTS = (
-    Fault("a service is killed", killed, ("NervServiceDown", "NervServiceAbsent", "NervServiceNotReady")),
+    Fault("a service is killed", killed, ("NervServiceDown", "NervServiceAbsent", "NervCheckFails")),
     Fault("events that cannot be processed", poisoned, ("NervDeadLetters", "NervKeysParked")),
     Fault("a group that nobody reads", nobody_reads, ("NervGroupLag", "NervGroupDelay")),
     Fault("a paused projection", paused, ("NervProjectionDelay",)),
