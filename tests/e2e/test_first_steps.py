@@ -23,7 +23,7 @@ SECONDS = 600.0  # for all of it, so that a slow registry fails no test; what it
 # Where this machine says which registries it uses; the fresh home has that, and nothing else.
 REGISTRIES = (".config/pip/pip.conf", ".pip/pip.conf", ".config/jgo.conf", ".jgorc")
 # What shows views and histories, which follow a moment after what was sent.
-FOLLOWING = ("nerv view ", "nerv state ", "nerv history ", "nerv trace ")
+FOLLOWING = ("nerv view ", "nerv state ", "nerv history ", "nerv trace ", "nerv why ")
 ENDED = "ended with"  # what the shell says behind each command
 
 pytestmark = pytest.mark.timeout(SECONDS + 120)
