@@ -15,7 +15,19 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 
 from nerv.errors import Misconfigured, NotFound
-from nerv.telemetry import Carrier, Sampling, carrier, hop, marked, process_spans, span, span_of_all, traced, tracing
+from nerv.telemetry import (
+    Carrier,
+    Sampling,
+    batches,
+    carrier,
+    hop,
+    marked,
+    process_spans,
+    span,
+    span_of_all,
+    traced,
+    tracing,
+)
 from nerv.telemetry import names as n
 from nerv.telemetry.batches import LINKED, OWN
 from nerv.telemetry.sampling import DEFAULT_RATIO, sampling_of
@@ -138,6 +150,18 @@ def test_a_batch_of_very_many_traces_has_few_spans(spans: InMemorySpanExporter) 
     [first] = [found for found in finished if found.links]
     assert len(first.links) == LINKED
     assert attributes(first)[n.LEFT_OUT] == 100 - OWN - LINKED
+
+
+def test_a_replica_that_catches_up_shows_its_work_in_few_traces(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many at once; then batches go by without spans, until there is room again."""
+    monkeypatch.setattr(batches, "_budget", batches.Budget(0.0, 5.0))
+    parents = [f"00-{number:032x}-b7ad6b7169203331-01" for number in range(1, 5)]
+    for wanted in (4, 1, 0):
+        with process_spans("t", "g", sources(*parents)) as passed:
+            assert len(passed) == wanted
+    assert len(spans.get_finished_spans()) == 5
 
 
 def test_traces_that_are_not_recorded_make_no_spans(spans: InMemorySpanExporter) -> None:

@@ -115,7 +115,7 @@ def touched(attributes: Mapping[str, Any]) -> str:
     if attributes.get(n.BATCH_COUNT, 1) != 1:
         found.append(f"{attributes[n.BATCH_COUNT]} together")
     if n.LEFT_OUT in attributes:
-        found.append(f"{attributes[n.LEFT_OUT]} more traces")
+        found.append(f"{attributes[n.LEFT_OUT]} left out")
     return ", ".join(map(str, found))
 
 

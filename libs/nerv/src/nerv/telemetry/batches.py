@@ -14,9 +14,11 @@ from nerv.telemetry.touched import places, streams
 from nerv.telemetry.tracing import Carrier, beside, carrier, enabled, link_to, recorded, span, unsampled
 
 # Of the traces in a batch so many have a span of their own, and so many more are linked to the first of these: a span costs what
-# ten events cost that are folded.
+# ten events cost that are folded. A replica that catches up would do little else, so that it takes so many traces a second.
 OWN = 8
 LINKED = 24
+A_SECOND = 100.0
+AT_ONCE = 200.0
 # What is read again long after it was written, by a rebuild, is no part of its trace any more.
 RECENT_MS = 3_600_000
 
@@ -71,6 +73,28 @@ class Record(Protocol):
 
 Source = tuple[InHistory, Record]
 """An event, and the record that it came in."""
+
+
+class Budget:
+    """So many a second, and so many at once after a while without any."""
+
+    def __init__(self, a_second: float, at_once: float) -> None:
+        self._a_second, self._at_once = a_second, at_once
+        self._left, self._looked = at_once, time.monotonic()
+
+    def left(self) -> int:
+        """How many there may be now."""
+        now = time.monotonic()
+        self._left = min(self._at_once, self._left + (now - self._looked) * self._a_second)
+        self._looked = now
+        return int(self._left)
+
+    def spend(self, count: int) -> None:
+        """So many were taken."""
+        self._left -= count
+
+
+_budget = Budget(A_SECOND, AT_ONCE)
 
 
 def traced(events: Iterable[Traced]) -> list[Carrier]:
@@ -151,11 +175,12 @@ def process_spans(
 
 
 def _by_trace(sources: Iterable[Source]) -> tuple[dict[Carrier, list[Source]], int]:
-    """What is recorded by its context, and how many contexts are too many."""
+    """What is recorded by its context, and how many messages are of others, which are too many."""
     found: dict[Carrier, list[Source]] = {}
-    if not enabled():
+    room = min(OWN + LINKED, _budget.left()) if enabled() else 0
+    if not room:
         return found, 0
-    oldest, left_out = time.time() * 1000 - RECENT_MS, set[str]()
+    oldest, left_out = time.time() * 1000 - RECENT_MS, 0
     for source in sources:
         event, record = source
         traceparent = event.traceparent
@@ -164,11 +189,12 @@ def _by_trace(sources: Iterable[Source]) -> tuple[dict[Carrier, list[Source]], i
         context = Carrier(traceparent, event.tracestate)
         if context in found:
             found[context].append(source)
-        elif len(found) < OWN + LINKED:
+        elif len(found) < room:
             found[context] = [source]
         else:
-            left_out.add(traceparent)
-    return found, len(left_out)
+            left_out += 1
+    _budget.spend(len(found))
+    return found, left_out
 
 
 def _touched(sources: Sequence[Source]) -> dict[str, AttributeValue]:
