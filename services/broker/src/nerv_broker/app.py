@@ -2,6 +2,7 @@
 """The wiring of the broker, and nothing else."""
 
 import asyncio
+from contextlib import aclosing
 
 from dependency_injector import containers, providers
 
@@ -16,7 +17,6 @@ from nerv.service import Health, Service
 from nerv.service.peers import client_of, token_of
 from nerv.telemetry.lags import tell_delays, tell_lags
 from nerv.telemetry.spans.store import SpanStore
-from nerv_broker import traces
 from nerv_broker.bridges import Bridges
 from nerv_broker.catalog import Catalog
 from nerv_broker.deadletters.office import Office
@@ -111,7 +111,7 @@ def build(settings: BrokerSettings) -> Service:
         about=about,
         health=wiring.health(),
         parts=(
-            traces.closing(wiring.redis()), schemas, wiring.producer(), receipts, wiring.owners(), wiring.publisher(),
+            aclosing(wiring.redis()), schemas, wiring.producer(), receipts, wiring.owners(), wiring.publisher(),
             wiring.client(), wiring.subscriptions(), groups, reactions, wiring.bridges(),
         ),
         crashed=reactions.crashed,

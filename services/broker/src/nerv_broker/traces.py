@@ -2,8 +2,7 @@
 """The recent traces of the whole mesh over HTTP: those that are kept, and the spans of one."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -11,7 +10,6 @@ from starlette.responses import Response
 
 from nerv.cloudevents.proto_format import from_us
 from nerv.errors import Invalid, NotFound
-from nerv.redis.connection import Redis
 from nerv.service import Request, Route, respond
 from nerv.service.params import SHOWN, choice, flag, number
 from nerv.telemetry.spans.store import SpanStore, TraceTimes
@@ -45,15 +43,6 @@ class HasSpans(Protocol):
     def spans(self) -> SpanStore:
         """The spans of all services."""
         ...
-
-
-@asynccontextmanager
-async def closing(redis: Redis) -> AsyncIterator[None]:
-    """The connections to Redis, closed at the end."""
-    try:
-        yield
-    finally:
-        await redis.aclose()
 
 
 async def traces(request: Request[HasSpans]) -> Response:

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wiring of the projector, and nothing else."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 
 from dependency_injector import containers, providers
 
 from nerv.app import find_app
 from nerv.kafka import Membership, Producer
 from nerv.redis import connect
-from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv_projector import gauges
@@ -27,15 +25,6 @@ from nerv_projector.mesh.rates import SAY_SECONDS, rates_of
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.timetravel import TimeTravel
 from nerv_projector.watermarks import Watermarks
-
-
-@asynccontextmanager
-async def closing(redis: Redis) -> AsyncIterator[None]:
-    """The connections to Redis, closed at the end."""
-    try:
-        yield
-    finally:
-        await redis.aclose()
 
 
 class Wiring(containers.DeclarativeContainer):
@@ -103,7 +92,7 @@ def build(settings: ProjectorSettings) -> Service:
         about=about,
         health=wiring.health(),
         parts=(
-            closing(wiring.redis()),
+            aclosing(wiring.redis()),
             wiring.client(),
             wiring.producer(),
             wiring.watermarks(),

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import aclosing
 
 from dependency_injector import providers
 
@@ -17,7 +18,7 @@ from nerv_scheduler.interruptions import Interruptions
 from nerv_scheduler.keeper import Keeper
 from nerv_scheduler.pools import Processes, Threads
 from nerv_scheduler.pressure import Pressure
-from nerv_scheduler.queue.opening import closing, own_queue
+from nerv_scheduler.queue.opening import own_queue
 from nerv_scheduler.settings import SchedulerSettings
 from nerv_scheduler.worker import Worker
 
@@ -92,7 +93,7 @@ def build(settings: SchedulerSettings) -> Service:
     wiring.health().register("servers", wiring.patience().fault, shared=True)
     # What tasks need is there before the worker starts any, and until it has drained.
     parts = (
-        closing(wiring.redis()), wiring.client(), wiring.app().container, wiring.processes(), wiring.pressure(), keeper,
+        aclosing(wiring.redis()), wiring.client(), wiring.app().container, wiring.processes(), wiring.pressure(), keeper,
         worker, listener, ticking, wiring.sweeper(),
     )  # fmt: skip
     return Service(

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wiring of sync, and nothing else."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 
 from dependency_injector import containers, providers
 
 from nerv.app import find_app
 from nerv.clock import SystemClock
 from nerv.redis import connect
-from nerv.redis.connection import Redis
 from nerv.service import Health, Service
 from nerv.service.peers import client_of
 from nerv.sync.records.redis import RedisRecords
@@ -25,15 +23,6 @@ from nerv_sync.settings import SyncSettings
 from nerv_sync.shelf import Shelf
 from nerv_sync.threads import SourceThreads, Threads
 from nerv_sync.triggers import Triggers
-
-
-@asynccontextmanager
-async def closing(redis: Redis) -> AsyncIterator[None]:
-    """Closes the connections in the end."""
-    try:
-        yield
-    finally:
-        await redis.aclose()
 
 
 class Wiring(containers.DeclarativeContainer):
@@ -87,7 +76,7 @@ def build(settings: SyncSettings) -> Service:
         about=about,
         health=wiring.health(),
         parts=(
-            closing(wiring.redis()),
+            aclosing(wiring.redis()),
             wiring.client(),
             wiring.reach(),
             wiring.threads(),

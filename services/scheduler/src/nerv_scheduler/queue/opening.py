@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open the queue by the service's settings, and close its connections."""
+"""Open the queue by the service's settings."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from nerv.protocols.queue import TaskQueue
 from nerv.redis import connect
@@ -19,17 +19,8 @@ def make_queue(redis: Redis, settings: SchedulerSettings) -> RedisQueue:
 
 
 @asynccontextmanager
-async def closing(redis: Redis) -> AsyncIterator[None]:
-    """The connections to Redis, closed at the end."""
-    try:
-        yield
-    finally:
-        await redis.aclose()
-
-
-@asynccontextmanager
 async def own_queue(settings: SchedulerSettings) -> AsyncIterator[TaskQueue]:
     """A queue with connections of its own, for the thread that renews leases."""
     redis = connect(settings.redis, f"scheduler-{settings.instance}-leases")
-    async with closing(redis):
+    async with aclosing(redis):
         yield make_queue(redis, settings)

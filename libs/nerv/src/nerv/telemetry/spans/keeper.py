@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -44,12 +44,8 @@ async def keeping(
     recent: "Recent", redis: RedisSettings, mesh: str, bounds: SpanSettings, service: str
 ) -> AsyncIterator[None]:
     """Keep this process's spans while the block runs."""
-    client = connect(redis, f"{service}-spans")
-    try:
-        async with Keeper(recent, SpanStore(client, mesh, bounds)):
-            yield
-    finally:
-        await client.aclose()
+    async with aclosing(connect(redis, f"{service}-spans")) as client, Keeper(recent, SpanStore(client, mesh, bounds)):
+        yield
 
 
 class Keeper:
