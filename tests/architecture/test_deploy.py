@@ -110,8 +110,9 @@ def test_the_front_page_says_how_each_part_is() -> None:
     front = loaded("compose/front/serve")
     found = {part.name: front.READY for part in front.PARTS} | {"temporal": "index: <b>behind</b>"}
     links = front.more_links("Grafana=http://127.0.0.1:3000 bad=javascript:alert(1)")
-    told = front.page(found, {"mesh": "nerv", "app": "<script>"}, links)
+    told = front.page(found, {"mesh": "nerv", "app": "<script>", "versions": {"nerv": "0.1.0"}}, links)
     assert "6 of 7 parts are ready" in told
+    assert "NERV 0.1.0" in told
     assert "index: &lt;b&gt;behind&lt;/b&gt;" in told
     assert "<script" not in told
     assert '<a href="http://127.0.0.1:3000">Grafana</a>' in told

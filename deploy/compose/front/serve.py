@@ -139,7 +139,7 @@ def page(found: Mapping[str, str], mesh: Mapping[str, Any], more: Mapping[str, s
     return PAGE.substitute(
         mesh=escape(str(mesh.get("mesh", "nerv"))),
         app=escape(str(mesh.get("app", "not known yet"))),
-        version=escape(str(mesh.get("version", ""))),
+        version=escape(str(mesh.get("versions", {}).get("nerv", ""))),
         summary=f"{ready} of {len(found)} parts are ready",
         state="good" if ready == len(found) else "bad",
         rows="\n".join(row(part, found[part.name]) for part in PARTS),
