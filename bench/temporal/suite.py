@@ -60,10 +60,13 @@ class Suite:
         found: Found = []
         with postgres_for_measuring(self.console.print, synchronous=False) as port:
             for in_flight, events, goal in ((64, 40_000, 15.0), (512, 100_000, 40.0)):
-                ours, theirs, uma = interleave(
+                ours, bare, theirs, uma = interleave(
                     [
                         self.ours(
                             "nerv", "ours_append", self.bootstrap, "rate", self.count(events, 4000), str(in_flight)
+                        ),
+                        self.ours(
+                            "bare write path", "bare_append", self.bootstrap, self.count(events, 4000), str(in_flight)
                         ),
                         self.peer("eventsourcing", "es", str(port), "append", self.count(2500, 600), str(in_flight)),
                         self.peer("umadb", "uma", self.count(5000, 600), str(in_flight)),
@@ -73,6 +76,7 @@ class Suite:
                 )
                 found += [
                     Figure(f"temporal.appends_{in_flight}_in_flight_per_second", ours, theirs, goal),
+                    Measured(f"temporal.appends_{in_flight}_in_flight_bare_times_eventsourcing", bare / theirs, "x"),
                     Measured(f"temporal.appends_{in_flight}_in_flight_umadb", uma, "1/s"),
                 ]
             load, envelopes, their_load = interleave(
