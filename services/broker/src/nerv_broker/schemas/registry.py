@@ -92,10 +92,16 @@ class Registry:
     async def _register_release(self) -> None:
         schemas = [*of_events(self._app), *of_messages()]
         await self._read_to_end()
-        try:
-            made = await self.register(schemas, f"nerv:{self._app.name}")
-        except Conflict as error:
-            raise Misconfigured(f"app {self._app.name} cannot be hosted: {error.detail}", errors=error.errors) from None
+        made: list[tuple[Version, bool]] | None = None
+        while made is None:
+            try:
+                made = await self.register(schemas, f"nerv:{self._app.name}")
+            except Conflict as error:
+                detail = f"app {self._app.name} cannot be hosted: {error.detail}"
+                raise Misconfigured(detail, errors=error.errors) from None
+            except (Unavailable, UnknownOutcome) as error:
+                # Replicas that start together may fence each other for long on a slow Kafka. To end would only begin that anew.
+                log.warning("schemas.late", error=error.detail)
         new = [f"{version.schema.subject}@{version.number}" for version, is_new in made if is_new]
         log.info("schemas.ready", subjects=len(self._subjects), registered=new)
 
@@ -109,7 +115,7 @@ class Registry:
     async def _write(self, schemas: Sequence[Schema], by: str) -> None:
         deadline = time.monotonic() + REGISTER_SECONDS
         pause, tried = FIRST_PAUSE, False
-        while True:
+        while self._records(schemas, by):  # another replica may have registered the same meanwhile
             try:
                 async with self._only_writer() as writer:
                     records = self._records(schemas, by)
