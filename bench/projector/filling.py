@@ -26,7 +26,7 @@ def make_topics(bootstrap: str, mesh: str, projections: Iterable[str]) -> None:
 
 
 def fill(bootstrap: str, mesh: str, count: int, *, traced: int = 0) -> None:
-    """Write so many events, each once to each topic; every so-many-th of them in a trace of its own that is sampled."""
+    """Write so many events, each once to each topic; or to history alone, every so-many-th in a sampled trace of its own."""
     writer = _Writer(bootstrap)
     versions: dict[str, int] = {}
     for number, (key, value) in enumerate(events(count), 1):
@@ -34,8 +34,9 @@ def fill(bootstrap: str, mesh: str, count: int, *, traced: int = 0) -> None:
         event = event_of(f"e{number}", key, value, START + timedelta(milliseconds=number), versions[key])
         if traced and number % traced == 0:
             event = replace(event, traceparent=f"00-{number:032x}-{number:016x}-01")
-        for topic, headers in ((f"{mesh}.history.v1", to_headers(event)), (TOPIC, None)):
-            writer.write(topic, event, key, headers)
+        writer.write(f"{mesh}.history.v1", event, key, to_headers(event))
+        if not traced:
+            writer.write(TOPIC, event, key, None)
     writer.flush()
 
 
