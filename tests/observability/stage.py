@@ -55,12 +55,16 @@ class Stage:
     async def traffic(self) -> None:
         """An event and a look at a view, again and again, whatever comes of it."""
         under_way: set[asyncio.Task[None]] = set()
-        for number in itertools.count():
-            if len(under_way) < 2 * len(self.mesh.services):  # while something is away each takes its time
-                task = asyncio.create_task(self._once(number))
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
-            await asyncio.sleep(EVERY_SECONDS)
+        try:
+            for number in itertools.count():
+                if len(under_way) < 2 * len(self.mesh.services):  # while something is away each takes its time
+                    task = asyncio.create_task(self._once(number))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                await asyncio.sleep(EVERY_SECONDS)
+        finally:
+            for task in list(under_way):
+                await end(task)
 
     async def _once(self, number: int) -> None:
         with suppress(NervError, TimeoutError):
