@@ -55,7 +55,7 @@ async def test_a_trace_is_found_with_its_times(redis: Redis) -> None:
     await store.keep([one("a", "1", now)])
     latest, first = await store.times()
     assert (latest.trace, latest.failed) == ("b", False)
-    assert (first.trace, first.begun, first.microseconds, first.failed) == ("a", now, 5000, True)
+    assert (first.trace, first.begun, first.microseconds, first.failed, first.spans) == ("a", now, 5000, True, 3)
     assert [span["span"] for span in await store.trace("a")] == ["1", "2", "3"]
     assert await store.trace("c") == []
 

@@ -16,6 +16,7 @@ from nerv.telemetry.spans.store import SpanStore, TraceTimes
 from nerv.types import format_instant
 from nerv_broker.settings import BrokerSettings
 
+MOST_SPANS = 5_000  # that are read for a list, some 3 MB
 DIGITS = frozenset("0123456789abcdef")
 LIMIT = number("limit", 20, "How many traces at most.", low=1, high=200)
 
@@ -53,8 +54,19 @@ async def traces(request: Request[HasSpans]) -> Response:
     if request.get(ORDER) is Order.SLOW:
         found.sort(key=lambda one: -one.microseconds)
     shown = found[: request.get(LIMIT)]
-    spans = await request.deps.spans.traces([one.trace for one in shown])
-    return respond({"traces": [summary(one, of) for one, of in zip(shown, spans, strict=True)], "kept": len(found)})
+    read = _readable(shown)
+    spans = dict(zip(read, await request.deps.spans.traces(read), strict=True))
+    return respond({"traces": [summary(one, spans.get(one.trace, [])) for one in shown], "kept": len(found)})
+
+
+def _readable(shown: Sequence[TraceTimes]) -> list[str]:
+    """Those whose spans are read, as long as there is room; of the others only their times are told."""
+    read, room = [], MOST_SPANS
+    for one in shown:
+        if one.spans <= room:
+            room -= one.spans
+            read.append(one.trace)
+    return read
 
 
 async def trace(request: Request[HasSpans]) -> Response:
@@ -84,7 +96,10 @@ def told(span: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(times: TraceTimes, spans: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A trace in a line: what it began with, how long it took, and how many spans each service has in it."""
+    """A trace in a line: what it began with, how long it took, and how many spans each service has in it.
+
+    Of one whose spans were not read it is not told what it began with, nor of which services they are.
+    """
     first = spans[0] if spans else {"name": None, "service": None}
     return {
         "trace": times.trace,
@@ -92,8 +107,8 @@ def summary(times: TraceTimes, spans: Sequence[Mapping[str, Any]]) -> dict[str, 
         "milliseconds": times.microseconds / 1000,
         "name": first["name"],
         "service": first["service"],
-        "spans": len(spans),
-        "errors": sum(1 for span in spans if span["error"] is not None),
+        "spans": times.spans,
+        "errors": sum(1 for span in spans if span["error"] is not None) or int(times.failed),
         "services": dict(Counter(span["service"] for span in spans)),
     }
 

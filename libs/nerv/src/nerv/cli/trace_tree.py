@@ -37,7 +37,14 @@ def listed(traces: Sequence[Mapping[str, Any]]) -> Table:
     made.add_column("began with", overflow="fold")
     for one in traces:
         begun, ran = f"{parse_instant(one['begun']):%H:%M:%S}", _milliseconds(round(one["milliseconds"] * 1000))
-        cells = (one["trace"], begun, ran, str(one["spans"]), str(one["errors"] or "-"), escape(str(one["name"])))
+        cells = (
+            one["trace"],
+            begun,
+            ran,
+            str(one["spans"]),
+            str(one["errors"] or "-"),
+            escape(str(one["name"] or "-")),
+        )
         made.add_row(*cells, style="red" if one["errors"] else None)
     return made
 

@@ -29,6 +29,7 @@ class TraceTimes:
     begun: int
     ended: int
     failed: bool
+    spans: int
 
     @property
     def microseconds(self) -> int:
@@ -82,13 +83,13 @@ class SpanStore:
         with mapped("spans"):
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.zrange(f"{self._prefix}ended", 0, -1, desc=True, withscores=True)
-            for name in ("begun", "failed"):
+            for name in ("begun", "failed", "sizes"):
                 pipeline.zrange(f"{self._prefix}{name}", 0, -1, withscores=True)
-            ended, begun, failed = await pipeline.execute()
-        begins, bad = dict(begun), {trace for trace, _ in failed}
+            ended, begun, failed, sizes = await pipeline.execute()
+        begins, counts, bad = dict(begun), dict(sizes), {trace for trace, _ in failed}
         oldest = time.time() * 1e6 - self._bounds.seconds * 1e6
         return [
-            TraceTimes(trace.decode(), int(begins.get(trace, at)), int(at), trace in bad)
+            TraceTimes(trace.decode(), int(begins.get(trace, at)), int(at), trace in bad, int(counts.get(trace, 0)))
             for trace, at in ended
             if at >= oldest
         ]
