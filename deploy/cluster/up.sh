@@ -14,7 +14,7 @@ cd "$RUN"
 # What the kubelet and kube-proxy change of this machine; down.sh puts it back.
 sysctl -e vm.overcommit_memory kernel.panic kernel.panic_on_oops net.ipv4.ip_forward >sysctl.before
 sysctl -q -w net.ipv4.ip_forward=1
-ip addr add "$ADDRESS/32" dev lo
+ip addr replace "$ADDRESS/32" dev lo
 ip route replace "$SERVICES" dev lo src "$ADDRESS" # service addresses never leave this machine, also before kube-proxy is up
 for direction in -s -d; do iptables -I FORWARD 1 $direction "$PODS" -j ACCEPT; done # Docker lets nothing through otherwise
 
