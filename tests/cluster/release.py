@@ -16,7 +16,7 @@ CHART = ROOT / "helm" / "nerv"
 VALUES = Path(__file__).with_name("values.yaml")
 NAME = "nerv"
 INSTALL_SECONDS = 400  # ten pods that all start at once, on two cores
-BROKEN_SECONDS = 60  # after which Helm gives a release up, and which it allows for going back
+BROKEN_SECONDS = 90  # after which Helm gives a release up, and which it allows for going back
 
 
 @dataclass(frozen=True, slots=True)
