@@ -135,7 +135,7 @@ FAULTS = (
     Fault("tasks that fail", tasks_fail, ("NervTasksFail",)),
     Fault("a source that is gone", source_gone, ("NervSyncFails",)),
     Fault("Redis is wiped", redis_wiped, ("NervProjectionRebuilding",)),
-    Fault("Redis is away", redis_away, ("NervRedisFails", "NervRequestsFail", "NervBatchesFail")),
+    Fault("Redis is away", redis_away, ("NervRedisFails", "NervRequestsFail")),
     Fault("Kafka is away", kafka_away, ("NervCommitsFail", "NervOwnershipFlaps")),
     Fault("Kafka stutters", kafka_slow, ("NervCommitsSlow", "NervAppendsSlow")),
 )
