@@ -181,7 +181,9 @@ def test_a_topic_with_another_partition_count_stops_the_start(kafka: str, mesh_n
     """The service exits 2, and says which topic, which counts and what to do; streams would have other partitions."""
     name = f"{mesh_name}.{other}"
     topics = [Topic(t.name, 3 if t.name == name else t.partitions, config=t.config) for t in of_mesh(mesh_name)]
-    Admin(KafkaSettings(bootstrap_servers=kafka), "test").create(topics)
+    admin = Admin(KafkaSettings(bootstrap_servers=kafka), "test")
+    admin.create(topics)
+    admin.wait_for([topic.name for topic in topics], 60.0)
     base = {key: value for key, value in os.environ.items() if not key.startswith(("NERV_", "OTEL_"))}
     environment = base | {
         "NERV_APP": "ledger:app",

@@ -33,11 +33,11 @@ async def told(owned: frozenset[int]) -> dict[str, list[tuple[float, dict[str, A
     runner = Runner(Hosted(projection, views, Sources(("h",), {}), "h", "", ()), None, None)  # type: ignore[arg-type]  # it is not started
     runner.epoch = EPOCH
 
-    async def bounds(topic: str) -> dict[int, tuple[int, int]]:
-        return {0: (0, 9), 1: (0, 5)}
+    async def ends(topic: str) -> dict[int, int]:
+        return {0: 9, 1: 5}
 
     hub: Any = SimpleNamespace(runners={"plane": runner}, owned=owned)
-    watermarks: Any = SimpleNamespace(bounds=bounds)
+    watermarks: Any = SimpleNamespace(ends=ends)
     reader, gauges = InMemoryMetricReader(), Gauges("m.projector", hub, watermarks)
     provider = MeterProvider([reader])
     gauges.tell(provider.get_meter("test"))

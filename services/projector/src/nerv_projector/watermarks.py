@@ -81,6 +81,19 @@ class Watermarks:
         found = await self.ranges([(topic, p) for p in range(self.partitions)])
         return {partition: bounds for (_, partition), bounds in found.items()}
 
+    async def begins(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        """The first offset of each that there still is. Raises Unavailable."""
+        return await self._survey.starts(partitions)
+
+    async def written(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        """The offset after the last record of each, be it committed or not. Raises Unavailable."""
+        return await self._survey.ends(partitions, written=True)
+
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """The same of each partition of a topic of the mesh."""
+        found = await self.written([(topic, p) for p in range(self.partitions)])
+        return {partition: end for (_, partition), end in found.items()}
+
     async def ranges(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         """Where each of these partitions begins and ends. Raises Unavailable."""
         consumer, asked = self._asked(), list(partitions)

@@ -24,7 +24,7 @@ from nerv.protocols.queue import (
 )
 
 LEASE = 0.6  # seconds: short enough to wait for, long enough for a busy machine
-PATIENCE = 15.0
+PATIENCE = 45.0
 
 
 def message(run: str, node: str) -> bytes:
