@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
+from confluent_kafka import Producer
 
 from nerv.cancelling import end
 from nerv.client import Client
@@ -18,7 +19,7 @@ from nerv.errors import Conflict, Gone, NotFound
 from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.state import Delta, freeze, thaw
 from tests.integration.projector.feeding import Expected, Feed, make_trips
-from tests.integration.projector.watching import check_all, projector_mesh, settled, until
+from tests.integration.projector.watching import SECONDS, check_all, projector_mesh, rows, settled, until
 
 TRIPS = 3000
 
@@ -96,6 +97,19 @@ async def test_a_version_is_built_beside_and_switched_to(stage: Stage, projectio
     await stage.client.projections.release(projection)
     with pytest.raises(Conflict, match="none kept to go back to"):
         await stage.client.projections.rollback(projection)
+
+
+async def test_what_is_in_a_transaction_is_missing_yet(stage: Stage) -> None:
+    """What was committed and acknowledged a moment ago cannot be told from it: so a lag of 0 is the truth at any moment."""
+    await settled(stage.client)
+    writer = Producer({"bootstrap.servers": stage.kafka, "transactional.id": f"{stage.name}-open"})
+    writer.init_transactions(SECONDS)
+    writer.begin_transaction()
+    writer.produce(f"{stage.name}.history.v1", b"not committed", partition=0)
+    assert writer.flush(SECONDS) == 0
+    assert (await rows(stage.client))["plane"]["lag"] == 1
+    writer.abort_transaction(SECONDS)
+    await settled(stage.client)
 
 
 async def agree(stage: Stage, projection: str) -> None:
