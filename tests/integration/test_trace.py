@@ -23,9 +23,11 @@ from nerv.client import Client
 from nerv.client.client import SERVICES
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import NotFound
+from nerv.protocols import ReadQuery
 from nerv.telemetry import Sampling, names, span, tracing
 from nerv.testing.otlp import Receiver
 from nerv.types import Event, new_event_id
+from nerv.workflows import Cause
 
 TAIL = f"N{uuid.uuid4().hex[:8]}"
 PROJECTIONS = {"aircraft", "airports", "carriers", "months"}
@@ -255,6 +257,26 @@ async def test_the_command_says_what_a_run_has_led_to(mesh: LocalMesh, client: C
     assert (code, "nerv history" in " ".join(said.split())) == (1, True)
     code, _, said = await command(mesh, "why", "aircraft")
     assert (code, "STREAM@VERSION" in " ".join(said.split())) == (2, True)
+
+
+async def test_the_command_goes_through_a_run(mesh: LocalMesh, client: Client, flight: str) -> None:
+    """From the flight on the topic to what its run has recorded, and from there back."""
+    [recorded] = [one async for one in client.streams.read(f"aircraft-{TAIL}", ReadQuery(to_version=1))]
+    chain = recorded.correlation_id or recorded.id
+    run = new_event_id()
+    cause = Cause(recorded.id, chain, "flights/look_after")
+    await client.workflows.start("monthly-report", {}, run=run, cause=cause)
+    assert (await client.workflows.wait(run))["status"] == "completed"
+    for asked in (f"aircraft-{TAIL}@1", f"run-{run}@1", f"run-{run}@2"):
+        code, out, said = await command(mesh, "why", asked, "--json")
+        assert code == 0, said
+        events = {one["id"]: one for one in json.loads(out)["events"]}
+        [start] = [one for one in events.values() if one["stream"] == f"run-{run}" and one["version"] == 1]
+        assert (start["cause"], start["source"]) == (recorded.id, "nerv:flights/look_after")
+        assert events[events[recorded.id]["cause"]]["topic"] == "flights.flight.v1"
+        of_run = [one for one in events.values() if one["stream"] == f"run-{run}" and one["version"] > 1]
+        assert of_run
+        assert {one["cause"] for one in of_run} == {start["id"]}
 
 
 async def command(mesh: LocalMesh, *words: str) -> tuple[int, str, str]:

@@ -26,8 +26,9 @@ from nerv.telemetry import carrier
 from nerv.telemetry.traffic import saw
 from nerv.types import EffectType, Event
 from nerv.types.streams import category_of
-from nerv.workflows import PermanentError
+from nerv.workflows import Cause, PermanentError
 from nerv.workflows.drawing import plain
+from nerv_scheduler.events import event_id
 
 REMEMBERED = timedelta(hours=23)  # the broker keeps its receipts for a day
 
@@ -35,7 +36,7 @@ REMEMBERED = timedelta(hours=23)  # the broker keeps its receipts for a day
 class Starter(Protocol):
     """Starts runs."""
 
-    async def start(self, workflow: str, run_input: Mapping[str, Any], run: str) -> Any:
+    async def start(self, workflow: str, run_input: Mapping[str, Any], run: str, *, cause: Cause | None = None) -> Any:
         """Start a run, unless it was started (see `nerv_scheduler.runs.Starter`)."""
         ...
 
@@ -76,7 +77,7 @@ def _written(
     if isinstance(effect, Run):
         if effect.workflow not in app.workflows:
             raise NotFound(f"there is no workflow {effect.workflow}")
-        return document | {"workflow": effect.workflow, "input": plain(effect.arguments, "the input")}
+        return document | {"workflow": effect.workflow, "input": plain(effect.arguments, "the input"), "by": run}
     check_door(effect.url, outside, "NERV_SCHEDULER__HTTP_ALLOW")
     return document | {"method": effect.method, "url": effect.url, "body": plain(effect.body, "the body")}
 
@@ -126,7 +127,9 @@ class Performer:
         elif kind == EffectType.PUBLISH:
             await self._publish(effect["topic"], _read(effect["event"]))
         elif kind == EffectType.RUN:
-            await self._starter.start(effect["workflow"], effect["input"], effect["id"])
+            run = effect["by"]
+            cause = Cause(event_id(run, "submitted"), run)
+            await self._starter.start(effect["workflow"], effect["input"], effect["id"], cause=cause)
         elif kind == EffectType.HTTP:
             await self._call(effect)
         else:

@@ -27,6 +27,7 @@ After a restart the ids are made of the restart's number, too: the same node has
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +37,7 @@ from nerv.effects import MeshEffect, effect_ids
 from nerv.protocols.queue import Claim, Priority, RunStatus
 from nerv.telemetry import carrier
 from nerv.types import Event, EventType, format_instant
-from nerv.workflows import Control, Dag
+from nerv.workflows import Cause, Control, Dag
 from nerv_scheduler.model import Conclusion
 from nerv_scheduler.orders import EVENT_OF
 from nerv_scheduler.record import Order, Signal, Wait, said, stream_of
@@ -91,12 +92,20 @@ class RunEvents:
         version: int = 1,
         priority: Priority = Priority.NORMAL,
         code: Mapping[str, str] | None = None,
+        cause: Cause | None = None,
     ) -> Event[bytes]:
-        """The run is accepted. `deadline` is seconds, `code` are digests of what drew it and what it calls."""
+        """The run is accepted. `deadline` is seconds, `code` are digests of what drew it and what it calls.
+
+        With a `cause` the event stands in the chain of that, and what follows in the run's own.
+        """
         document = {"run": self._run, "workflow": workflow, "version": version, "code": code or {}, "input": run_input}
         document |= {"dag": dag.encode()} if deadline is None else {"dag": dag.encode(), "deadline": deadline}
         document |= {} if priority is Priority.NORMAL else {"priority": priority.value}
-        return self._event(EventType.RUN_SUBMITTED, now, document, "submitted")
+        event = self._event(EventType.RUN_SUBMITTED, now, document, "submitted")
+        if cause is None:
+            return event
+        source = event.source if cause.by is None else f"nerv:{cause.by}"
+        return replace(event, source=source, correlation_id=cause.correlation_id, causation_id=cause.id)
 
     def completed(
         self,

@@ -22,7 +22,7 @@ from nerv.service import JSON, Request, Route, respond
 from nerv.service.describe import About
 from nerv.service.params import IDEMPOTENCY_KEY, Body, flag, number
 from nerv.types import check_id, format_instant, new_event_id
-from nerv.workflows import SKIPPED
+from nerv.workflows import SKIPPED, Cause
 from nerv_scheduler.invoke import callees
 from nerv_scheduler.model import state_of
 from nerv_scheduler.pressure import Pressure
@@ -62,6 +62,16 @@ SUBMISSION = {
         "input": {"type": ["object", "null"]},
         "run": {"type": "string", "minLength": 1, "maxLength": RUN_ID_LIMIT},
         "version": {"type": ["integer", "null"], "minimum": 1},
+        "cause": {
+            "type": ["object", "null"],
+            "properties": {
+                "id": {"type": "string", "minLength": 1},
+                "correlation_id": {"type": "string", "minLength": 1},
+                "by": {"type": ["string", "null"]},
+            },
+            "required": ["id", "correlation_id"],
+            "additionalProperties": False,
+        },
     },
     "additionalProperties": False,
 }
@@ -123,21 +133,30 @@ async def start_run(request: Request[Deps]) -> Response:
     deps = request.deps
     deps.pressure.check()
     workflow = request.path("workflow")
-    run, run_input, version = _submission(request)
-    new = await deps.starter.start(workflow, run_input, run, version)
+    run, run_input, version, cause = _submission(request)
+    new = await deps.starter.start(workflow, run_input, run, version, cause)
     status = await deps.queue.status(run) or (await deps.recorder.read(run)).status
     document = {"run": run, "workflow": workflow, "status": _status(status, paused=False), "duplicate": not new}
     return respond(document, 202, {"location": f"/v1/runs/{run}"})
 
 
-def _submission(request: Request[Deps]) -> tuple[str, dict[str, Any], int | None]:
-    document = _document(request, '{"input": {"year": 2013}, "run": "..."}', ("input", "run", "version"))
+def _submission(request: Request[Deps]) -> tuple[str, dict[str, Any], int | None, Cause | None]:
+    document = _document(request, '{"input": {"year": 2013}, "run": "..."}', ("input", "run", "version", "cause"))
     version = document.get("version")
     if isinstance(version, bool) or not isinstance(version, int | None):
         raise Invalid("version must be a whole number")
     if not isinstance(document.get("input") or {}, dict):
         raise Invalid("input must be a JSON object")
-    return _id(request, document.get("run"), "run"), document.get("input") or {}, version
+    return _id(request, document.get("run"), "run"), document.get("input") or {}, version, _cause(document.get("cause"))
+
+
+def _cause(given: Any) -> Cause | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not {"id", "correlation_id"} <= given.keys() <= {"id", "correlation_id", "by"}:
+        raise Invalid('cause must be like {"id": "...", "correlation_id": "...", "by": "flights/record_departure"}')
+    found = {name: check_id(value, f"cause.{name}") for name, value in given.items() if value is not None}
+    return Cause(**found)
 
 
 def _document(request: Request[Deps], example: str, fields: Sequence[str]) -> dict[str, Any]:

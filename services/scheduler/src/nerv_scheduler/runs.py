@@ -17,7 +17,7 @@ from nerv.telemetry import names as n
 from nerv.telemetry import span
 from nerv.telemetry.traffic import saw
 from nerv.types import check_id, format_instant
-from nerv.workflows import Dag, draw
+from nerv.workflows import Cause, Dag, draw
 from nerv.workflows.drawing import plain
 from nerv_scheduler.events import RunEvents
 from nerv_scheduler.fingerprints import code_of
@@ -59,10 +59,17 @@ class Starter:
         self._worker = worker
         self._task_limit = task_limit
 
-    async def start(self, workflow: str, run_input: Mapping[str, Any], run: str, version: int | None = None) -> bool:
+    async def start(
+        self,
+        workflow: str,
+        run_input: Mapping[str, Any],
+        run: str,
+        version: int | None = None,
+        cause: Cause | None = None,
+    ) -> bool:
         """Draw, record, put into the queue. False: this run was started before, with the same input.
 
-        Without a version it is the workflow's highest.
+        Without a version it is the workflow's highest. `cause` is recorded with the start.
 
         Raises NotFound for the workflow, Invalid, TooLarge, IdConflict when the run was started otherwise, Unavailable,
         UnknownOutcome. Repeating it with the same run is safe; a start that is given up half-way is finished by others.
@@ -81,6 +88,7 @@ class Starter:
                 version=spec.version,
                 code=code,
                 priority=spec.priority,
+                cause=cause,
             )
             await self._queue.intend(run, INTENT_SECONDS)
             try:

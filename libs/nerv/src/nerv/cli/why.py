@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from nerv.cli.calling import AsJson, call, console, say_json, usage
-from nerv.cli.why_tree import Caused, causes, reaction_of, tops, tree
+from nerv.cli.why_tree import RUN, Caused, causes, reaction_of, run_of, tops, tree
 from nerv.client import Client
 from nerv.errors import Forbidden, Invalid, NervError, NotFound
 from nerv.protocols import ReadQuery
-from nerv.types import Event, check_id, format_instant, parse_instant
+from nerv.types import Event, EventType, check_id, format_instant, parse_instant
+
+CHAINS = 50  # of runs that led to each other
 
 
 def why(
@@ -21,8 +23,9 @@ def why(
 ) -> None:
     """What caused an event, and what it has caused, each with the trace of its hop.
 
-    Events of history that belong together are found however old they are. What stands on a topic is looked for a day back from
-    what it caused. What a reaction published to a topic and nothing recorded is not shown; its trace is (`nerv trace ID`).
+    Events of history that belong together are found however old they are, and so are runs that were started because of them. What
+    stands on a topic is looked for a day back from what it caused. What a reaction published to a topic and nothing recorded is
+    not shown; its trace is (`nerv trace ID`).
     """
     stream, _, number = event.rpartition("@")
     if not stream or not number.isdigit() or not int(number):
@@ -71,16 +74,49 @@ async def explain(client: Client, stream: str, version: int, limit: int) -> Expl
         raise NotFound(f"{stream} has no event {version}; nerv history {stream} shows those that it has")
     [event] = events
     chain = event.correlation_id or event.id
-    found = await client.streams.chain(chain, limit=limit)
-    explained = Explained(event.id, chain, list(found["events"]))
-    if event.id not in {one["id"] for one in explained.caused}:  # it began the chain
-        explained.caused.append(_first(event))
-    if found["hidden"]:
-        explained.notes.append(f"{found['hidden']} events are in streams that this token may not read")
-    if not found["whole"]:
-        explained.notes.append(f"there are more than {limit} events; --limit shows more")
+    explained = Explained(event.id, chain, [])
+    await _chains(client, explained, event, limit)
     await _topics(client, explained)
     return explained
+
+
+async def _chains(client: Client, explained: Explained, event: Event[bytes], limit: int) -> None:
+    """All of the event's chain, of those that its runs began, and of those that it is a run of."""
+    known: dict[str, dict[str, Any]] = {}
+    left, looked, hidden = [explained.chain], set[str](), 0
+    while left:
+        chain = left.pop(0)
+        if chain in looked:
+            continue
+        looked.add(chain)
+        if len(looked) > CHAINS or len(known) >= limit:
+            explained.notes.append(
+                f"there are more than {limit} events, or more than {CHAINS} runs; --limit shows more events"
+            )
+            break
+        found = await client.streams.chain(chain, limit=limit - len(known))
+        known |= {one["id"]: one for one in found["events"]}
+        hidden += found["hidden"]
+        if not found["whole"]:
+            explained.notes.append(f"there are more than {limit} events; --limit shows more")
+        started = await _started(client, chain)
+        if started is not None:  # it is a run, whose start stands in the chain of what it was started because of
+            known.setdefault(started["id"], started)
+            left.append(started["correlation_id"])
+        left += [run for one in known.values() if (run := run_of(one)) is not None]
+    known.setdefault(event.id, _first(event))  # it began the chain
+    explained.caused += known.values()
+    if hidden:
+        explained.notes.append(f"{hidden} events are in streams that this token may not read")
+
+
+async def _started(client: Client, run: str) -> dict[str, Any] | None:
+    """The start of a run of this id; None where there is no such run."""
+    try:
+        events = [one async for one in client.streams.read(f"{RUN}-{run}", ReadQuery(to_version=1, deleted=True))]
+    except (NotFound, Forbidden, Invalid):
+        return None
+    return _first(events[0]) if events and events[0].type == EventType.RUN_SUBMITTED else None
 
 
 def _first(event: Event[bytes]) -> dict[str, Any]:

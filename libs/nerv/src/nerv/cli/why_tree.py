@@ -2,15 +2,18 @@
 """A chain of causes as a tree: each event below what caused it. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.markup import escape
 from rich.tree import Tree
+
+from nerv.types import EventType
 
 Caused = Mapping[str, Any]
 """An event of a stream or of a topic, without its data, as the API gives it."""
 
 MESH = "nerv:"
+RUN: Final = "run"  # the category of the streams of runs
 
 
 def tree(events: Sequence[Caused], asked: str) -> Tree:
@@ -38,17 +41,25 @@ def tree(events: Sequence[Caused], asked: str) -> Tree:
 def causes(events: Sequence[Caused]) -> dict[str, str | None]:
     """By the id of each event the id of the one that led to it, should it be among them.
 
-    One that names no cause, as those of a run, was led to by the first of its chain.
+    One that names no cause, as those of a run, was led to by the start of its run, or by the first of its chain.
     """
+    starts = {run: event["id"] for event in events if (run := run_of(event)) is not None}
     known = {event["id"] for event in events}
     firsts: dict[str, str] = {}
     for event in sorted(events, key=_when):
         firsts.setdefault(event["correlation_id"] or event["id"], event["id"])
     found: dict[str, str | None] = {}
     for event in events:
-        cause = event["causation_id"] or firsts[event["correlation_id"] or event["id"]]
+        chain = event["correlation_id"] or event["id"]
+        cause = event["causation_id"] or starts.get(chain) or firsts[chain]
         found[event["id"]] = cause if cause in known and cause != event["id"] else None
     return found
+
+
+def run_of(event: Caused) -> str | None:
+    """The run that an event is the start of; None for others."""
+    stream: str = event.get("stream") or ""
+    return stream.removeprefix(f"{RUN}-") if event["type"] == EventType.RUN_SUBMITTED else None
 
 
 def tops(events: Sequence[Caused]) -> list[Caused]:

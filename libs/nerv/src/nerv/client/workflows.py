@@ -12,6 +12,7 @@ import orjson
 from nerv.client.transport import DEADLINE_SECONDS, Transport
 from nerv.errors import Unavailable
 from nerv.types import new_event_id
+from nerv.workflows.cause import Cause
 
 POLL_SECONDS = 20  # one long poll; the service allows 30
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -30,17 +31,20 @@ class Workflows:
         *,
         run: str | None = None,
         version: int | None = None,
+        cause: Cause | None = None,
     ) -> dict[str, Any]:
         """Start a run: `{run, workflow, status, duplicate}`. `run` is its id; the same id and input start nothing new.
 
-        Without a version it is started of the workflow's highest.
+        Without a version it is started of the workflow's highest. `cause` is the event that it is started because of: `nerv why`
+        goes through it.
 
         Raises NotFound, Invalid, TooLarge, IdConflict when the id was used for another run, Unavailable, UnknownOutcome.
         """
         # The id is chosen here, so that a repeated request does not start a second run.
         document: dict[str, Any] = {"input": dict(input or {}), "run": run or new_event_id()}
-        body = orjson.dumps(document if version is None else document | {"version": version})
-        return await self._post(f"/v1/workflows/{quote(workflow, safe='')}/runs", body)
+        document |= {} if version is None else {"version": version}
+        document |= {} if cause is None else {"cause": cause}
+        return await self._post(f"/v1/workflows/{quote(workflow, safe='')}/runs", orjson.dumps(document))
 
     async def latest(self, limit: int = 20) -> list[dict[str, Any]]:
         """The latest runs of all workflows, newest first: `{run, workflow, status, started, ended, elapsed_seconds, error}`."""

@@ -3,6 +3,7 @@
 
 from nerv.app.specs import Concurrency
 from nerv.protocols.queue import Priority
+from nerv.workflows.cause import Cause
 from nerv.workflows.dag import (
     SKIPPED,
     Argument,
@@ -32,6 +33,7 @@ __all__ = [
     "TASK_LIMIT",
     "Argument",
     "Branch",
+    "Cause",
     "Concurrency",
     "Control",
     "Dag",

@@ -18,6 +18,7 @@ from nerv.effects.identity import performing
 from nerv.errors import Forbidden, NervError, Refused, Retry, Unavailable
 from nerv.protocols import Appended, AppendRequest
 from nerv.types import Effect, EffectType, frozen
+from nerv.workflows import Cause
 from nerv_broker.model import Asked
 from nerv_broker.reactions.answers import Answer
 from nerv_broker.settings import EdgeSettings
@@ -50,6 +51,7 @@ class Running(Effect[str]):
     kind: ClassVar[str] = EffectType.RUN
     run: Run
     id: str
+    cause: Cause
 
     @property
     def target(self) -> str:
@@ -78,7 +80,7 @@ class Performer:
     """
 
     def __init__(self, app: App, client: Client, settings: EdgeSettings) -> None:
-        self._client, self._settings = client, settings
+        self._app, self._client, self._settings = app.name, client, settings
         self._own = app.weaver.handlers(app.handlers) if app.aspects else app.handlers
         mine = (
             Handlers("broker").on_batch(Appending, self._appended).on(Running, self._started).on(Calling, self._called)
@@ -161,15 +163,20 @@ class Performer:
     async def _one(self, asked: Asked) -> None:
         effect = asked.effect
         if isinstance(effect, Run):
-            await self._handlers.perform(Running(effect, asked.id))
+            await self._handlers.perform(Running(effect, asked.id, self._cause(asked)))
         elif isinstance(effect, Http):
             await self._handlers.perform(Calling(effect, asked.id))
         else:
             with performing(asked.id):
                 await self._own.perform(effect)
 
+    def _cause(self, asked: Asked) -> Cause:
+        cause = asked.cause
+        return Cause(cause.id, cause.correlation_id or cause.id, f"{self._app}/{asked.reaction}")
+
     async def _started(self, effect: Running) -> str:
-        started = await self._client.workflows.start(effect.run.workflow, effect.run.arguments, run=effect.id)
+        asked = effect.run
+        started = await self._client.workflows.start(asked.workflow, asked.arguments, run=effect.id, cause=effect.cause)
         return str(started["run"])
 
     async def _called(self, effect: Calling) -> None:
