@@ -271,10 +271,10 @@ async def test_the_command_goes_through_a_run(mesh: LocalMesh, client: Client, f
         code, out, said = await command(mesh, "why", asked, "--json")
         assert code == 0, said
         events = {one["id"]: one for one in json.loads(out)["events"]}
-        [start] = [one for one in events.values() if one["stream"] == f"run-{run}" and one["version"] == 1]
+        [start] = [one for one in events.values() if one.get("stream") == f"run-{run}" and one["version"] == 1]
         assert (start["cause"], start["source"]) == (recorded.id, "nerv:flights/look_after")
         assert events[events[recorded.id]["cause"]]["topic"] == "flights.flight.v1"
-        of_run = [one for one in events.values() if one["stream"] == f"run-{run}" and one["version"] > 1]
+        of_run = [one for one in events.values() if one.get("stream") == f"run-{run}" and one["version"] > 1]
         assert of_run
         assert {one["cause"] for one in of_run} == {start["id"]}
 
