@@ -7,7 +7,7 @@ from typing import Final
 from nerv.cloudevents import Incoming
 from nerv.errors import Invalid
 from nerv.kafka import Outgoing, Received
-from nerv.telemetry import Carrier, enabled
+from nerv.telemetry import Carrier
 
 EPOCH: Final = "nerv_epoch"
 ORIGIN: Final = "nerv_origin"  # <partition of history>:<position>
@@ -31,11 +31,9 @@ def parse(record: Received) -> Incoming:
     return Incoming(record.headers(), record.value(), "history", record.timestamp()[1])
 
 
-def with_context(groups: Iterable[Sequence[Sourced]]) -> list[Sourced]:
-    """Those that came with a trace context; looked for as quickly as can be, for most have none."""
-    if not enabled():
-        return []
-    return [source for sources in groups for source in sources if "traceparent" in source[0].headers]
+def with_context(groups: Iterable[Sequence[Sourced]]) -> Iterable[Sourced]:
+    """Those that came with a trace context; looked for when they are asked for, for that takes a while."""
+    return (source for sources in groups for source in sources if "traceparent" in source[0].headers)
 
 
 def rekeyed(topic: str, key: str, source: Sourced, origin: Origin, trace: Carrier | None) -> Outgoing:

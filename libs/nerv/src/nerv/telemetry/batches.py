@@ -14,7 +14,8 @@ from nerv.telemetry.touched import places, streams
 from nerv.telemetry.tracing import Carrier, beside, carrier, enabled, link_to, recorded, span, unsampled
 
 # Of the traces in a batch so many have a span of their own, and so many more are linked to the first of these: a span costs what
-# ten events cost that are folded. A replica that catches up would do little else, so that it takes so many traces a second.
+# ten events cost that are folded. A replica that catches up would do little else, so that it takes so many traces a second, and
+# does not even look at batches beyond that.
 OWN = 8
 LINKED = 24
 A_SECOND = 100.0
@@ -177,8 +178,8 @@ def process_spans(
 def _by_trace(sources: Iterable[Source]) -> tuple[dict[Carrier, list[Source]], int]:
     """What is recorded by its context, and how many messages are of others, which are too many."""
     found: dict[Carrier, list[Source]] = {}
-    room = min(OWN + LINKED, _budget.left()) if enabled() else 0
-    if not room:
+    room = OWN + LINKED
+    if not enabled() or _budget.left() < room:
         return found, 0
     oldest, left_out = time.time() * 1000 - RECENT_MS, 0
     for source in sources:
