@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nerv.dev import kafka
+from nerv.dev import kafka, redis
 from nerv.dev.guard import guard, mark
 from nerv.dev.ports import Ports
 from nerv.dev.processes import stop_together
@@ -183,6 +183,20 @@ def kafka_for_measuring(say: Callable[[str], None]) -> Iterator[str]:
             last = server.process.tail() if server.process is not None else []
             say("\n".join(["Kafka said last:", *last]))  # it may be why somebody failed
             raise
+        finally:
+            if server.process is not None:
+                stop_together([server.process], 10.0)
+
+
+@contextmanager
+def redis_for_measuring() -> Iterator[str]:
+    """A Redis of its own, by its URL; its data is removed afterwards."""
+    token = uuid.uuid4().hex[:12]
+    with tempfile.TemporaryDirectory(prefix="nerv-bench-") as name, guard(token):
+        folder = Path(name)
+        server = redis.start(folder, mark(os.environ, token), log=folder / "redis.log", ports=Ports(folder))
+        try:
+            yield server.address
         finally:
             if server.process is not None:
                 stop_together([server.process], 10.0)

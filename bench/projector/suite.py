@@ -9,9 +9,7 @@ Faust and Quix Streams to their changelog, ours as deltas to `<mesh>.changes.cou
 
 import sys
 import tempfile
-import uuid
 from collections.abc import Sequence
-from os import environ
 from pathlib import Path
 
 from rich.console import Console
@@ -24,14 +22,11 @@ from bench.harness import (
     interleave_all,
     kafka_for_measuring,
     peer_python,
+    redis_for_measuring,
 )
 from bench.projector.events import TOPIC
 from bench.projector.filling import fill, make_topics
 from bench.projector.written import measure as written
-from nerv.dev import redis
-from nerv.dev.guard import guard, mark
-from nerv.dev.ports import Ports
-from nerv.dev.processes import stop_together
 
 PEERS = Path(__file__).parent / "peers"
 MESH = "bench"
@@ -140,27 +135,20 @@ class Suite:
 
 def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
     """All of it; some fifteen minutes at full size."""
-    token = uuid.uuid4().hex[:12]
     count = max(LEAST, int(FULL * scale))
     with (
         kafka_for_measuring(console.print) as bootstrap,
-        tempfile.TemporaryDirectory(prefix="nerv-bench-") as name,
-        guard(token),
+        redis_for_measuring() as redis_url,
+        tempfile.TemporaryDirectory(prefix="nerv-bench-") as folder,
     ):
-        folder = Path(name)
-        server = redis.start(folder / "redis", mark(environ, token), log=folder / "redis.log", ports=Ports(folder))
-        try:
-            make_topics(bootstrap, MESH, PROJECTION.values())
-            console.print(f"{count:,} events into Kafka")
-            fill(bootstrap, MESH, count)
-            suite = Suite(console, bootstrap, server.address, count, scale, folder)
-            parts = (suite.replicas, suite.reads, suite.instants, suite.delays, suite.restores)  # the last ones append
-            return [
-                *suite.folds("stateless"),
-                *suite.folds("state"),
-                *written(),
-                *(figure for part in parts for figure in part()),
-            ]
-        finally:
-            if server.process is not None:
-                stop_together([server.process], 10.0)
+        make_topics(bootstrap, MESH, PROJECTION.values())
+        console.print(f"{count:,} events into Kafka")
+        fill(bootstrap, MESH, count)
+        suite = Suite(console, bootstrap, redis_url, count, scale, Path(folder))
+        parts = (suite.replicas, suite.reads, suite.instants, suite.delays, suite.restores)  # the last ones append
+        return [
+            *suite.folds("stateless"),
+            *suite.folds("state"),
+            *written(),
+            *(figure for part in parts for figure in part()),
+        ]

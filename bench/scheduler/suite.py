@@ -6,19 +6,21 @@ are full when their clock starts, and they keep no journal. All use the same Red
 """
 
 import sys
-import tempfile
-import uuid
 from collections.abc import Sequence
-from os import environ
 from pathlib import Path
 
 from rich.console import Console
 
-from bench.harness import TURN_SECONDS, Contestant, Figure, Measured, interleave, kafka_for_measuring, peer_python
-from nerv.dev import redis
-from nerv.dev.guard import guard, mark
-from nerv.dev.ports import Ports
-from nerv.dev.processes import stop_together
+from bench.harness import (
+    TURN_SECONDS,
+    Contestant,
+    Figure,
+    Measured,
+    interleave,
+    kafka_for_measuring,
+    peer_python,
+    redis_for_measuring,
+)
 
 PEERS = Path(__file__).parent / "peers"
 NOOPS, CHAIN, FAN, TINY, SKEWED, READY, WAITING = 20_000, 1000, 10_000, 4000, 1600, 5000, 100_000
@@ -148,17 +150,6 @@ class Suite:
 
 def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
     """All of it; some ten minutes at full size."""
-    token = uuid.uuid4().hex[:12]
-    with (
-        kafka_for_measuring(console.print) as bootstrap,
-        tempfile.TemporaryDirectory(prefix="nerv-bench-") as name,
-        guard(token),
-    ):
-        folder = Path(name)
-        server = redis.start(folder / "redis", mark(environ, token), log=folder / "redis.log", ports=Ports(folder))
-        try:
-            suite = Suite(scale, console, bootstrap, server.address)
-            return [*suite.noops(), *suite.graphs(), *suite.tiny(), *suite.skewed(), *suite.ready(), *suite.waiting()]
-        finally:
-            if server.process is not None:
-                stop_together([server.process], 10.0)
+    with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
+        suite = Suite(scale, console, bootstrap, redis_url)
+        return [*suite.noops(), *suite.graphs(), *suite.tiny(), *suite.skewed(), *suite.ready(), *suite.waiting()]

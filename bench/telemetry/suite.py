@@ -7,23 +7,15 @@ trace of its own, which is more than any mesh has. Spans go where a mesh keeps t
 """
 
 import sys
-import tempfile
-import uuid
 from collections.abc import Sequence
-from os import environ
-from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 
 from bench.broker.serving import PARTITIONS
-from bench.harness import Contestant, Measured, kafka_for_measuring, turns_of
+from bench.harness import Contestant, Measured, kafka_for_measuring, redis_for_measuring, turns_of
 from bench.projector.filling import fill, make_topics
 from bench.telemetry.modes import Mode
-from nerv.dev import redis
-from nerv.dev.guard import guard, mark
-from nerv.dev.ports import Ports
-from nerv.dev.processes import stop_together
 from nerv.kafka import KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic, of_mesh
@@ -41,25 +33,14 @@ MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
     """Some twelve minutes at full size, seven at half of it."""
-    token = uuid.uuid4().hex[:12]
-    with (
-        kafka_for_measuring(console.print) as bootstrap,
-        tempfile.TemporaryDirectory(prefix="nerv-bench-") as name,
-        guard(token),
-    ):
-        folder = Path(name)
-        server = redis.start(folder / "redis", mark(environ, token), log=folder / "redis.log", ports=Ports(folder))
-        try:
-            prepare(bootstrap, max(LEAST, int(EVENTS * scale)), console)
-            told = (bootstrap, server.address)
-            requests = max(2000, int(REQUESTS * scale))
-            return [
-                *compare("projector", [_fold(mode, *told) for mode in Mode], console),
-                *compare("broker", [_publish(mode, *told, requests) for mode in Mode], console),
-            ]
-        finally:
-            if server.process is not None:
-                stop_together([server.process], 10.0)
+    with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
+        prepare(bootstrap, max(LEAST, int(EVENTS * scale)), console)
+        told = (bootstrap, redis_url)
+        requests = max(2000, int(REQUESTS * scale))
+        return [
+            *compare("projector", [_fold(mode, *told) for mode in Mode], console),
+            *compare("broker", [_publish(mode, *told, requests) for mode in Mode], console),
+        ]
 
 
 def prepare(bootstrap: str, count: int, console: Console) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -114,7 +114,8 @@ async def _serve(
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         replica = Replica(name, lambda: service.about(service.deps), service.health)
-        alive = await stack.enter_async_context(_alive(name, settings))
+        redis = connect(settings.redis, f"{name}-{settings.instance}-alive")
+        alive = Alive(await stack.enter_async_context(aclosing(redis)), settings.mesh)
         heartbeat = await stack.enter_async_context(Heartbeat(replica, alive, settings.instance))
         http = bounded(settings.limits)
         await stack.enter_async_context(
@@ -143,15 +144,6 @@ async def _serve(
         heartbeat.soon()
         log.info("stopping")
     log.info("stopped", service=name)
-
-
-@asynccontextmanager
-async def _alive(name: str, settings: ServiceSettings) -> AsyncIterator[Alive]:
-    redis = connect(settings.redis, f"{name}-{settings.instance}-alive")
-    try:
-        yield Alive(redis, settings.mesh)
-    finally:
-        await redis.aclose()
 
 
 async def _entered(stack: AsyncExitStack, part: AbstractAsyncContextManager[Any], stop: asyncio.Event) -> bool:
