@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -119,6 +120,8 @@ async def test_changes_of_views_are_followed(client: Client, flown: str) -> None
     keys = {"aircraft": flown, "airports": "IAH", "carriers": "UA", "months": "2013-01"}
     followed = {name: client.views.follow(name, [key]) for name, key in keys.items()}
     assert set(keys) == set(flights.projections)
+    for name, key in keys.items():
+        await until(partial(client.views.get, name, key), bool)  # each is built by itself, one of them last
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert {(await anext(one))[0] for one in followed.values()} == {"view"}
         await client.topics.publish(FLIGHT_TOPIC, flight(2))
