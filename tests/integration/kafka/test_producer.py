@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 import nerv.kafka.producer
-from nerv.errors import Overloaded, TooLarge
+from nerv.errors import Overloaded, TooLarge, Unavailable
 from nerv.kafka import BatchConsumer, Bounds, KafkaSettings, Outgoing, Position, Producer, Received
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic
+from tests.integration.kafka.settling import settled
 
 PARTITIONS = 3
 MUCH = b"x" * 2_000_000  # more than Kafka takes
@@ -179,3 +180,25 @@ async def test_nothing_is_acknowledged_while_kafka_is_silent(monkeypatch: pytest
         assert not done
         for call in calls:
             call.cancel()
+
+
+async def test_a_producer_that_is_left_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what Kafka has never answered: whoever waits for it is told, and no thread and no connection stays, though the producer
+    is still referred to.
+    """
+    monkeypatch.setattr(nerv.kafka.producer, "DRAIN_SECONDS", 0.1)
+    await asyncio.to_thread(int)  # the loop's own threads stay
+    threads = await settled(0)
+    record = Outgoing("nowhere", b"x")
+    async with Producer(KafkaSettings(bootstrap_servers="127.0.0.1:9"), "silent") as producer:
+        call = asyncio.create_task(producer.publish([record]))
+        future = producer.send(record)
+    async with asyncio.timeout(10):
+        [outcome] = await call
+        assert isinstance(outcome, Unavailable)
+        with pytest.raises(Unavailable, match="never sent"):
+            await future
+    with pytest.raises(RuntimeError, match="async with"):
+        producer.send(record)
+    assert await settled(threads) <= threads
+    assert producer.describe().counters["waiting"] == 0

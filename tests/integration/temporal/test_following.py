@@ -16,6 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+import nerv.client.sse
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import Unavailable
@@ -267,8 +268,11 @@ async def test_what_cannot_be_followed_is_refused(http: aiohttp.ClientSession) -
             assert (answer.status, words in problem["detail"]) == (400, True), problem
 
 
-async def test_a_position_beyond_the_log_is_not_waited_for_in_silence(client: Client) -> None:
-    """It may be of another topic, or of a replica that is ahead: the reader is told to come again."""
+async def test_a_position_beyond_the_log_is_not_waited_for_in_silence(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be of another topic, or of a replica that is ahead: the reader is told, once the time of a request is up."""
+    monkeypatch.setattr(nerv.client.sse, "DEADLINE_SECONDS", 1.0)
     end = await client.streams.end()
     beyond = ",".join(f"{pair.partition(':')[0]}:{int(pair.partition(':')[2]) + 1000}" for pair in end.split(","))
     async with asyncio.timeout(30):

@@ -2,14 +2,16 @@
 """Server-sent events as they come (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 import asyncio
+import math
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import aiohttp
 import orjson
 
-from nerv.client.transport import FIRST_PAUSE, LONGEST_PAUSE, Query, Transport
-from nerv.errors import Unavailable, from_problem
+from nerv.client.transport import DEADLINE_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Query, Transport
+from nerv.errors import NervError, Retry, Unavailable, from_problem
 
 MOST_PENDING = 4 * 1024 * 1024  # bytes of one server-sent event before we give up on it
 
@@ -20,15 +22,18 @@ async def subscription(
     """The server-sent events of an answer, as their fields, until the service says that this was all.
 
     A connection that breaks, or is silent, is made anew after the last id, which `after` is at first, with the query as it
-    is by then. Raises what the service answers to the first request, or to a later one when it will not change.
+    is by then. Raises what the service answers where it will not change; what may change at first after 30 s, as of any request,
+    and never once there was a connection.
     """
-    last, connected, pause = after, False, FIRST_PAUSE
+    last, pause = after, FIRST_PAUSE
+    deadline = time.monotonic() + DEADLINE_SECONDS  # to be connected for the first time
     while True:
         headers = {"accept": "text/event-stream"} | ({} if last is None else {"last-event-id": last})
         try:
             async with transport.stream(service, path, query=query, headers=headers) as content:
+                deadline = math.inf
                 async for fields in _server_sent(content):
-                    connected, pause = True, FIRST_PAUSE
+                    pause = FIRST_PAUSE
                     if fields.get("event") == "error":
                         problem = orjson.loads(fields["data"])
                         raise from_problem(problem, int(problem.get("status", 503)))
@@ -38,10 +43,11 @@ async def subscription(
                     if "data" in fields:
                         yield fields
             raise Unavailable(f"{service} closed the event stream", retry_after=0.2)
-        except Unavailable as error:
-            if not connected:
-                raise
+        except NervError as error:
             wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            # To read changes nothing: an outcome that is unknown, as a proxy answers for a service that restarts, is asked for again.
+            if error.retry is Retry.NEVER or time.monotonic() + wait >= deadline:
+                raise
             await asyncio.sleep(wait)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -204,7 +204,7 @@ class Topics:
         partitions alone, or, as `0:42,*`, of all others, too, from their beginning. For ever, or up to `to`, which is said as
         `start` is. A connection that breaks is made anew where it ended, without a gap and without a double.
 
-        Raises what the broker answers to the first request, or to a later one when it will not change.
+        Raises what the broker answers when it will not change; at first, after 30 s, also what may.
         """
         query: dict[str, str | float | None] = {"from": start, "to": to}
         async with aclosing(self._read(topic, query | wanted.query())) as events:

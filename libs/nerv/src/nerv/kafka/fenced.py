@@ -249,11 +249,11 @@ def _native(call: Callable[[], None], what: str) -> None:
         call()
     except (KafkaException, BufferError, RuntimeError, SystemError) as error:
         # SystemError: what `flush` of confluent-kafka 2.16.1 makes of the delivery reports of a fenced producer.
-        _let_go(error)
+        let_go(error)
         raise CommitFailed(f"could not {what}: {told(error)}", retry_after=1.0) from error
 
 
-def _let_go(error: BaseException | None) -> None:
+def let_go(error: BaseException | None) -> None:
     """No frame of the failed call keeps its producer.
 
     confluent-kafka 2.16.1 loses count of an exception when a fenced producer's delivery reports meet it: its traceback is never

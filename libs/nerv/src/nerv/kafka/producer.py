@@ -31,6 +31,7 @@ DELIVERY_TIMEOUT_MS = 30_000  # after this a record that Kafka did not answer is
 HEAR_EVERY = 64  # records that are sent one by one until reports are served, whatever the loop does
 QUEUE_KIB = 2 * 1024 * 1024  # that librdkafka would hold: it is bounded before, by what is let in
 DRAIN_SECONDS = 8.0  # a service has 10 s to end (rule 16)
+PURGE_SECONDS = 1.0  # for the client's own threads to let go of what is given up
 
 
 class Bounds(NamedTuple):
@@ -143,11 +144,26 @@ class Producer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while self.waiting and time.monotonic() < deadline:  # noqa: ASYNC110 - the end of life, not a wait in use
-            await asyncio.sleep(0.01)
+        if not await self._drained(DRAIN_SECONDS):
+            # What Kafka has not answered is given up, and whoever waits for it is told. Its reports have to be heard: the client
+            # would keep them for ever, they this producer, and this its client with threads and connections.
+            self._native.purge(blocking=False)
+            await self._drained(PURGE_SECONDS)
+        self._loop = None
         if self._timer is not None:
             self._timer.cancel()
+        if self.waiting:
+            log.error("producer.stays", producer=self.name, waiting=self.waiting)
+        else:
+            await asyncio.to_thread(self._native.close)
+
+    async def _drained(self, seconds: float) -> bool:
+        """Whether nothing waits any more within this time."""
+        deadline = time.monotonic() + seconds
+        while self.waiting and time.monotonic() < deadline:
+            self._serve()
+            await asyncio.sleep(0.01)
+        return not self.waiting
 
     @property
     def waiting(self) -> int:

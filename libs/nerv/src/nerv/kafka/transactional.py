@@ -11,7 +11,7 @@ from confluent_kafka import Producer as NativeProducer
 
 from nerv.kafka.consumer import BatchConsumer
 from nerv.kafka.faults import told
-from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed
+from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed, let_go
 from nerv.kafka.measuring import Transactions
 from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
@@ -90,7 +90,9 @@ class TransactionalProducer:
         return Description("TransactionalProducer", self.name, counters=counters, health=health)
 
     def _drop(self) -> None:
+        # Not its own `close`, which would wait for Kafka to end an open transaction, for ever if need be.
         self._native.purge()
+        del self._native
         for consumer in self._groups.values():
             consumer.close()
 
@@ -141,8 +143,9 @@ class TransactionalProducer:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._thread, function, *args)
-        except (KafkaException, BufferError, RuntimeError) as error:
+        except (KafkaException, BufferError, RuntimeError, SystemError) as error:  # as of a fenced writer
             self._void = True
+            let_go(error)
             raise CommitFailed(
                 f"the transaction of {self.name} did not surely commit: {told(error)}", retry_after=1.0
             ) from error

@@ -1,23 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A writer that has been shut out cannot commit anything, and says so in one way."""
 
-import asyncio
-
-import psutil
 import pytest
 
-from nerv.kafka import CommitFailed, FencedWriter, KafkaSettings, Outgoing
+from nerv.kafka import CommitFailed, FencedWriter, KafkaSettings, Outgoing, TransactionalProducer
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic
-
-
-async def settled(most: int) -> int:
-    """How many threads this process has, native ones too, once there are no more than that, or their number stands still."""
-    seen = [psutil.Process().num_threads()]
-    while seen[-1] > most and (len(seen) < 100 or len(set(seen[-100:])) > 1):
-        await asyncio.sleep(0.05)
-        seen.append(psutil.Process().num_threads())
-    return seen[-1]
+from tests.integration.kafka.settling import settled
 
 
 @pytest.mark.parametrize("turn", [0, 1], ids=["next on a", "next on b"])
@@ -42,4 +31,27 @@ async def test_a_deposed_writer_fails_to_commit(kafka: str, mesh_name: str, turn
     assert await new.commit([record], reply=lambda offset: [record._replace(value=str(offset).encode())]) > 0
     for writer in (old, new):
         await writer.close()
+    assert await settled(threads) <= threads
+
+
+async def test_a_deposed_producer_fails_to_commit(kafka: str, mesh_name: str) -> None:
+    """Where it asks for places first, and where it does not: CommitFailed. It leaves no thread, though it is still referred to."""
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    Admin(settings, "test").create([Topic(mesh_name, 1)])
+    threads = await settled(0)
+    record = Outgoing(mesh_name, b"x", b"x", (), 0)
+    placing, committing, new = (TransactionalProducer(settings, mesh_name, name) for name in ("a", "b", "c"))
+    await placing.start()
+    await placing.write([record])
+    await placing.commit([], {})
+    await committing.start()
+    with pytest.raises(CommitFailed):
+        await placing.write([record])
+    await committing.commit([record], {})
+    await new.start()
+    with pytest.raises(CommitFailed):
+        await committing.commit([record], {})
+    await new.commit([record], {})
+    for producer in (placing, committing, new):
+        await producer.close()
     assert await settled(threads) <= threads
