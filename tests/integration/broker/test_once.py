@@ -22,6 +22,7 @@ from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic
 from nerv.types import Event, new_event_id, utc_now
+from tests.integration.broker.ends import settled_ends
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,8 +91,8 @@ async def written(kafka: str, topic: str) -> Counter[str]:
     """How often each event id stands in the topic, for readers of what is committed."""
     found: Counter[str] = Counter()
     start = {(topic, p): 0 for p in range(PARTITIONS)}
+    ends = {(topic, p): end for p, end in (await settled_ends(kafka, topic)).items()}
     async with BatchConsumer(KafkaSettings(bootstrap_servers=kafka), "t", "t", assign=start, ends=True) as consumer:
-        ends = {at: (await consumer.bounds(at))[1] for at in start}
         reached = dict(start)
 
         async def read() -> None:

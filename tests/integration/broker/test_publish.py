@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
-from nerv.kafka import BatchConsumer, KafkaSettings
 from nerv.types import new_event_id
+from tests.integration.broker.ends import settled_ends
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,18 +40,12 @@ def document(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-async def ends(kafka: str, topic: str) -> dict[int, int]:
-    """The end offset of each partition."""
-    async with BatchConsumer(KafkaSettings(bootstrap_servers=kafka), "test", "test") as consumer:
-        return {p: (await consumer.bounds((topic, p)))[1] for p in range(4)}
-
-
 async def test_structured_batch_and_binary_are_answered_with_their_places(
     http: aiohttp.ClientSession, kafka: str, prefix: str
 ) -> None:
     """Each form is published; the answer names partition and offset of each event, and Kafka has it there."""
     topic = f"{prefix}.account.v1"
-    before = await ends(kafka, topic)
+    before = await settled_ends(kafka, topic)
     path = f"/v1/topics/{topic}/events"
     placed: list[dict[str, Any]] = []
     forms: list[tuple[bytes, dict[str, str]]] = [
@@ -72,7 +66,7 @@ async def test_structured_batch_and_binary_are_answered_with_their_places(
         async with http.post(path, data=body, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
             placed += (await answer.json())["events"]
-    after = await ends(kafka, topic)
+    after = await settled_ends(kafka, topic)
     assert len(placed) == 5
     assert len({one["partition"] for one in placed}) == 1, "one key is in one partition"
     partition = placed[0]["partition"]
@@ -114,13 +108,13 @@ async def test_refusals_say_why_and_publish_nothing(
 ) -> None:
     """Each bad request has its status and a problem document that names the cause, and no partition has grown."""
     own = f"{prefix}.account.v1"
-    before = await ends(kafka, own)
+    before = await settled_ends(kafka, own)
     path = f"/v1/topics/{(topic or own).format(mesh=mesh.mesh)}/events"
     async with http.post(path, data=body.encode(), headers={"content-type": content_type}) as answer:
         problem = await answer.json(content_type="application/problem+json")
     assert (answer.status, problem["status"]) == (status, status), problem
     assert words in json.dumps(problem), problem
-    assert await ends(kafka, own) == before
+    assert await settled_ends(kafka, own) == before
 
 
 async def test_protobuf_data_are_checked_and_reacted_to(
@@ -128,7 +122,7 @@ async def test_protobuf_data_are_checked_and_reacted_to(
 ) -> None:
     """As JSON are: keyed by the field, refused with the path, read by the reaction; the message is a registered schema."""
     own = f"{prefix}.account.v1"
-    path, before = f"/v1/topics/{own}/events", await ends(kafka, own)
+    path, before = f"/v1/topics/{own}/events", await settled_ends(kafka, own)
     headers = {
         "content-type": "application/protobuf", "ce-specversion": "1.0", "ce-id": new_event_id(), "ce-source": "test",
         "ce-type": "account.deposited.v1",
@@ -136,7 +130,7 @@ async def test_protobuf_data_are_checked_and_reacted_to(
     async with http.post(path, data=b"\xff\xff", headers=headers) as answer:
         assert answer.status == 422
         assert "is no ledger.v1.Deposit" in await answer.text()
-    assert await ends(kafka, own) == before
+    assert await settled_ends(kafka, own) == before
     account = f"proto-{uuid.uuid4().hex[:8]}"
     data = bytes([10, len(account)]) + account.encode() + bytes([16, 7])
     async with http.post(path, data=data, headers=headers) as answer:

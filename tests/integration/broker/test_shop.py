@@ -144,7 +144,8 @@ async def test_a_failing_key_waits_and_is_released_in_order(
     async def parked() -> Any:
         ledger = await load(client.streams, "confirm")
         letters = sorted(ledger.letters.values(), key=lambda one: one.origin)
-        return [one for one in letters if one.key == "bad-1"] if len(letters) >= 3 else None
+        mine = [one for one in letters if one.key == "bad-1"]
+        return mine if len(mine) == 3 else None
 
     letters = await until(parked)
     assert [(one.state, one.held) for one in letters] == [(State.DEAD, False), (State.DEAD, True), (State.DEAD, True)]

@@ -35,7 +35,7 @@ async def test_a_deposed_writer_fails_to_commit(kafka: str, mesh_name: str, turn
 
 
 async def test_a_deposed_producer_fails_to_commit(kafka: str, mesh_name: str) -> None:
-    """Where it asks for places first, and where it does not: CommitFailed. It leaves no thread, though it is still referred to."""
+    """With or without asking for places: CommitFailed. It leaves no thread, though it is still referred to."""
     settings = KafkaSettings(bootstrap_servers=kafka)
     Admin(settings, "test").create([Topic(mesh_name, 1)])
     threads = await settled(0)

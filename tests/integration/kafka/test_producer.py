@@ -183,9 +183,7 @@ async def test_nothing_is_acknowledged_while_kafka_is_silent(monkeypatch: pytest
 
 
 async def test_a_producer_that_is_left_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what Kafka has never answered: whoever waits for it is told, and no thread and no connection stays, though the producer
-    is still referred to.
-    """
+    """With what Kafka has never answered: whoever waits for it is told, and no thread stays, though it is still referred to."""
     monkeypatch.setattr(nerv.kafka.producer, "DRAIN_SECONDS", 0.1)
     await asyncio.to_thread(int)  # the loop's own threads stay
     threads = await settled(0)

@@ -94,13 +94,16 @@ async def test_a_task_is_given_a_component_of_the_app(client: Client) -> None:
 
 
 async def test_two_replicas_share_the_work(client: Client) -> None:
-    """Of many tasks each replica does some, and each task's effect is there once."""
-    name = uuid.uuid4().hex
-    done = await run(client, "noted", name=name, count=80)
-    assert done["result"] == sum(range(80))
-    assert {node["worker"] for node in done["nodes"]} == {"scheduler", "scheduler-2"}
-    noted = [event.data async for event in client.streams.read(f"note-{name}")]
-    assert len(noted) == len(set(noted)) == 80
+    """Of many tasks each replica does some, and each task's effect is there once; on a busy machine after some runs."""
+    workers: set[str] = set()
+    async with asyncio.timeout(PATIENCE):
+        while workers != {"scheduler", "scheduler-2"}:
+            name = uuid.uuid4().hex
+            done = await run(client, "noted", name=name, count=80)
+            assert done["result"] == sum(range(80))
+            workers |= {node["worker"] for node in done["nodes"]}
+            noted = [event.data async for event in client.streams.read(f"note-{name}")]
+            assert len(noted) == len(set(noted)) == 80
 
 
 async def test_a_task_is_retried_until_it_works(client: Client, tmp_path: Path) -> None:

@@ -58,9 +58,7 @@ async def test_a_service_that_starts_is_waited_for(server: tuple[Server, Transpo
     assert made.after == [None, None, None]
 
 
-async def test_what_does_not_start_is_told(
-    server: tuple[Server, Transport], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_does_not_start_is_told(server: tuple[Server, Transport], monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the time is up that a request has."""
     made, transport = server
     made.answers = [(503, b"")]

@@ -45,7 +45,7 @@ async def subscription(
             raise Unavailable(f"{service} closed the event stream", retry_after=0.2)
         except NervError as error:
             wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            # To read changes nothing: an outcome that is unknown, as a proxy answers for a service that restarts, is asked for again.
+            # To read changes nothing: it is asked again, too, where a proxy cannot tell what became of a service that restarts.
             if error.retry is Retry.NEVER or time.monotonic() + wait >= deadline:
                 raise
             await asyncio.sleep(wait)
