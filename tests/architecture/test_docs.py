@@ -10,10 +10,22 @@ from typing import Any
 import pytest
 from typer import _click as click  # typer carries its own click
 
+from bench.__main__ import PARTS as BENCH_PARTS
+from bench.__main__ import SUITES as BENCH_SUITES
 from nerv.cli.main import COMMANDS, load
+from tests.faults.__main__ import SUITES as FAULT_SUITES
 
 ROOT = Path(__file__).parent.parent.parent
-FOLDERS = ("", "docs/**/", "services/*/", "examples/*/", "helm/*/", "libs/nerv/src/nerv/starter/template/")
+FOLDERS = (
+    "",
+    "docs/**/",
+    "services/*/",
+    "examples/*/",
+    "helm/*/",
+    "deploy/*/",
+    "libs/nerv/",
+    "libs/nerv/src/nerv/starter/template/",
+)
 DOCUMENTS = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}*.md"))
 
 
@@ -59,11 +71,16 @@ def check(command: Any, name: str, arguments: list[str], line: str) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_make_target_is_there(path: Path) -> None:
-    """What is typed after make is in the Makefile."""
+    """What is typed after make is in the Makefile; and a suite is one that there is."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    suites = {"bench": BENCH_SUITES | BENCH_PARTS, "faults": FAULT_SUITES}
     for line in commands(path.read_text(encoding="utf-8"), "make"):
-        words = [word for word in shlex.split(line.partition("&&")[0])[1:] if "=" not in word]
-        assert set(words) <= targets, line
+        words = shlex.split(line.partition("&&")[0])[1:]
+        named = [word for word in words if "=" not in word]
+        assert set(named) <= targets, line
+        for word in words:
+            if word.startswith("SUITE="):
+                assert word.removeprefix("SUITE=") in suites[named[0]], line
 
 
 def anchors(path: Path) -> set[str]:
@@ -132,8 +149,8 @@ def test_a_newcomer_finds_every_page() -> None:
         found = [(path.parent / target).resolve() for target, _ in links(path) if target]
         todo += [page for one in found for page in (sorted(one.glob("*.md")) if one.is_dir() else [one])]
         todo = [page for page in todo if page.suffix == ".md"]
-    template = ROOT / "libs/nerv/src/nerv/starter/template/README.md"
-    assert {path for path in DOCUMENTS if path != template} <= seen
+    others = {ROOT / "libs/nerv" / name for name in ("README.md", "src/nerv/starter/template/README.md")}  # of packages
+    assert set(DOCUMENTS) - others <= seen
 
 
 def test_anchors_are_made_as_github_makes_them() -> None:

@@ -9,6 +9,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from nerv.client import Client
 from nerv.client.client import SERVICES
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import NotFound
-from nerv.protocols import ReadQuery
+from nerv.protocols import Appended, AppendRequest, ReadQuery
 from nerv.telemetry import Sampling, names, span, tracing
 from nerv.testing.otlp import Receiver
 from nerv.types import Event, new_event_id
@@ -234,6 +235,8 @@ async def test_the_command_says_why_an_event_is_there(mesh: LocalMesh, client: C
     assert (came["topic"], came["type"], came.get("cause")) == ("flights.flight.v1", "flight.departed.v1", None)
     assert (recorded["stream"], recorded["version"], recorded["cause"]) == (f"aircraft-{TAIL}", 1, came["id"])
     assert (recorded["asked"], recorded["source"]) == (True, "nerv:flights/record_departure")
+    [looked] = [one for one in found["looked"] if one["topic"] == "flights.flight.v1"]
+    assert (looked["looked"] >= 1, looked["whole"], looked["until"]) == (True, True, None)
     assert {one["traceparent"][3:35] for one in (came, recorded)} == {flight}
     code, out, _ = await command(mesh, "why", f"aircraft-{TAIL}@1")
     lines = out.splitlines()
@@ -253,6 +256,12 @@ async def test_the_command_says_what_a_run_has_led_to(mesh: LocalMesh, client: C
     assert (first["type"], first["asked"]) == ("nerv.run.submitted.v1", True)
     assert {one["cause"] for one in events} == {None, first["id"]}
     assert "nerv.run.completed.v1" in {one["type"] for one in events}
+    [published] = [one for one in events if one["topic"] == "flights.report.v1"]  # by a task; nobody has recorded it
+    assert (published["type"], published["partition"] >= 0, published["offset"] >= 0) == (
+        "report.monthly.v1",
+        True,
+        True,
+    )
     code, _, said = await command(mesh, "why", f"{stream}@999")
     assert (code, "nerv history" in " ".join(said.split())) == (1, True)
     code, _, said = await command(mesh, "why", "aircraft")
@@ -277,6 +286,37 @@ async def test_the_command_goes_through_a_run(mesh: LocalMesh, client: Client, f
         of_run = [one for one in events.values() if one.get("stream") == f"run-{run}" and one["version"] > 1]
         assert of_run
         assert {one["cause"] for one in of_run} == {start["id"]}
+
+
+async def test_the_command_finds_what_the_chain_does_not_hold(mesh: LocalMesh, client: Client, flight: str) -> None:
+    """Asked from either end: the event of history that a chain began with, and one between two others that only a topic has."""
+    first, second, published = departure(TAIL), departure(TAIL), departure(f"{TAIL}Y")
+    second = replace(second, correlation_id=first.id, causation_id=first.id)
+    published = replace(published, correlation_id=first.id, causation_id=second.id)
+    for stream, event in ((f"began-{TAIL}", first), (f"began-{TAIL}-2", second)):
+        assert isinstance((await client.streams.append([AppendRequest(stream, [event])]))[0], Appended)
+    await client.topics.publish("flights.flight.v1", [published])
+    [recorded] = await recorded_in(client, f"aircraft-{TAIL}Y")
+    for asked in (f"aircraft-{TAIL}Y@1", f"began-{TAIL}@1"):
+        code, out, said = await command(mesh, "why", asked, "--json")
+        assert code == 0, said
+        events = {one["id"]: one for one in json.loads(out)["events"]}
+        assert {name: one["cause"] for name, one in events.items()} == {
+            first.id: None, second.id: first.id, published.id: second.id, recorded.id: published.id
+        }  # fmt: skip
+        assert (events[first.id]["stream"], events[first.id]["version"]) == (f"began-{TAIL}", 1)
+        assert events[published.id]["topic"] == "flights.flight.v1"
+    code, out, _ = await command(mesh, "why", f"began-{TAIL}@1")
+    assert (code, "records of flights.flight.v1 since" in out) == (0, True)
+
+
+async def recorded_in(client: Client, stream: str) -> list[Event[bytes]]:
+    """The events of a stream, once there is one."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(NotFound):
+                return [one async for one in client.streams.read(stream)]
+            await asyncio.sleep(0.05)
 
 
 async def command(mesh: LocalMesh, *words: str) -> tuple[int, str, str]:

@@ -207,3 +207,12 @@ def test_a_chain_of_causes_is_found_whole(path: Path) -> None:
     assert (len(found), whole) == (1, False)
     assert index.chain("nothing", 10) == ([], True)
     index.close()
+
+
+def test_an_event_is_found_by_its_id_among_streams(path: Path) -> None:
+    """With its version, in whichever of them it is; not in others."""
+    index = Index(path, "topic")
+    index.apply(0, [(0, stored("a", 1)), (1, stored("b", 1)), (2, stored("b", 2))], PartitionState(3))
+    assert index.which(["nothing", "a", "b"], "b/2") == ("b", 2)
+    assert index.which(["a"], "b/2") is None
+    index.close()

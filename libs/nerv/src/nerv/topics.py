@@ -50,6 +50,13 @@ def full(mesh: str, topic: str) -> str:
     return topic if projection == topic else name(mesh, "changes.{projection}.v1", projection=projection)
 
 
+def projection_of(mesh: str, topic: str) -> str | None:
+    """The projection of whose deltas a topic in Kafka is; None of another one."""
+    before, _, after = name(mesh, "changes.{projection}.v1", projection="\0").partition("\0")
+    found = topic.removeprefix(before).removesuffix(after)
+    return found if found and topic == before + found + after else None
+
+
 def of_mesh(mesh: str, *, partitions: int = DEFAULT_PARTITIONS, projections: Iterable[str] = ()) -> tuple[Topic, ...]:
     """Every topic of the mesh itself; `partitions` is the count of keyed topics."""
     document = _document()

@@ -93,6 +93,7 @@ class Changes:
         """One change as a record. It happened when its cause did; its id is that of both versions, so that it is the same when
         it is written again, and another's when a batch comes again that is cut otherwise."""
         name, headers = key.encode(), cause.headers
+        caused_by = headers.get("ce_id") or cause.id.encode()
         version = b"%d" % after.version
         data = b'{"key":%b,"epoch":"%b","from_version":%d,"to_version":%b,"changes":%b}' % (
             orjson.dumps(key),
@@ -106,7 +107,8 @@ class Changes:
             ("ce_id", b"%b/%b/%d/%b" % (epoch, name, before.version, version)),
             ("ce_subject", name),
             ("ce_time", headers.get("ce_time") or format_instant(cause.event().time).encode()),
-            ("ce_causationid", headers.get("ce_id") or cause.id.encode()),
+            ("ce_causationid", caused_by),
+            ("ce_correlationid", headers.get("ce_correlationid") or caused_by),
         ]
         return Outgoing(self.topic, data, name, own)
 

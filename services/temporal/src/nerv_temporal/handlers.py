@@ -8,6 +8,7 @@ from nerv.service.params import CLOUDEVENTS
 from nerv_temporal.api.appending import APPENDS, EXPECTED, IF_MATCH, append, append_batch
 from nerv_temporal.api.chain import OF_CHAIN, chain
 from nerv_temporal.api.deps import Deps
+from nerv_temporal.api.finding import OF_FIND, find
 from nerv_temporal.api.formats import FORMS
 from nerv_temporal.api.latest import LATEST, OF_LATEST, latest
 from nerv_temporal.api.partitions import PARTITIONS, partitions, positions
@@ -46,6 +47,7 @@ ROUTES = (
     Route("GET", "/v1/streams/{stream:path}/diff", diff, "streams:read", OF_DIFF, of="stream"),
     Route("POST", "/v1/streams/latest", latest, "streams:read", OF_LATEST, LATEST, gives=(PROTOBUF,), each=True),
     Route("GET", "/v1/streams/chain", chain, "streams:read", OF_CHAIN, each=True),
+    Route("GET", "/v1/streams/find", find, "streams:read", OF_FIND, each=True),
     Route("GET", "/v1/streams/states", states, "streams:read", OF_STATES),
     # Numbers of partitions tell nothing of any stream, and replicas ask for them in the name of whoever reads one.
     Route("GET", "/v1/partitions", partitions, "streams:read", each=True),

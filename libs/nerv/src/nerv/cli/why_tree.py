@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chain of causes as a tree: each event below what caused it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.markup import escape
@@ -16,7 +16,7 @@ MESH = "nerv:"
 RUN: Final = "run"  # the category of the streams of runs
 
 
-def tree(events: Sequence[Caused], asked: str) -> Tree:
+def tree(events: Collection[Caused], asked: str) -> Tree:
     """Those without a cause at the top; the one that was asked for is bold."""
     known = {event["id"]: event for event in events}
     below: dict[str | None, list[Caused]] = {}
@@ -38,7 +38,7 @@ def tree(events: Sequence[Caused], asked: str) -> Tree:
     return made
 
 
-def causes(events: Sequence[Caused]) -> dict[str, str | None]:
+def causes(events: Collection[Caused]) -> dict[str, str | None]:
     """By the id of each event the id of the one that led to it, should it be among them.
 
     One that names no cause, as those of a run, was led to by the start of its run, or by the first of its chain.
@@ -62,7 +62,7 @@ def run_of(event: Caused) -> str | None:
     return stream.removeprefix(f"{RUN}-") if event["type"] == EventType.RUN_SUBMITTED else None
 
 
-def tops(events: Sequence[Caused]) -> list[Caused]:
+def tops(events: Collection[Caused]) -> list[Caused]:
     """Those whose cause is not among them, by when they were recorded."""
     led = causes(events)
     return sorted((event for event in events if led[event["id"]] is None), key=_when)
@@ -80,6 +80,13 @@ def line(event: Caused, *, bold: bool = False) -> str:
     if event["traceparent"]:
         parts.append(f"[dim]trace {escape(trace_of(event['traceparent']))}[/dim]")
     return "  ".join(parts)
+
+
+def looked(at: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """How far topics were looked at for what belongs to the chain, in words."""
+    for one in at:
+        rest = "all there are" if one["whole"] else f"there are more after {one['until'] or one['since']}"
+        yield f"looked at {one['looked']:,} records of {one['topic']} since {one['since']}, {rest}"
 
 
 def trace_of(traceparent: str) -> str:

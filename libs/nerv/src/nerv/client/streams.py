@@ -275,6 +275,16 @@ class Streams:
         document: dict[str, Any] = answer.json()
         return document
 
+    async def find(self, event_id: str, *, before: datetime | None = None) -> dict[str, Any]:
+        """An event of history by its id alone, as `chain` has it, but without its place in Kafka.
+
+        It is looked for in the streams of a bounded number of events before an instant. Raises NotFound, saying how far.
+        """
+        query: Query = {"id": event_id, "before": None if before is None else format_instant(before)}
+        answer = await self._transport.request("temporal", "GET", "/v1/streams/find", query=query)
+        document: dict[str, Any] = answer.json()
+        return document
+
     async def diff(
         self,
         stream: str,

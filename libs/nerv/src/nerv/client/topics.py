@@ -3,7 +3,7 @@
 
 import base64
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,12 +104,23 @@ class Topics:
         self._transport = transport
 
     async def find(self, topic: str, event_id: str, *, before: datetime | None = None) -> dict[str, Any]:
-        """Where an event stands, by its id: `{topic, partition, offset, id, type, source, time, correlation_id, ...}`.
+        """Where an event stands, by its id: `{topic, partition, offset, id, type, source, time, recorded_time, ...}`.
 
         It is looked for backwards from `before` (now), in a bounded number of records. Raises NotFound, saying how far.
         """
         query = {"id": event_id, "before": None if before is None else format_instant(before)}
         path = f"/v1/topics/{quote(topic, safe='')}/find"
+        document: dict[str, Any] = (await self._transport.request("broker", "GET", path, query=query)).json()
+        return document
+
+    async def chain(self, topic: str, chains: Iterable[str], since: datetime) -> dict[str, Any]:
+        """What a topic holds of chains of causes since an instant, by their correlation ids: `{events, looked, whole, until}`.
+
+        Each event is as `find` has it. Within a bounded number of records: `looked` says how many, and where `whole` is false
+        `until` up to when.
+        """
+        query = {"of": ",".join(chains), "from": format_instant(since)}
+        path = f"/v1/topics/{quote(topic, safe='')}/chain"
         document: dict[str, Any] = (await self._transport.request("broker", "GET", path, query=query)).json()
         return document
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What belongs together: the events of a chain of causes, in whichever streams they are."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -13,7 +12,6 @@ from nerv.service import Request, respond
 from nerv.service.params import ID, number, text
 from nerv.types import check_id, format_instant
 from nerv_temporal.api.deps import Deps
-from nerv_temporal.index import Place
 
 OF = text("of", "The correlation id of the chain, which is the id of the event, or the run, that it began with.", ID)
 LIMIT = number("limit", 1000, "How many events at most.", low=1, high=5000)
@@ -34,14 +32,15 @@ async def chain(request: Request[Deps]) -> Response:
     seen = [one for one in found if may("streams:read", one[0].stream)]
     seen.sort(key=lambda one: (one[1].recorded_time_us, one[0].partition, one[0].offset))
     topic = request.deps.settings.history
-    events = [_told(place, event, topic) for place, event in seen]
+    events = [about(event) | {"topic": topic, "partition": at.partition, "offset": at.offset} for at, event in seen]
     return respond({"chain": name, "events": events, "hidden": len(found) - len(seen), "whole": whole})
 
 
-def _told(place: Place, event: event_pb2.Event, topic: str) -> Mapping[str, Any]:
+def about(event: event_pb2.Event) -> dict[str, Any]:
+    """An event of a stream without its data."""
     return {
-        "stream": place.stream,
-        "version": place.version,
+        "stream": event.subject,
+        "version": event.sequence,
         "id": event.id,
         "type": event.type,
         "source": event.source,
@@ -50,7 +49,4 @@ def _told(place: Place, event: event_pb2.Event, topic: str) -> Mapping[str, Any]
         "correlation_id": event.correlation_id or None,
         "causation_id": event.causation_id or None,
         "traceparent": event.traceparent or None,
-        "topic": topic,
-        "partition": place.partition,
-        "offset": place.offset,
     }

@@ -210,6 +210,12 @@ class Index:
         mine = [(place, e) for place, e in events if e is not None and e.correlation_id == name]
         return mine, len(found) <= limit
 
+    def which(self, streams: Sequence[str], event_id: str) -> tuple[str, int] | None:
+        """The first of these streams that has an event of this id, and its version."""
+        found = self.database.get_many([keys.id_key(stream, event_id) for stream in streams])
+        known = ((stream, data) for stream, data in zip(streams, found, strict=True) if data is not None)
+        return next(((stream, keys.unpack_known(data).version) for stream, data in known), None)
+
     def load(self, places: Sequence[Place]) -> list[event_pb2.Event | None]:
         """The events at these places, in order."""
         found = self.database.get_many([keys.event_key(place.stream, place.version) for place in places])
