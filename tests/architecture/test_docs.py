@@ -73,7 +73,7 @@ def check(command: Any, name: str, arguments: list[str], line: str) -> None:
 def test_every_make_target_is_there(path: Path) -> None:
     """What is typed after make is in the Makefile; and a suite is one that there is."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    suites = {"bench": BENCH_SUITES | BENCH_PARTS, "faults": FAULT_SUITES}
+    suites = {"bench": {*BENCH_SUITES, *BENCH_PARTS}, "faults": {*FAULT_SUITES}}
     for line in commands(path.read_text(encoding="utf-8"), "make"):
         words = shlex.split(line.partition("&&")[0])[1:]
         named = [word for word in words if "=" not in word]
