@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from nerv.cli.trace_tree import ordered, touched, tree
-from nerv.cli.why_tree import causes, reaction_of
+from nerv.cli.why_tree import causes, looked, reaction_of
 from nerv.cli.why_tree import tree as why_tree
 
 
@@ -83,6 +83,16 @@ def test_events_stand_below_their_causes() -> None:
     lines = [line.strip() for line in drawn(why_tree(events, "2"))]
     assert any(line.startswith("77: a command") for line in lines)
     assert len([line for line in lines if "thing.noted.v1" in line]) == 5
+
+
+def test_how_far_topics_were_looked_at_is_said() -> None:
+    """All there is, or where one can go on; without a time of the last record from where one began."""
+    at = {"topic": "shop.order.v1", "since": "T1", "looked": 100_000, "whole": False, "until": "T2"}
+    assert list(looked([at, at | {"until": None}, at | {"looked": 7, "whole": True, "until": None}])) == [
+        "looked at 100,000 records of shop.order.v1 since T1, there are more after T2",
+        "looked at 100,000 records of shop.order.v1 since T1, there are more after T1",
+        "looked at 7 records of shop.order.v1 since T1, all there are",
+    ]
 
 
 def test_the_reaction_is_told_by_the_source() -> None:

@@ -14,7 +14,7 @@ from nerv.app.picture import components
 from nerv.cloudevents import to_proto
 from nerv.di import Inject
 from nerv.errors import Invalid, Misconfigured, SchemaMismatch
-from nerv.topics import name, of_mesh
+from nerv.topics import full, name, of_mesh, projection_of
 from nerv.types import (
     Event,
     category_of,
@@ -194,3 +194,12 @@ async def test_components_of_an_app_are_injected_into_its_functions() -> None:
     made.container.singleton("shelf", lambda boards: boards)
     with pytest.raises(Misconfigured, match="shelf needs boards"):
         made.check()
+
+
+@pytest.mark.parametrize(
+    "topic", ["shop.changes.a.v1", "m.changes.v1", "m.changes..v1", "m.changes.a.v2", "m.history.v1"]
+)
+def test_the_projection_of_a_topic_of_deltas_is_told_by_its_name(topic: str) -> None:
+    """As an app names it, and back; other topics have none."""
+    assert projection_of("m", full("m", "changes:a.b")) == "a.b"
+    assert projection_of("m", topic) is None

@@ -71,7 +71,6 @@ class Gauges:
             lags |= {(*place, p): lag for p, lag in found.partitions.items() if p in self._hub.owned}
         self._told, self._lags = told, lags
 
-
     async def _look(self, runner: Runner) -> Standing | None:
         try:
             return await standing(runner, self._watermarks)

@@ -14,7 +14,7 @@ from nerv.types import Event, EventType, format_instant, parse_instant
 
 CHAINS = 50  # of runs that led to each other
 TOPICS = 20  # that are looked at for what was published
-CAUSES = 50  # that are looked for one by one: each may cost a topic's 100,000 records
+CAUSES = 20  # that are looked for one by one: each may cost a topic's 100,000 records
 BACK = timedelta(days=1)
 EARLIER = timedelta(seconds=1)  # clocks of brokers and of owners differ
 
