@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A subscription over what a service that starts, restarts or is gone answers, against a server that answers as it is told."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -11,7 +13,7 @@ from aiohttp.test_utils import TestServer
 import nerv.client.sse
 from nerv.client.sse import subscription
 from nerv.client.transport import Transport
-from nerv.errors import NotFound, Unavailable
+from nerv.errors import NotFound, Overloaded, Unavailable
 
 Scripted = list[tuple[int, bytes]]
 """Status and body of each answer to come; the last one is given again and again."""
@@ -75,6 +77,25 @@ async def test_a_restart_behind_a_proxy_is_gone_through(server: tuple[Server, Tr
     made.answers = [(200, b"id: 1\ndata: one\n\n"), *away, (200, b"id: 2\ndata: two\n\nevent: end\ndata: {}\n\n")]
     assert await read(transport) == ["one", "two"]
     assert made.after == [None, "1", "1", "1", "1", "1"]
+
+
+async def test_who_is_sent_away_in_a_stream_comes_back_when_it_may(
+    server: tuple[Server, Transport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After what the error says, though it is in the body of a good answer, which began as every other."""
+    made, transport = server
+    full = orjson.dumps(Overloaded("full", retry_after=7.0).problem())
+    away = b"id: 1\n\nevent: error\ndata: " + full + b"\n\n"
+    made.answers = [(200, away), (200, away), (200, b"event: end\ndata: {}\n\n")]
+    waits: list[float] = []
+
+    async def sleep(seconds: float, asleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        waits.append(seconds)
+        await asleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert await read(transport) == []
+    assert waits == [7.0, 7.0]
 
 
 async def test_what_will_not_change_is_raised(server: tuple[Server, Transport]) -> None:

@@ -65,6 +65,8 @@ class NervError(Exception):
             body["instance"] = instance
         if self.errors:
             body["errors"] = self.errors
+        if self.retry_after is not None:  # for those who get no headers: within a stream, say
+            body["retry_after"] = self.retry_after
         return body
 
 
@@ -201,6 +203,9 @@ def from_problem(problem: Mapping[str, Any], status: int, retry_after: float | N
     detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
     errors = problem.get("errors") or ()
     kind = _tree(NervError).get(name) or _by_status(status)
+    told = problem.get("retry_after")
+    if retry_after is None and isinstance(told, int | float):
+        retry_after = max(0.0, float(told))
     return kind(detail, errors=errors, retry_after=retry_after)
 
 

@@ -33,7 +33,6 @@ async def subscription(
             async with transport.stream(service, path, query=query, headers=headers) as content:
                 deadline = math.inf
                 async for fields in _server_sent(content):
-                    pause = FIRST_PAUSE
                     if fields.get("event") == "error":
                         problem = orjson.loads(fields["data"])
                         raise from_problem(problem, int(problem.get("status", 503)))
@@ -41,6 +40,7 @@ async def subscription(
                         return
                     last = fields.get("id", last)
                     if "data" in fields:
+                        pause = FIRST_PAUSE  # not by a position alone, which comes before an error, too
                         yield fields
             raise Unavailable(f"{service} closed the event stream", retry_after=0.2)
         except NervError as error:
