@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from nerv.cli.why_chain import explain
 from nerv.client import Client
 from nerv.dev.mesh import LocalMesh
 from nerv.errors import Invalid, Misconfigured, NotFound, Unavailable
@@ -81,7 +82,7 @@ async def test_topics_of_anybody_are_folded_exactly_once(
         mesh=mesh_name, kafka=kafka, redis=redis_url, env={"PYTHONPATH": str(HERE), "NERV_PROJECTOR__BATCH": "200"},
     )  # fmt: skip
     shop = Shop(kafka, mesh_name)
-    async with mesh, Client({name: mesh.url(name) for name in ("projector", "temporal")}) as client:
+    async with mesh, Client({name: mesh.url(name) for name in mesh.services}) as client:
         await shop.sell(3000)
         await until(client, lambda rows: (rows["buyers"]["folded"] or 0) > 300)
         await mesh.kill("projector-2")
@@ -103,6 +104,7 @@ async def test_topics_of_anybody_are_folded_exactly_once(
         await client.projections.switch("items", version=number)
         await check(client, shop)
         await told(client, shop)
+        await explained(client, f"{mesh_name}.changes.buyers.v1")
         await refused(client)
 
 
@@ -150,6 +152,17 @@ async def _steps(client: Client, who: str, count: int) -> list[tuple[int, int]]:
             if any(step["to_version"] == count for step in data):
                 return [(step["from_version"], step["to_version"]) for step in data]
         await asyncio.sleep(0.05)
+
+
+async def explained(client: Client, changes: str) -> None:
+    """What a reaction to a delta has recorded is led back to the delta, which names the order that was folded."""
+    found = await explain(client, f"told-{BUYERS[0]}", 1, 100)
+    document = found.document()
+    events = {one["id"]: one for one in document["events"]}
+    delta = events[events[found.asked]["cause"]]
+    assert (delta["topic"], delta["type"], delta["subject"]) == (changes, "buyers.changed.v1", BUYERS[0])
+    assert delta["causation_id"] == found.chain
+    assert ORDERS in {one["topic"] for one in document["looked"]}
 
 
 async def refused(client: Client) -> None:

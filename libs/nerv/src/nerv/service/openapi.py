@@ -44,7 +44,10 @@ _PROBLEM = {
         "detail": {"type": "string"},
         "instance": {"type": "string"},
         "errors": {"type": "array", "items": {"type": "object"}},
-        "retry_after": {"type": "number", "description": "Seconds, as in Retry-After: within a stream there is no header."},
+        "retry_after": {
+            "type": "number",
+            "description": "Seconds, as in Retry-After: within a stream there is no header.",
+        },
     },
     "required": ["type", "title", "status", "detail"],
 }
