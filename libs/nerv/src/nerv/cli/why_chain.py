@@ -129,7 +129,7 @@ async def _topics(client: Client, explained: Explained) -> Topics:
     """Those that can be asked about. What the token may not know is noted."""
     try:
         rows = await client.topics.list()
-    except Forbidden as error:
+    except NervError as error:  # not only what this token may not: a mesh may have no broker
         explained.notes.append(f"what stands on topics is not shown: {error.detail}")
         return Topics()
     of = {name: row["name"] for row in rows for name in row["reactions"]}
@@ -175,7 +175,7 @@ async def _cause(client: Client, explained: Explained, topics: Topics, effect: C
         if reaction is not None:
             explained.notes.append(f"no topic is known whose events reaction {reaction} is given")
         return await client.streams.find(effect["causation_id"], before=before)
-    except (NotFound, Forbidden) as error:
+    except NervError as error:
         explained.notes.append(error.detail)
     return None
 
