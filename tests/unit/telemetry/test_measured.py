@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from nerv.errors import Unavailable
 from nerv.kafka import measuring
 from nerv.kafka.measuring import Transactions
-from nerv.telemetry import counter, histogram, processing
+from nerv.telemetry import counter, distributions, histogram, processing
 from nerv.telemetry import names as n
 from nerv.telemetry.processing import by_topic, processed
 
@@ -36,14 +36,16 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Points]]:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     meter: Meter = provider.get_meter("test")
-    monkeypatch.setattr(processing, "_durations", histogram(n.PROCESS_DURATION, meter))
+    monkeypatch.setattr(distributions, "_histograms", {})
+    monkeypatch.setattr(processing, "_durations", histogram(n.PROCESS_DURATION))
     monkeypatch.setattr(processing, "_consumed", counter(n.CONSUMED_MESSAGES, meter))
-    monkeypatch.setattr(measuring, "_durations", histogram(n.OPERATION_DURATION, meter))
-    monkeypatch.setattr(measuring, "_sizes", histogram(n.COMMIT_RECORDS, meter))
+    monkeypatch.setattr(measuring, "_durations", histogram(n.OPERATION_DURATION))
+    monkeypatch.setattr(measuring, "_sizes", histogram(n.COMMIT_RECORDS))
 
     def read() -> Points:
         data: Any = reader.get_metrics_data()
-        metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
+        counted = [] if data is None else [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
+        metrics: list[Any] = [*counted, *distributions.collected()]
         return {
             m.name: [(getattr(p, "count", None) or p.value, dict(p.attributes)) for p in m.data.data_points]
             for m in metrics

@@ -16,19 +16,20 @@ class Transactions:
     """The transactions for one destination: a topic, or the group whose offsets they move."""
 
     def __init__(self, destination: str) -> None:
-        self._to = {n.DESTINATION: destination}
-        self._done = {n.SYSTEM: n.KAFKA, n.OPERATION_NAME: "commit", **self._to}
+        self._told = {n.SYSTEM: n.KAFKA, n.OPERATION_NAME: "commit", n.DESTINATION: destination}
+        self._sizes = _sizes.of({n.DESTINATION: destination})
+        self._done = _durations.of(self._told)
 
     @contextmanager
     def one(self, records: int) -> Iterator[None]:
         """Measure a transaction of so many records. Costs some microseconds; on any thread."""
-        began, attributes = time.perf_counter(), self._done
+        began, duration = time.perf_counter(), self._done
         try:
             yield
         except Exception as error:
-            attributes = {**attributes, n.ERROR_TYPE: type(error).__name__}
+            duration = _durations.of({**self._told, n.ERROR_TYPE: type(error).__name__})
             raise
         else:
-            _sizes.record(records, self._to)
+            self._sizes.record(records)
         finally:
-            _durations.record(time.perf_counter() - began, attributes)
+            duration.record(time.perf_counter() - began)

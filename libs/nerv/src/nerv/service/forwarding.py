@@ -30,6 +30,26 @@ def passed_on(request: Request[Any], *more: str) -> dict[str, str]:
     return {name: value for name in names if (value := request.header(name)) is not None}
 
 
+class _Patience:
+    """How long a request waits for a partition that moves: from when it `began` (of `time.monotonic`)."""
+
+    def __init__(self, began: float, headers: Mapping[str, str]) -> None:
+        self._deadline = began + (0.0 if FORWARDED in headers else SETTLE_SECONDS)
+        self._pause = FIRST_PAUSE
+
+    async def again(self) -> bool:
+        """Wait a moment, each time a longer one; False when there is no time for it."""
+        if time.monotonic() + self._pause >= self._deadline:
+            return False
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        return True
+
+
+def _moves(outcome: object) -> bool:
+    return isinstance(outcome, Unavailable) and not isinstance(outcome, Overloaded)
+
+
 class Forwarder:
     """Asks the owner of a partition, wherever it is. Use as `async with`.
 
@@ -64,31 +84,37 @@ class Forwarder:
         partition may have moved to the very replica that asks. Raises what the attempt raises, and Unavailable when the
         partition has not settled in time.
         """
-        deadline = time.monotonic() + (0.0 if FORWARDED in headers else SETTLE_SECONDS)
-        pause = FIRST_PAUSE
+        began = time.monotonic()
+        patience: _Patience | None = None
         while True:
             try:
                 return await attempt()
-            except Overloaded:
-                raise
-            except Unavailable:
-                if time.monotonic() + pause >= deadline:
+            except Unavailable as error:
+                patience = patience or _Patience(began, headers)
+                if isinstance(error, Overloaded) or not await patience.again():
                     raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def spread(
+    def spread(
+        self,
+        items: Sequence[I],
+        partition_of: Callable[[I], int],
+        ask: Callable[[int, Sequence[I]], Awaitable[Sequence[A | NervError]]],
+        headers: Mapping[str, str],
+    ) -> Awaitable[list[A | NervError]]:
+        """What `ask(partition, items)` answers of each item, in order. Partitions are asked side by side, each until it is
+        settled; the items of one are asked again all or none, so that they keep their order.
+        """
+        if len(items) == 1:
+            return self._asked(partition_of(items[0]), items, ask, headers)
+        return self._side_by_side(items, partition_of, ask, headers)
+
+    async def _side_by_side(
         self,
         items: Sequence[I],
         partition_of: Callable[[I], int],
         ask: Callable[[int, Sequence[I]], Awaitable[Sequence[A | NervError]]],
         headers: Mapping[str, str],
     ) -> list[A | NervError]:
-        """What `ask(partition, items)` answers of each item, in order. Partitions are asked side by side, each until it is
-        settled; the items of one are asked again all or none, so that they keep their order.
-        """
-        if len(items) == 1:
-            return await self._asked(partition_of(items[0]), items, ask, headers)
         groups: dict[int, list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             groups[partition_of(item)].append(index)
@@ -107,17 +133,18 @@ class Forwarder:
         ask: Callable[[int, Sequence[I]], Awaitable[Sequence[A | NervError]]],
         headers: Mapping[str, str],
     ) -> list[A | NervError]:
-        async def attempt() -> list[A | NervError]:
-            outcomes = list(await ask(partition, items))
-            refused = [one for one in outcomes if isinstance(one, Unavailable)]
-            if refused and len(refused) == len(outcomes):
-                raise refused[0]
-            return outcomes
-
-        try:
-            return await self.settled(headers, attempt)
-        except NervError as error:
-            return [error] * len(items)
+        began = time.monotonic()
+        patience: _Patience | None = None
+        while True:
+            try:
+                outcomes = list(await ask(partition, items))
+            except NervError as error:
+                outcomes = [error] * len(items)
+            if not all(map(_moves, outcomes)):
+                return outcomes
+            patience = patience or _Patience(began, headers)
+            if not await patience.again():
+                return outcomes
 
     async def forward(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import structlog
-from opentelemetry.trace import SpanKind, StatusCode, get_current_span
+from opentelemetry.trace import StatusCode, get_current_span
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
@@ -38,8 +38,9 @@ from nerv.service.auth import Authenticator
 from nerv.service.openapi import PROBLEM, openapi
 from nerv.service.params import SHOWN
 from nerv.service.routes import Request, Route, headers_of, query_words_of, respond
-from nerv.telemetry import Carrier, enabled, histogram, span
+from nerv.telemetry import enabled, histogram, span_of_request
 from nerv.telemetry import names as n
+from nerv.telemetry.distributions import Series
 from nerv.types import Description
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,6 @@ log = structlog.get_logger(__name__)
 COMPONENTS = "/.well-known/nerv/components"
 OPENAPI = "/openapi.json"
 LOOKING = "mesh:read"  # the scope of what only tells of the mesh
-TRACE = (b"traceparent", b"tracestate")
 BODILESS = ("GET", "HEAD", "DELETE")
 
 _durations = histogram(n.REQUEST_DURATION)
@@ -177,7 +177,7 @@ class Door:
         self._intake = intake or Intake(limits.bodies)
         self._words = {param.name for param in route.takes if param.place == "query"}
         self._counters: Counter[str] = Counter()
-        self._measured: dict[int, dict[str, str | int]] = {}  # by status: what the duration is recorded with
+        self._measured: dict[int, Series] = {}  # by status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request (ASGI). Whatever happens is answered here, so that nothing has to stand around this."""
@@ -187,26 +187,20 @@ class Door:
             answer = await self._traced(request)
         else:
             answer = await self._answer(request)
-        _durations.record(time.perf_counter() - began, self._attributes(answer.status_code))
+        (self._measured.get(answer.status_code) or self._series(answer.status_code)).record(time.perf_counter() - began)
         await answer(scope, receive, send)
 
-    def _attributes(self, status: int) -> dict[str, str | int]:
-        if status not in self._measured:
-            route = self._route
-            self._measured[status] = {
-                n.HTTP_METHOD: route.method, n.HTTP_ROUTE: route.path, n.HTTP_STATUS: status
-            }  # fmt: skip
-        return self._measured[status]
+    def _series(self, status: int) -> Series:
+        return self._measured.setdefault(status, _durations.of({**self._told, n.HTTP_STATUS: status}))
 
     async def _traced(self, request: StarletteRequest) -> Response:
-        parent = _context_of(request.scope["headers"])
-        if parent.traceparent is None and self._route.scope == LOOKING:
-            return await self._answer(request)  # who looks at the mesh begins no trace of it
-        with span(self.name, SpanKind.SERVER, parent=parent, attributes=self._told) as current:
+        begin = self._route.scope != LOOKING  # who looks at the mesh begins no trace of it
+        with span_of_request(self.name, request.scope["headers"], self._told, begin=begin) as current:
             answer = await self._answer(request)
-            current.set_attribute(n.HTTP_STATUS, answer.status_code)
-            if answer.status_code >= 500:  # a refusal is no error of ours
-                current.set_status(StatusCode.ERROR)
+            if current.is_recording():
+                current.set_attribute(n.HTTP_STATUS, answer.status_code)
+                if answer.status_code >= 500:  # a refusal is no error of ours
+                    current.set_status(StatusCode.ERROR)
             return answer
 
     async def _answer(self, request: StarletteRequest) -> Response:
@@ -257,11 +251,6 @@ class Door:
     def describe(self) -> Description:
         """The door as data."""
         return Description("Door", self.name, inputs=(self._route.scope,), counters=dict(self._counters))
-
-
-def _context_of(headers: Sequence[tuple[bytes, bytes]]) -> Carrier:
-    found = {name: value.decode("latin-1") for name, value in headers if name in TRACE}
-    return Carrier(found.get(b"traceparent"), found.get(b"tracestate"))
 
 
 def _cut_off(method: str) -> NervError:

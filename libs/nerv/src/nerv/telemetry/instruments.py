@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instruments of OpenTelemetry for metrics that are declared; recording costs some microseconds: do it per batch or request.
+"""Instruments of OpenTelemetry for metrics that are declared; counting costs some microseconds: do it once a batch.
 
-They may be made before telemetry is set up, and cost a tenth of a microsecond where it never is.
+They may be made before telemetry is set up, and cost a tenth of a microsecond where it never is. Histograms are in
+`distributions`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Meter, Observation
 
 from nerv.telemetry.declared import METRICS, Kind
 
@@ -20,14 +21,6 @@ def counter(name: str, meter: Meter | None = None) -> Counter:
     """What only grows. `add(0, attributes)` shows it before anything has happened."""
     metric = METRICS[name]
     return _of(meter).create_counter(name, metric.unit, metric.description)
-
-
-def histogram(name: str, meter: Meter | None = None) -> Histogram:
-    """How values are distributed."""
-    metric = METRICS[name]
-    return _of(meter).create_histogram(
-        name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=list(metric.buckets)
-    )
 
 
 def observe(name: str, look: Callable[[], Seen], meter: Meter | None = None) -> None:

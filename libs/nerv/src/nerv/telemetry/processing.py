@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from nerv.telemetry import names as n
-from nerv.telemetry.instruments import counter, histogram
+from nerv.telemetry.distributions import histogram
+from nerv.telemetry.instruments import counter
 
 _durations = histogram(n.PROCESS_DURATION)
 _consumed = counter(n.CONSUMED_MESSAGES)

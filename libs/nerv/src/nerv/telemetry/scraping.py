@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
 
 from nerv.telemetry import names as n
+from nerv.telemetry.distributions import Completing
 
 
 class Scrape:
@@ -19,10 +20,13 @@ class Scrape:
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from prometheus_client import CollectorRegistry, ProcessCollector
 
+        class Reader(Completing, PrometheusMetricReader):
+            """It, with the histograms of this process."""
+
         # Its own: the one of the process has what any imported library registers.
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self.reader: MetricReader = PrometheusMetricReader(
+        self.reader: MetricReader = Reader(
             registry=self._registry,
             scope_info_enabled=False,
             # Every series says of which service it is, however it is scraped.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nerv.telemetry import names as n
 from nerv.telemetry import tracing
+from nerv.telemetry.distributions import Completing
 from nerv.telemetry.sampling import sampling_of
 from nerv.telemetry.scraping import Scrape
 
@@ -60,7 +61,7 @@ def _metrics(resource: "Resource") -> Iterator[Scrape]:
     from opentelemetry.sdk.metrics import MeterProvider
 
     scrape = Scrape()
-    provider = MeterProvider([scrape.reader, *_pushing()], resource)
+    provider = MeterProvider([scrape.reader, *pushing()], resource)
     metrics.set_meter_provider(provider)
     try:
         yield scrape
@@ -68,14 +69,17 @@ def _metrics(resource: "Resource") -> Iterator[Scrape]:
         provider.shutdown(timeout_millis=LAST_MS)
 
 
-def _pushing() -> "list[MetricReader]":
-    """Where it is asked for, every minute, or as OTEL_METRIC_EXPORT_INTERVAL (ms) says."""
+def pushing() -> "list[MetricReader]":
+    """What sends metrics where that is asked for, every minute, or as OTEL_METRIC_EXPORT_INTERVAL (ms) says."""
     if not wanted(METRICS):
         return []
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    return [PeriodicExportingMetricReader(OTLPMetricExporter())]
+    class Reader(Completing, PeriodicExportingMetricReader):
+        """It, with the histograms of this process."""
+
+    return [Reader(OTLPMetricExporter())]
 
 
 @contextmanager

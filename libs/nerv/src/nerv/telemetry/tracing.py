@@ -50,6 +50,13 @@ def enabled() -> bool:
     return _sampling is not None
 
 
+def recording() -> bool:
+    """Whether a span of what is being done would be recorded."""
+    if _sampling is None or _passing.get() is not None:
+        return False
+    return trace.get_current_span().get_span_context().trace_flags.sampled
+
+
 def recorded(traceparent: str) -> bool:
     """Whether spans are recorded in the trace of a message that came with this."""
     return _sampling is not None and _sampling.goes_on(traceparent)
@@ -136,13 +143,10 @@ def span(
     if _sampling is None:
         return _NOTHING
     context = None
-    if parent is None:
-        if _passing.get() is not None:
+    if parent is None and not recording():
+        if not begin or _passing.get() is not None:
             return _NOTHING
-        if not trace.get_current_span().get_span_context().trace_flags.sampled:
-            if not begin:
-                return _NOTHING
-            parent = Carrier()
+        parent = Carrier()
     if parent is not None:
         traceparent = parent.traceparent
         if not (_sampling.begins() if traceparent is None else _sampling.goes_on(traceparent)):
@@ -150,6 +154,30 @@ def span(
         context = _context(parent)
     linked = [link_to(link) for link in links if link.traceparent]
     return _recorded(name, kind, context, linked, attributes)
+
+
+def span_of_request(
+    name: str,
+    headers: Sequence[tuple[bytes, bytes]],
+    attributes: Mapping[str, AttributeValue],
+    *,
+    begin: bool,
+) -> AbstractContextManager[Span]:
+    """The span around the answer to a request that came with these headers (ASGI), in its trace, or in one that it may `begin`.
+
+    Most requests are of traces that are not recorded: those cost a look at the names of their headers.
+    """
+    if _sampling is None:
+        return _NOTHING
+    found = tracestate = None
+    for header, value in headers:
+        if header == b"traceparent":
+            found = value.decode("latin-1")
+        elif header == b"tracestate":
+            tracestate = value.decode("latin-1")
+    if not (begin and _sampling.begins() if found is None else _sampling.goes_on(found)):
+        return _Passing(found or "")
+    return _recorded(name, SpanKind.SERVER, _context(Carrier(found, tracestate)), (), attributes)
 
 
 @contextmanager

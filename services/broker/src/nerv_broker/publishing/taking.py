@@ -17,7 +17,7 @@ from nerv.kafka import Outgoing, Position, Producer
 from nerv.kafka.deadletters import DOOR, Place, door_letter
 from nerv.service import Request
 from nerv.service.params import IDEMPOTENCY_KEY, choice
-from nerv.telemetry import carrier, enabled, span
+from nerv.telemetry import carrier, recording, span
 from nerv.telemetry import names as n
 from nerv.telemetry.traffic import saw
 from nerv.types import Event, check_id
@@ -123,7 +123,7 @@ async def publish_all(
     passed = deps.chains.published(topic, events, keeps_invalid=keeps_invalid)
     for other in {one.topic for one in passed} - {topic}:
         await deps.catalog.check(other)
-    with _sending(topic, len(events)) if enabled() else UNTOLD as current:
+    with _sending(topic, len(events)) if recording() else UNTOLD as current:
         rows = keyed(passed, deps.app, carrier(), (topic, events) if keeps_invalid else None)
         if known_by is None:
             outcomes = await _plainly(deps, rows)

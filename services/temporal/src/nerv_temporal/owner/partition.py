@@ -2,7 +2,7 @@
 """The owner of one partition of history: one tick, one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 
 from opentelemetry.trace import SpanKind
@@ -37,9 +37,9 @@ class PartitionOwner(Owner[Waiting]):
         self._tail = tail
         super().__init__(settings.ownership, partition, clock, tail.crash)
 
-    async def append(self, requests: Sequence[AppendRequest]) -> list[AppendOutcome]:
+    def append(self, requests: Sequence[AppendRequest]) -> Awaitable[list[AppendOutcome]]:
         """Append in the next tick. Answers in order, once each is committed, refused, or unknown."""
-        return await self._ask(
+        return self._ask(
             [
                 Waiting(self._future(), len(one.events), sum([len(e.data) for e in one.events]), append=one)
                 for one in requests

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -72,7 +72,7 @@ class Owner(ABC, Generic[W]):
         self._ownership = ownership
         self._clock = clock
         self._crash = crash
-        self._measured = {n.DESTINATION: ownership.topic}
+        self._waits = _waits.of({n.DESTINATION: ownership.topic})
         self._queue: Queue[W] = Queue(ownership.waiting, ownership.waiting_bytes, ownership.answer_seconds)
         loop = asyncio.get_running_loop()
         self._future, self._time = loop.create_future, loop.time
@@ -112,13 +112,13 @@ class Owner(ABC, Generic[W]):
             health=Health.OK if self.serving else Health.DEGRADED,
         )
 
-    async def _ask(self, items: list[W]) -> list[Any]:
+    def _ask(self, items: list[W]) -> Awaitable[list[Any]]:
         """Let them wait for the next tick; their outcomes in order. Raises Unavailable when the partition is let go."""
         if self._leaving.is_set():
             raise Unavailable("this replica lets the partition go; nothing was written", retry_after=0.2)
         for item in items:
             self._queue.put(item)
-        return await verdicts(items)
+        return verdicts(items)
 
     async def _own(self) -> None:
         pause = FIRST_PAUSE
@@ -204,4 +204,4 @@ class Owner(ABC, Generic[W]):
         """Once a tick: what came over Kafka has no deadline, and counts there."""
         longest = min([item.deadline for item in taken]) - self._ownership.answer_seconds
         if longest < math.inf:
-            _waits.record(max(0.0, self._time() - longest), self._measured)
+            self._waits.record(max(0.0, self._time() - longest))

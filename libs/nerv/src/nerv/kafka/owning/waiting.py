@@ -153,6 +153,8 @@ class Queue(Generic[W]):
 async def verdicts(items: Sequence[Waiting]) -> list[Any]:
     """Wait for the outcomes."""
     try:
+        if len(items) == 1:  # most often; a comprehension would be a coroutine of its own
+            return [await items[0].future]
         return [await item.future for item in items]
     except asyncio.CancelledError:
         # The asker has gone. What no tick has taken yet must not be written behind its back.
