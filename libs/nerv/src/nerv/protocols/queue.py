@@ -190,11 +190,15 @@ class Waiter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What there was to take. Not `intact`: the queue may have lost runs, and history must be asked which."""
+    """What there was to take. Not `intact`: the queue may have lost runs, and history must be asked which.
+
+    `elsewhere`: there was nothing, but in the backlog of another worker.
+    """
 
     claims: tuple[Claim, ...] = ()
     orphans: tuple[Orphan, ...] = ()
     intact: bool = True
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +261,13 @@ class TaskQueue(Protocol):
     Implemented in memory by `nerv.testing`, on Redis streams by *scheduler*.
     """
 
-    async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
+    async def take(
+        self, worker: str, limit: int, seconds: float, *, chain: int = 0, unless: float | None = None
+    ) -> Taken:
         """At most `limit` nodes: those whose worker has not renewed for the lease, then ready ones, waiting up to `seconds`.
 
-        Each with at most `chain` nodes of its chain.
+        Each with at most `chain` nodes of its chain. It does not wait while another worker has a backlog of at least `unless`
+        seconds.
         """
         ...
 

@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nerv.api.workflow.v1 import workflow_pb2
@@ -76,14 +76,15 @@ class _Entry:
     node: str
     priority: Priority = Priority.NORMAL
     leased_until: float = field(default=0.0)
-    added: float = field(default_factory=time.monotonic)
+    added: float = 0.0
 
 
 class MemoryQueue:
-    """`nerv.protocols.queue.Queue` over dictionaries."""
+    """`nerv.protocols.queue.Queue` over dictionaries. `now` tells its time in seconds: while that stands no lease ends."""
 
-    def __init__(self, *, lease: float = 6.0) -> None:
+    def __init__(self, *, lease: float = 6.0, now: Callable[[], float] = time.monotonic) -> None:
         self._lease = lease
+        self._now = now
         self._runs: dict[str, _Run] = {}
         self._entries: dict[str, _Entry] = {}
         self._ready: dict[Priority, deque[str]] = {priority: deque() for priority in Priority}
@@ -108,7 +109,9 @@ class MemoryQueue:
         self._admitting = math.inf
         self._intact = False
 
-    async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
+    async def take(
+        self, worker: str, limit: int, seconds: float, *, chain: int = 0, unless: float | None = None
+    ) -> Taken:
         """Claim nodes (see `TaskQueue.take`)."""
         deadline = time.monotonic() + seconds
         while True:
@@ -119,9 +122,10 @@ class MemoryQueue:
                 while ready and len(found) < limit:
                     found.append(ready.popleft())
             given = [one for entry in found if (one := self._claim(worker, entry, chain)) is not None]
-            if given or time.monotonic() >= deadline:
+            elsewhere = not given and unless is not None and bool(self._others(worker, unless))
+            if given or elsewhere or time.monotonic() >= deadline:
                 claims = tuple(one for one in given if isinstance(one, Claim))
-                return Taken(claims, tuple(one for one in given if isinstance(one, Orphan)), intact)
+                return Taken(claims, tuple(one for one in given if isinstance(one, Orphan)), intact, elsewhere)
             await asyncio.sleep(TICK_SECONDS)
 
     async def shelve(self, worker: str, claims: Sequence[Claim], seconds: float) -> None:
@@ -138,9 +142,13 @@ class MemoryQueue:
         self._backlogs[worker] = (shelved, seconds)
         return found
 
+    def _others(self, worker: str, seconds: float) -> dict[str, tuple[deque[Claim], float]]:
+        """The backlogs of others that will take at least so long."""
+        return {name: found for name, found in self._backlogs.items() if name != worker and found[1] >= seconds}
+
     async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
         """Take half of the longest backlog (see `SharedWork.steal`)."""
-        others = {name: backlog for name, backlog in self._backlogs.items() if name != worker and backlog[1] >= seconds}
+        others = self._others(worker, seconds)
         if not others:
             return Taken()
         victim = max(others, key=lambda name: others[name][1])
@@ -154,7 +162,7 @@ class MemoryQueue:
 
     async def depth(self) -> Depth:
         """How much waits (see `SharedWork.depth`)."""
-        now = time.monotonic()
+        now = self._now()
         ready = [self._entries[entry] for part in self._ready.values() for entry in part if entry in self._entries]
         oldest = min((entry.added for entry in ready), default=now)
         return Depth(len(ready), len(self._entries) - len(ready), len(self._due), now - oldest)
@@ -169,15 +177,15 @@ class MemoryQueue:
         held = self._holders.setdefault(key, set())
         held -= {other for other in held if not self._holds(key, *other)}
         node.limit = key, most
-        if time.monotonic() >= self._admitting and (member in held or len(held) < most):
+        if self._now() >= self._admitting and (member in held or len(held) < most):
             held.add(member)
             return Admission.IN
         held.discard(member)
         self._entries.pop(claim.entry, None)
         node.status, node.attempt = NodeStatus.LIMITED, node.attempt - 1
         self._waiters.setdefault(key, deque()).append(member)
-        if time.monotonic() < self._admitting:
-            self._due[member] = min(self._admitting, time.monotonic() + TICK_SECONDS)
+        if self._now() < self._admitting:
+            self._due[member] = min(self._admitting, self._now() + TICK_SECONDS)
         return Admission.WAITS
 
     async def renew(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
@@ -188,7 +196,7 @@ class MemoryQueue:
                 lost.append(claim)
                 continue
             if claim.entry in self._entries:
-                self._entries[claim.entry].leased_until = time.monotonic() + self._lease
+                self._entries[claim.entry].leased_until = self._now() + self._lease
             if self._runs[claim.run].status is RunStatus.CANCELLING and not claim.over:
                 lost.append(replace(claim, over=True))
         return lost
@@ -272,7 +280,7 @@ class MemoryQueue:
             return False
         if node.status is NodeStatus.RUNNING:
             node.status, node.error, node.failures = NodeStatus.RETRYING, error, node.failures + 1
-            self._due[claim.run, claim.node] = time.monotonic() + retry_in
+            self._due[claim.run, claim.node] = self._now() + retry_in
             self._entries.pop(claim.entry, None)
             self._leave(claim.run, claim.node)
         return True
@@ -312,7 +320,7 @@ class MemoryQueue:
         self._due.pop((plan.run, START), None)
         known = self._runs.get(plan.run)
         if plan.deadline_ms and (known is None or not known.status.ended or known.plan.round < plan.round):
-            self._due[plan.run, DEADLINE] = _monotonic(plan.deadline_ms)
+            self._due[plan.run, DEADLINE] = self._at(plan.deadline_ms)
         if known is not None and not (restore and self._outdated(known, plan)):
             self._obey(known, plan)
             return False
@@ -348,9 +356,9 @@ class MemoryQueue:
     async def intend(self, run: str, seconds: float, *, order: bool = False) -> None:
         """Remember a start or an order (see `RunStore.intend`)."""
         if order:
-            self._due[run, ORDER] = time.monotonic() + seconds
+            self._due[run, ORDER] = self._now() + seconds
         elif run not in self._runs:
-            self._due[run, START] = time.monotonic() + seconds
+            self._due[run, START] = self._now() + seconds
 
     async def status(self, run: str) -> RunStatus | None:
         """Where a run stands (see `RunStore.status`)."""
@@ -424,11 +432,11 @@ class MemoryQueue:
         for workflow, runs in started.items():
             self._started.setdefault(workflow, {}).update(runs)
         if not self._intact:
-            self._admitting = time.monotonic() + self._lease
+            self._admitting = self._now() + self._lease
         self._intact = True
 
     def _promote(self) -> None:
-        now = time.monotonic()
+        now = self._now()
         for run, node in [key for key, due in self._due.items() if due <= now]:
             del self._due[run, node]
             known = self._runs.get(run)
@@ -438,14 +446,14 @@ class MemoryQueue:
                 self._wake(run, node)
 
     def _expired(self, limit: int) -> list[str]:
-        now = time.monotonic()
+        now = self._now()
         return [e for e, entry in self._entries.items() if 0 < entry.leased_until <= now][:limit]
 
     def _claim(self, worker: str, entry: str, chain: int) -> Claim | Orphan | None:
         found = self._entries.get(entry)
         if found is None:
             return None
-        found.leased_until = time.monotonic() + self._lease
+        found.leased_until = self._now() + self._lease
         run = self._runs.get(found.run)
         if run is None or found.node in (ORDER, DEADLINE):
             return Orphan(found.run, entry, found.node, _now_ms())
@@ -548,7 +556,7 @@ class MemoryQueue:
 
     def _put_to_sleep(self, run: str, node: str, due_ms: int, key: str) -> None:
         if due_ms:
-            self._due[run, node] = _monotonic(due_ms)
+            self._due[run, node] = self._at(due_ms)
         if key:
             self._awaited.add((key, Waiter(run, node, self._runs[run].plan.round)))
 
@@ -606,7 +614,7 @@ class MemoryQueue:
 
     def _add_entry(self, run: str, node: str, priority: Priority = Priority.NORMAL) -> str:
         entry = uuid.uuid4().hex
-        self._entries[entry] = _Entry(run, node, priority)
+        self._entries[entry] = _Entry(run, node, priority, added=self._now())
         self._ready[priority].append(entry)
         return entry
 
@@ -638,6 +646,10 @@ class MemoryQueue:
             if node.status is NodeStatus.HELD or (node.status in given_up and failing):
                 self._wake(run, name)
 
+    def _at(self, wall_ms: int) -> float:
+        """The queue's time at an instant of the wall clock."""
+        return self._now() + wall_ms / 1000 - time.time()
+
     def _sound(self, run: str) -> bool:
         for name, node in self._runs[run].nodes.items():
             if node.status in (NodeStatus.READY, NodeStatus.RUNNING) and node.entry not in self._entries:
@@ -653,11 +665,6 @@ def _state(node: _Node, after: tuple[str, ...]) -> NodeState:
     return NodeState(
         node.status, task, node.attempt, node.began, node.ended, node.error, node.result, node.worker, after
     )
-
-
-def _monotonic(wall_ms: int) -> float:
-    """The monotonic clock's time at an instant of the wall clock."""
-    return time.monotonic() + wall_ms / 1000 - time.time()
 
 
 def _now_ms() -> int:

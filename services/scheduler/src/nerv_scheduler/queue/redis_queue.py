@@ -88,21 +88,23 @@ class RedisQueue:
         self._looks = 0
         self._silent_at = 0.0  # when silent workers are looked for next
 
-    async def take(self, worker: str, limit: int, seconds: float, *, chain: int = 0) -> Taken:
+    async def take(
+        self, worker: str, limit: int, seconds: float, *, chain: int = 0, unless: float | None = None
+    ) -> Taken:
         """Claim nodes (see `TaskQueue.take`)."""
         try:
-            return await self._take(worker, limit, seconds, chain)
+            return await self._take(worker, limit, seconds, chain, unless)
         except (Unavailable, UnknownOutcome):
             # Who could not renew its leases meanwhile may live, and has as long as a lease to do it.
             self._silent_at = time.monotonic() + self._lease_ms / 1000
             raise
 
-    async def _take(self, worker: str, limit: int, seconds: float, chain: int) -> Taken:
+    async def _take(self, worker: str, limit: int, seconds: float, chain: int, unless: float | None) -> Taken:
         if not self._looks:
             await self.forget_workers(FORGET_SECONDS)
         self._looks += 1
-        taken = await self._claim(worker, (), limit, chain)
-        if taken.claims or taken.orphans or not taken.intact or seconds <= 0:
+        taken = await self._claim(worker, (), limit, chain, unless)
+        if taken.claims or taken.orphans or taken.elsewhere or not taken.intact or seconds <= 0:
             return taken
         entries = await self._next(worker, seconds)
         return taken if entries == [] else await self._claim(worker, entries or (), limit, chain)
@@ -126,7 +128,9 @@ class RedisQueue:
             for entry, fields in _flat(part)
         ]
 
-    async def _claim(self, worker: str, entries: Iterable[Entry], limit: int, chain: int) -> Taken:
+    async def _claim(
+        self, worker: str, entries: Iterable[Entry], limit: int, chain: int, unless: float | None = None
+    ) -> Taken:
         """Claim these entries, and others as far as there may be more."""
         given = list(entries)
         silent = limit > 0 and time.monotonic() >= self._silent_at
@@ -134,10 +138,11 @@ class RedisQueue:
             self._silent_at = time.monotonic() + self._lease_ms / 1000 / SILENT
         levels = "lnh" if self._looks % FAIR == 0 else "hnl"
         args: Words = [worker, max(limit, len(given)), chain, self._lease_ms if silent else 0, levels]
-        args += [uuid.uuid4().hex, DUE, *(word for entry in given for word in entry)]
+        args += [uuid.uuid4().hex, DUE, "" if unless is None else round(unless * 1000)]
+        args += [word for entry in given for word in entry]
         if limit == 0:
             args[1] = 0
-        intact, ms, *answers = await self._scripts("take", [self._stream], args)
+        intact, ms, elsewhere, *answers = await self._scripts("take", [self._stream], args)
         nonce = str(args[5])
         orphans = [
             Orphan(run.decode(), entry.decode(), node.decode(), int(ms))
@@ -145,7 +150,7 @@ class RedisQueue:
             if kind == b"orphan"
         ]
         claims = [_claimed(answer, nonce, int(ms)) for answer in answers if answer[0] == b"claimed"]
-        return Taken(tuple(claims), tuple(orphans), bool(intact))
+        return Taken(tuple(claims), tuple(orphans), bool(intact), bool(elsewhere))
 
     async def shelve(self, worker: str, claims: Sequence[Claim], seconds: float) -> None:
         """Tell of a backlog (see `SharedWork.shelve`)."""

@@ -3,13 +3,14 @@
 -- Each gets a token that no other attempt has, or it is said why there is nothing to do for it.
 -- KEYS: stream
 -- ARGV: worker, most entries, most nodes of a chain, lease (ms; 0: the silent are not looked for), levels in their order,
---       nonce, most that is made ready, (entry, run, node) that are given...
--- Answers {intact (0/1), now (ms), {'claimed', entry, run, node, epoch, attempt, message, failures, losses, run status, round,
+--       nonce, most that is made ready, least ms of another's backlog that is told of (empty: none is),
+--       (entry, run, node) that are given...
+-- Answers {intact (0/1), now (ms), whether there is nothing but in such a backlog (0/1), {'claimed', entry, run, node, epoch, attempt, message, failures, losses, run status, round,
 -- (node, message of its chain)...} or {'orphan', entry, run, node}...}. A stream or group that is gone is made anew, not intact.
 local worker, most, longest, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local nonce = ARGV[6]
 local ms, here = now(), server()
-local answers = { intact() and 1 or 0, text(ms) }
+local answers = { intact() and 1 or 0, text(ms), 0 }
 local entries = {}
 
 local function wake(member)
@@ -123,7 +124,7 @@ end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', DELAYED, '-inf', text(ms), 'LIMIT', 0, ARGV[7])) do
   wake(member)
 end
-for i = 8, #ARGV, 3 do
+for i = 9, #ARGV, 3 do
   entries[#entries + 1] = { ARGV[i], ARGV[i + 1], ARGV[i + 2] }
 end
 local whole = true
@@ -140,5 +141,13 @@ if not whole then
     redis.pcall('XGROUP', 'CREATE', BASE .. suffix, GROUP, '0', 'MKSTREAM')
   end
   answers[1] = 0
+end
+if #answers == 3 and ARGV[8] ~= '' then
+  local all = redis.call('HGETALL', BACKLOGS)
+  for i = 1, #all, 2 do
+    if all[i] ~= worker and tonumber(all[i + 1]) >= tonumber(ARGV[8]) then
+      answers[3] = 1
+    end
+  end
 end
 return answers

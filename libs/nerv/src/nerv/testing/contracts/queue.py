@@ -171,6 +171,21 @@ class QueueContract:
         [join] = await take(queue, "a")
         assert join.node == "join"
 
+    async def test_who_finds_nothing_hears_of_a_backlog_elsewhere(self, queue: Queue) -> None:
+        """Instead of waiting; one that is not worth the move, and one's own, are none."""
+        await queue.start(fan(count=2))
+        mine = await take(queue, "a", at_least=2)
+        assert not (await queue.take("b", 10, 0.0, unless=0.1)).elsewhere
+        await queue.shelve("a", mine, 1.0)
+        async with asyncio.timeout(60):
+            assert (await queue.take("b", 10, 600.0, unless=0.1)).elsewhere
+        assert not (await queue.take("b", 10, 0.01, unless=5.0)).elsewhere
+        assert not (await queue.take("b", 10, 0.01)).elsewhere
+        assert not (await queue.take("a", 10, 0.01, unless=0.1)).elsewhere
+        await queue.start(single())
+        taken = await queue.take("b", 10, 600.0, unless=0.1)
+        assert (len(taken.claims), taken.elsewhere) == (1, False)
+
     async def test_the_last_of_a_backlog_is_stolen_too(self, queue: Queue) -> None:
         """Of one node half is that node; who it was stolen from may not begin it."""
         await queue.start(single())
