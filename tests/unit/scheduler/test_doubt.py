@@ -121,7 +121,7 @@ async def test_one_lost_node_of_a_quantum_keeps_none_of_the_others_from_its_due(
         claims = (await world.queue.take("one", 10, 1.0)).claims
         [strands] = world.fusing.group(claims, slots=1)
         world.queue._runs["r1"].nodes["note[1]"].nonce = "another's"
-        await Quanta(attempts).perform(strands, _none_left)
+        await Quanta(attempts).perform(strands, _none_left, lambda: None)
     state = await world.queue.show("r1")
     assert state is not None
     assert [state.nodes[f"note[{i}]"].status.value for i in range(3)] == ["completed", "running", "completed"]

@@ -22,7 +22,9 @@ from nerv.errors import IdConflict, Misconfigured
 from nerv.protocols import AppendOutcome, AppendRequest
 from nerv.protocols.queue import Claim, RunStatus
 from nerv.telemetry import Sampling, span, tracing
+from nerv.types import EventType
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result
+from nerv_scheduler.fusing import Fusing
 from nerv_scheduler.interruptions import Interruptions, StoppedError
 from nerv_scheduler.invoke import callees, invoke
 from nerv_scheduler.pools import Threads
@@ -103,6 +105,44 @@ async def test_work_waits_while_history_is_away() -> None:
     async with world.replica():
         assert (await world.ended("r1")).status is RunStatus.COMPLETED
     assert calls == [1]
+
+
+class Slow(Away):
+    """A history that takes results once it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Event()
+
+    async def append(self, requests: Any) -> list[AppendOutcome]:
+        """As ever; results wait."""
+        if any(event.type == EventType.TASK_COMPLETED for request in requests for event in request.events):
+            await self.let.wait()
+        return await super().append(requests)
+
+
+async def test_a_task_that_has_returned_takes_no_place_while_that_is_recorded() -> None:
+    """History takes no results for now: as many tasks again are called as there are places, and no more before it does."""
+    app, calls = nerv.App("made"), list[int]()
+
+    @app.task()
+    async def work(number: int) -> int:
+        calls.append(number)
+        return number
+
+    app.workflow("w")(lambda w: w.map(work, range(12)))
+    world = World(app, lease=30.0)
+    world.history = slow = Slow()
+    world.replace_queue(world.queue)
+    world.fusing = Fusing(callees(app), 0.0)
+    await world.starter.start("w", {}, "r1")
+    async with world.replica() as worker:
+        await until(lambda: len(calls) == 2 * FAST.concurrency)
+        assert worker.room == 0
+        slow.let.set()
+        state = await world.ended("r1")
+    assert state.status is RunStatus.COMPLETED
+    assert sorted(calls) == list(range(12))
 
 
 async def test_failures_are_retried_as_often_as_declared() -> None:

@@ -84,9 +84,10 @@ class Attempts:
     counts: Counter[str]
     completed: Batched[Done, bool]
 
-    async def work(self, claim: Claim, task: workflow_pb2.Task) -> None:
-        """Bring a node to its verdict, to its next attempt, or to sleep. Raises LostError."""
+    async def work(self, claim: Claim, task: workflow_pb2.Task, returned: Callable[[], None]) -> None:
+        """Bring a node to its verdict, to its next attempt, or to sleep. `returned` hears when its task has. Raises LostError."""
         if control_of(task.task) is not None:
+            returned()  # nothing is called
             if not await self.patience(lambda: self.controls.work(claim, task)):
                 self.refused(claim, "its token is old")
                 raise LostError("the token of this attempt is old")
@@ -100,7 +101,7 @@ class Attempts:
                 await self.give_up(claim, "the run was over before it was done")
                 return
             try:
-                node = await self._verdict(claim, task)
+                node = await self._verdict(claim, task, returned)
             except StoppedError:
                 await self.give_up(claim, "the run was cancelled")
                 return
@@ -170,7 +171,7 @@ class Attempts:
             return events.ended(self.clock.now(), failure, claim.round)
         return event
 
-    async def _verdict(self, claim: Claim, task: workflow_pb2.Task) -> NodeRecord | None:
+    async def _verdict(self, claim: Claim, task: workflow_pb2.Task, returned: Callable[[], None]) -> NodeRecord | None:
         """Run the task and record what came of it; None when there is another attempt to come."""
         began = self.clock.now()
         outcome: Result | Exception
@@ -182,6 +183,7 @@ class Attempts:
             raise
         except Exception as error:  # the team's code; what it raises is the team's to choose
             outcome = error
+        returned()
         return await self._outcome(claim, task, outcome, began)
 
     async def _outcome(

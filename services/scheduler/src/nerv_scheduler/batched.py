@@ -17,20 +17,25 @@ class Batched(Generic[Q, A]):
     """`await batched(request)` sends it and gives its answer. How many wait is bounded by who calls.
 
     `send` answers for each request in order; what it raises, all of its requests are told. `weigh` is the bytes of one.
+    So many messages are on their way `at_once`; with more than one, requests that do not wait for each other come in any order.
     """
 
-    def __init__(self, send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], weigh: Callable[[Q], int]) -> None:
+    def __init__(
+        self, send: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], weigh: Callable[[Q], int], at_once: int = 1
+    ) -> None:
         self._send = send
         self._weigh = weigh
+        self._at_once = at_once
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
-        self._sending: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def __call__(self, request: Q) -> A:
         """The answer. Cancelled, the request may still be sent: a repeat must be harmless."""
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send_all())
+        self._sending = {task for task in self._sending if not task.done()}
+        if len(self._sending) < self._at_once:
+            self._sending.add(asyncio.create_task(self._send_all()))
         return await answer
 
     async def _send_all(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from nerv.api.workflow.v1 import workflow_pb2
-from nerv.partition.tuning import OVERTIME
+from nerv.partition.tuning import OUTLIER, OVERTIME, WORTH_WAKING
 from nerv.protocols import Clock
 from nerv.workflows import Argument, Result, arguments_of, filled, resolve
 from nerv_scheduler.fusing import Fusing, Strand, fusable
@@ -48,7 +48,7 @@ class Ran:
 
 
 class Course:
-    """Goes through strands. `begun` are those that have begun, with what was called of each.
+    """Goes through strands. `begun` are those that have begun, with what was called of each; `arguments` as `asked` gives them.
 
     A strand ends with its chain, with a failure, with effects, and with a result that is large. All end when time is up.
     While it is gone through in a thread, the loop may take from it what has not begun.
@@ -57,6 +57,7 @@ class Course:
     def __init__(
         self,
         strands: Sequence[Strand],
+        arguments: Mapping[str, Sequence[Argument]],
         outputs: dict[str, Any],
         callees: Mapping[str, Callee],
         clock: Clock,
@@ -67,7 +68,9 @@ class Course:
         self.over = False  # nobody waits for it any more: what a thread still brings is late
         self._left = deque(strands)
         self._calling: tuple[str, float] | None = None  # a task, and since when
+        self._until = time.perf_counter() + OVERTIME * fusing.target
         self._is_async = callees[strands[0].task.task].is_async
+        self._arguments = arguments
         self._outputs = outputs
         self._callees = callees
         self._clock = clock
@@ -90,6 +93,16 @@ class Course:
                 left.append(self._left.pop())
         return left[::-1]
 
+    def patience(self) -> float:
+        """Seconds that what has not begun may still wait: until time is up, or what is called is found to be no tiny task."""
+        now, target, calling = time.perf_counter(), self._fusing.target, self._calling
+        left = self._until - now
+        if calling is None:
+            return left
+        task, since = calling
+        late = max(OUTLIER * (self._fusing.known(task) or 0.0), WORTH_WAKING * target)
+        return min(left, since + late - now)
+
     def note_unfinished(self) -> None:
         """What is called now has taken so long already."""
         calling = self._calling
@@ -97,9 +110,8 @@ class Course:
             self._fusing.note_unfinished(calling[0], time.perf_counter() - calling[1])
 
     def _steps(self) -> Generator[Step, Outcome | None, None]:
-        until = time.monotonic() + OVERTIME * self._fusing.target
         while self._left:
-            if self.begun and (time.monotonic() > until or self._bytes > BYTES):
+            if self.begun and (time.perf_counter() > self._until or self._bytes > BYTES):
                 return
             try:
                 strand = self._left.popleft()
@@ -111,11 +123,11 @@ class Course:
                 callee = self._callees.get(task.task)
                 if callee is None or callee.is_async != self._is_async or not fusable(callee):
                     break
-                if task is not strand.task and (time.monotonic() > until or self._bytes > BYTES):
+                if task is not strand.task and (time.perf_counter() > self._until or self._bytes > BYTES):
                     return
                 began, since = self._clock.now(), time.perf_counter()
                 self._calling = task.task, since
-                outcome = yield task, callee, self._arguments(task)
+                outcome = yield task, callee, self._given(task)
                 self._calling = None
                 if self.over or outcome is None:
                     return
@@ -133,14 +145,12 @@ class Course:
             self._outputs[task.node] = outcome.value
         return one.plain
 
-    def _arguments(self, task: workflow_pb2.Task) -> list[Any]:
-        arguments = arguments_of(orjson.loads(task.arguments or b"[]"))
+    def _given(self, task: workflow_pb2.Task) -> list[Any]:
         output = self._outputs.__getitem__
-        return [resolve(filled(argument, output), output) for argument in arguments]
+        return [resolve(filled(argument, output), output) for argument in self._arguments[task.node]]
 
 
-def wanted(strands: Sequence[Strand]) -> tuple[list[Argument], set[str]]:
-    """The arguments that the strands take, and the nodes that they make themselves."""
+def asked(strands: Sequence[Strand]) -> dict[str, tuple[Argument, ...]]:
+    """What each node of the strands is to be given, by its name."""
     tasks = [task for strand in strands for task in (strand.task, *strand.chain)]
-    arguments = [argument for task in tasks for argument in arguments_of(orjson.loads(task.arguments or b"[]"))]
-    return arguments, {task.node for task in tasks}
+    return {task.node: arguments_of(orjson.loads(task.arguments or b"[]")) for task in tasks}

@@ -19,12 +19,15 @@ from nerv.workflows import PermanentError, Result
 from nerv.workflows.drawing import plain
 from nerv_scheduler.pools import Processes, Threads, packed
 
+_ONE_BY_ONE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
 
 @dataclass(frozen=True, slots=True)
 class Callee:
     """A task that is ready to be called; `client` is the parameter that gets a `nerv.Client`.
 
-    `offered` is its signature as workflows see it, without the client; `hints` are its annotations.
+    `offered` is its signature as workflows see it, without the client; `hints` are its annotations. So many arguments as `places`
+    go to its parameters one by one; None when it is not that simple.
     """
 
     spec: TaskSpec
@@ -33,6 +36,7 @@ class Callee:
     is_async: bool
     offered: inspect.Signature
     hints: Mapping[str, Any]
+    places: int | None = None
 
 
 def callees(app: App) -> dict[str, Callee]:
@@ -54,7 +58,12 @@ def _callee(spec: TaskSpec) -> Callee:
     if by is not None and by not in offered.parameters:
         known = ", ".join(offered.parameters) or "none"
         raise Misconfigured(f"task {spec.name} has the concurrency key {by!r}, which is no parameter; it has {known}")
-    return Callee(spec, signature, client, is_async, offered, hints)
+    return Callee(spec, signature, client, is_async, offered, hints, None if client is not None else _places(offered))
+
+
+def _places(offered: inspect.Signature) -> int | None:
+    simple = all(parameter.kind in _ONE_BY_ONE for parameter in offered.parameters.values())
+    return len(offered.parameters) if simple else None
 
 
 def _hints(spec: TaskSpec) -> dict[str, Any]:
@@ -67,6 +76,8 @@ def _hints(spec: TaskSpec) -> dict[str, Any]:
 
 def _bound(callee: Callee, arguments: Sequence[Any], client: Client | None) -> Callable[[], Any]:
     """The call that is to be made; the client takes its parameter, wherever that stands. Raises PermanentError."""
+    if len(arguments) == callee.places:
+        return lambda: callee.spec.function(*arguments)  # as below, and several times as fast
     try:
         bound = callee.offered.bind(*arguments)
     except TypeError as error:

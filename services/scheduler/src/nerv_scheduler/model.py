@@ -13,7 +13,7 @@ from nerv.errors import Internal, NervError, Retry
 from nerv.protocols.queue import END, NodeState, NodeStatus, Plan, PlannedNode, Priority, RunState, RunStatus
 from nerv.types import Event, EventType, parse_instant
 from nerv.workflows import SKIPPED, Dag, PermanentError, resolve
-from nerv.workflows.dag import Argument, encode_argument
+from nerv.workflows.dag import Argument, Node, encode_argument
 from nerv_scheduler.orders import obey, order_of
 from nerv_scheduler.record import NodeRecord, OrderKind, RunRecord, Wait, encoded, result_of
 from nerv_scheduler.waiting import awaited_key, open_wait, outcome, signal_of, signalled
@@ -244,22 +244,8 @@ def plan(record: RunRecord, now: datetime, *, new: bool = False) -> Plan:
         waits[node.name] = sum(not _settled(record.node(name)) for name in after)
         for name in after:
             children.setdefault(name, []).append(node.name)
-    over = record.status is not RunStatus.RUNNING
     nodes = tuple(
-        PlannedNode(
-            name,
-            task_message(record, name, node.task, node.arguments),
-            waits[name],
-            tuple(children.get(name, ())),
-            _status(record.node(name), waits[name], over, now),
-            output_of(record.node(name)) if _settled(record.node(name)) else b"",
-            record.node(name).error,
-            max(record.node(name).attempts, int(not new and not waits[name])),
-            record.node(name).failures,
-            *_instants(record.node(name)),
-            *_waking(record.node(name)),
-            node.priority,
-        )
+        _planned(record, node, waits[name], tuple(children.get(name, ())), now, new)
         for name, node in record.dag.nodes.items()
     )
     end = task_message(record, END, "", (record.dag.result,))
@@ -275,6 +261,26 @@ def plan(record: RunRecord, now: datetime, *, new: bool = False) -> Plan:
         record.round,
         0 if record.status is RunStatus.CANCELLING else to_ms(record.deadline),
         record.priority,
+    )
+
+
+def _planned(
+    record: RunRecord, node: Node, waits: int, children: tuple[str, ...], now: datetime, new: bool
+) -> PlannedNode:
+    known = record.node(node.name)
+    return PlannedNode(
+        node.name,
+        task_message(record, node.name, node.task, node.arguments),
+        waits,
+        children,
+        _status(known, waits, record.status is not RunStatus.RUNNING, now),
+        output_of(known) if _settled(known) else b"",
+        known.error,
+        max(known.attempts, int(not new and not waits)),
+        known.failures,
+        *_instants(known),
+        *_waking(known),
+        node.priority,
     )
 
 

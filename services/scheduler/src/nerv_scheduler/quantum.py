@@ -10,7 +10,7 @@ queue; a node that may have been attempted before is looked up before, and what 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +20,12 @@ from opentelemetry.trace import SpanKind
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import TooLarge
-from nerv.partition.tuning import OVERTIME
 from nerv.protocols.queue import Done, Link, NodeStatus
 from nerv.telemetry import names as n
 from nerv.telemetry import span_of_all, traced, unsampled
 from nerv.workflows import PermanentError, Result
 from nerv_scheduler.attempt import Attempts
-from nerv_scheduler.course import Course, Outcome, Ran, wanted
+from nerv_scheduler.course import Course, Outcome, Ran, asked
 from nerv_scheduler.effects import write_down
 from nerv_scheduler.events import RunEvents, effect_identities
 from nerv_scheduler.fusing import Strand
@@ -48,10 +47,9 @@ class Quanta:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
 
-    async def perform(self, strands: Sequence[Strand], hand_back: HandBack) -> None:
+    async def perform(self, strands: Sequence[Strand], hand_back: HandBack, returned: Callable[[], None]) -> None:
         """Do these, all of one run. Those that there is no time for are handed back, and do not wait for one that takes long.
-
-        Raises LostError.
+        `returned` hears when all that was called has returned. Raises LostError.
         """
         a, run = self._attempts, strands[0].claim.run
         suspect = any(strand.claim.attempt > 1 for strand in strands)
@@ -62,13 +60,14 @@ class Quanta:
         try:
             course = await self._course(run, strands)
         except PermanentError:
-            # What one of them is given is lost: each finds out for itself.
-            await self._each(strands, lambda strand: a.work(strand.claim, strand.task))
+            # What one of them is given is lost: each finds out for itself. Their place is free after the last.
+            await self._each(strands, lambda strand: a.work(strand.claim, strand.task, lambda: None))
             return
         called = asyncio.Event()
         dividing = asyncio.create_task(self._divide(course, called, hand_back))
         try:
             await self._call(course, strands, called)
+            returned()
             await self._settle(course, suspect)
         except asyncio.CancelledError:
             dividing.cancel()
@@ -87,11 +86,12 @@ class Quanta:
             called.set()
 
     async def _divide(self, course: Course, called: asyncio.Event, hand_back: HandBack) -> None:
-        """Hand back what has not begun once the calls have ended, or time is up."""
-        try:
-            async with asyncio.timeout(OVERTIME * self._attempts.fusing.target):
-                await called.wait()
-        except TimeoutError:
+        """Hand back what has not begun once the calls have ended, one takes much longer than was thought, or time is up."""
+        while not called.is_set() and (patience := course.patience()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await called.wait()
+        if not called.is_set():
             course.note_unfinished()
         if left := course.rest():
             await hand_back(left)
@@ -127,8 +127,10 @@ class Quanta:
 
     async def _course(self, run: str, strands: Sequence[Strand]) -> Course:
         a = self._attempts
-        outputs = await a.inputs.outputs(run, *wanted(strands))
-        return Course(strands, outputs, a.callees, a.clock, a.fusing)
+        arguments = asked(strands)
+        needs = [argument for given in arguments.values() for argument in given]
+        outputs = await a.inputs.outputs(run, needs, arguments)
+        return Course(strands, arguments, outputs, a.callees, a.clock, a.fusing)
 
     async def _on_loop(self, course: Course) -> None:
         a, since = self._attempts, time.monotonic()

@@ -141,6 +141,9 @@ class NodeRecord:
     performed: int = 0
 
 
+_NEW = NodeRecord()
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """What history says of a run. `round` counts its restarts; `orders` are by their ids.
@@ -179,4 +182,4 @@ class RunRecord:
 
     def node(self, name: str) -> NodeRecord:
         """The record of a node; an empty one before its first event."""
-        return self.nodes.get(name, NodeRecord())
+        return self.nodes.get(name, _NEW)

@@ -12,6 +12,8 @@ from nerv_scheduler.batched import Batched
 from nerv_scheduler.model import fold
 from nerv_scheduler.record import RunRecord, stream_of
 
+MESSAGES = 2  # at once: what comes while one is on its way need not wait for its answer, and still there are few
+
 
 class Recorder:
     """The streams of runs."""
@@ -19,7 +21,7 @@ class Recorder:
     def __init__(self, history: History, limits: Limits) -> None:
         self._history = history
         self._limits = limits
-        self._batched = Batched[AppendRequest, AppendOutcome](history.append, _weight)
+        self._batched = Batched[AppendRequest, AppendOutcome](history.append, _weight, MESSAGES)
 
     def check(self, event: Event[bytes]) -> None:
         """Raises TooLarge for an event that history would refuse."""

@@ -39,6 +39,7 @@ WORTH_SECONDS = 0.02  # of a backlog: moving less costs more than it brings
 # The chassis ends the process 9.5 s after the signal: requests may take 3 s of that, the drain 5 s.
 CANCEL_SECONDS = 0.3
 RELEASE_SECONDS = 0.7
+IN_HAND = 2  # times its places: so much may a replica have in hand, with what is called no longer and not recorded yet
 
 
 class Worker:
@@ -62,11 +63,11 @@ class Worker:
         self._fusing = attempts.fusing
         self._quanta = Quanta(attempts)
         self._running: dict[asyncio.Task[None], Sequence[Claim]] = {}
+        self._calling: set[asyncio.Task[None]] = set()  # those of them that take a place: their tasks have not returned
         self._waiting: deque[Sequence[Strand]] = deque()  # claimed, and not begun
         self._begun = time.monotonic()  # when something began last
         self._room = asyncio.Event()
         self._stopping = False
-        self._idle = True
         self._fault: str | None = "has not looked for work yet"
         self._loop: asyncio.Task[None] | None = None
 
@@ -76,15 +77,18 @@ class Worker:
 
     @property
     def room(self) -> int:
-        """How many nodes may be taken now. A thread that has outlived its time-out takes its place until it ends."""
-        stuck = max(0, self._attempts.threads.running - len(self._running))
-        return self._settings.concurrency - len(self._running) - stuck
+        """How many nodes may be taken now. A task that has returned takes no place while that is recorded; a thread that has
+        outlived its time-out takes its place until it ends.
+        """
+        size, calling = self._settings.concurrency, len(self._calling)
+        stuck = max(0, self._attempts.threads.running - calling)
+        return min(size - calling - stuck, IN_HAND * size - len(self._running))
 
     def pools(self) -> dict[str, Pool]:
         """The places of this replica: for nodes, and for those of them that are in threads or in processes."""
         attempts, size = self._attempts, self._settings.concurrency
         return {
-            "slots": Pool(len(self._running), size),
+            "slots": Pool(len(self._calling), size),
             "threads": Pool(attempts.threads.running, size),
             "processes": Pool(attempts.processes.busy, attempts.processes.most),
         }
@@ -136,16 +140,14 @@ class Worker:
                 self._fault = None
 
     async def _take(self) -> None:
-        room = self.room
-        chain = self._fusing.chain()
-        # Who has just run out of work looks for another's before it waits for new.
-        seconds = POLL_SECONDS if self._idle else 0.0
-        taken = await self._queue.take(self._name, self._fusing.wanted(room), seconds, chain=chain)
-        if not taken.claims and taken.intact and self._settings.stealing:
+        wanted, chain = self._fusing.wanted(self.room), self._fusing.chain()
+        worth = WORTH_SECONDS if self._settings.stealing else None
+        taken = await self._queue.take(self._name, wanted, POLL_SECONDS, chain=chain, unless=worth)
+        if taken.elsewhere and taken.intact:
             taken = replace(taken, claims=(await self._steal(chain)).claims)
-        self._idle = not taken.claims
         for claim in taken.claims:
             self._hold(claim)
+        room = max(0, self.room)  # what a quantum handed back meanwhile has begun
         groups = self._fusing.group(taken.claims, room)
         for strands in groups[:room]:
             self._begin(strands)
@@ -218,10 +220,20 @@ class Worker:
         claims = [strand.claim for strand in strands]
         task = asyncio.create_task(self._unshelve(strands) if shelved else self._do(strands))
         self._running[task] = claims
+        self._calling.add(task)
         self._begun = time.monotonic()
         task.add_done_callback(self._finished)
 
+    def _returned(self) -> None:
+        """What the current task was called for has returned: others may have its place while it is recorded."""
+        task = asyncio.current_task()
+        if task in self._calling:
+            self._calling.remove(task)
+            self._fill()
+            self._room.set()
+
     def _finished(self, task: asyncio.Task[None]) -> None:
+        self._calling.discard(task)
         left = {strand.claim.token for strands in self._waiting for strand in strands}
         for claim in self._running.pop(task):
             if claim.token not in left:
@@ -243,7 +255,7 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is one of `_running`
         try:
-            await self._quanta.perform(strands, lambda left: self._hand_back(task, left))
+            await self._quanta.perform(strands, lambda left: self._hand_back(task, left), self._returned)
         except LostError as lost:
             log.info("claim.lost", run=run, nodes=len(strands), detail=str(lost))
         except Exception as error:
@@ -253,7 +265,9 @@ class Worker:
 
     async def _hand_back(self, task: asyncio.Task[None], left: Sequence[Strand]) -> None:
         """They took longer than was thought: what is left of a quantum is divided anew, and is its task's no longer."""
-        await self._shelve(self._fusing.group([strand.claim for strand in left], self.room), task)
+        # As if all places were free: they will be before long.
+        groups = self._fusing.group([strand.claim for strand in left], self._settings.concurrency)
+        await self._shelve(groups, task)
 
     async def _perform(self, strand: Strand) -> None:
         claim, task = strand.claim, strand.task
@@ -269,9 +283,10 @@ class Worker:
         try:
             with span_of_all(name, SpanKind.CONSUMER, traced([task]), attributes):
                 if claim.node == END:
+                    self._returned()  # nothing is called
                     await self._attempts.end(claim)
                 else:
-                    await self._attempts.work(claim, task)
+                    await self._attempts.work(claim, task, self._returned)
         except LostError as lost:
             log.info("claim.lost", run=claim.run, node=claim.node, attempt=claim.attempt, detail=str(lost))
         except Exception as error:

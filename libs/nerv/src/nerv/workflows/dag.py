@@ -257,11 +257,12 @@ class Dag:
         """Raises Invalid when a name is used twice, or a node waits for one that is not drawn before it."""
         drawn: set[str] = set()
         for step in self.steps:
+            names: set[str] = set()
             for node in step.nodes():
                 missing = [name for name in node.after if name not in drawn]
                 if missing:
                     raise Invalid(f"{node.name} waits for {missing[0]}, which is not drawn before it")
-            names = {node.name for node in step.nodes()}
+                names.add(node.name)
             if names & drawn:
                 raise Invalid(f"the name {step.name} is used twice")
             drawn |= names
