@@ -28,7 +28,7 @@ WAITING_SECONDS = 1500.0  # to start them all
 ARQ_SHARE = 4  # of the tasks, or its turns take minutes
 FEW = 3
 PLAIN = "QUANTUM_SECONDS=0"
-AHEAD = "QUANTUM_SECONDS=0.2"
+AHEAD = "QUANTUM_SECONDS=0.5"
 
 Found = list[Figure | Measured]
 
@@ -120,12 +120,12 @@ class Suite:
         count = self.count(SKEWED, SKEWED)
         self._console.print("skewed tasks on two workers")
         seconds, ideal = self.ours("skewed", count).figures()
-        # Quanta of 50 ms leave little to steal; where a replica takes more ahead, stealing is what divides it.
+        # Quanta of 50 ms leave little to steal; where a replica takes half a second's work ahead, stealing is what divides it.
         ahead, _ = self.ours("skewed", count, AHEAD).figures()
         bound, _ = self.ours("skewed", count, AHEAD, "STEALING=false").figures()
         return [
             Measured("scheduler.skewed_times_ideal", seconds / ideal, "x", most=1.15),
-            Figure("scheduler.skewed_with_stealing_in_quanta_of_200_ms", 1000 / ahead, 1000 / bound, 1.5),
+            Figure("scheduler.skewed_with_stealing_half_a_second_ahead", 1000 / ahead, 1000 / bound, 1.5),
         ]
 
     def ready(self) -> Found:
