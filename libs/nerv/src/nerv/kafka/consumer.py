@@ -34,6 +34,9 @@ REBALANCE_SECONDS = 30.0  # how long a rebalance may wait for the loop: to end w
 REQUEST_SECONDS = 10.0
 ASK_AGAIN_SECONDS = 0.1
 ANSWER_SECONDS = 0.005  # how often a thread that waits for the loop looks for what the loop asks of it
+FULL_MS = (
+    10  # until it is fetched again after enough was waiting; in the second that is the default a quick reader runs dry
+)
 AHEAD = 2  # batches that may wait for the loop
 
 Partition = tuple[str, int]
@@ -93,10 +96,12 @@ class BatchConsumer:
                 "partition.assignment.strategy": strategy,
                 "enable.partition.eof": ends,
                 "queued.max.messages.kbytes": fetched_kib,
+                "fetch.queue.backoff.ms": FULL_MS,
             }
         )
         self.name = client_id
         self._records = self._batches = 0  # counted by the thread alone
+        self._full = False  # whether the last batch was; set by the thread alone
         self._taken = 0  # batches; counted by the loop alone
         self._topics = list(topics)
         self._assign = dict(assign or {})
@@ -171,9 +176,9 @@ class BatchConsumer:
         return item
 
     @property
-    def waiting(self) -> int:
-        """Batches that have been read and wait for the loop."""
-        return self._batches - self._taken
+    def behind(self) -> bool:
+        """Whether more waits: a batch for the loop, or records for the thread, since the last batch that it read was full."""
+        return self._full or self._batches > self._taken
 
     async def pause(self, partitions: Iterable[Partition]) -> None:
         """No more records of these until `resume`; batches read before may still come."""
@@ -304,6 +309,7 @@ class BatchConsumer:
             self._group_metadata = self._consumer.consumer_group_metadata()
         if good:
             self._records += len(good)
+            self._full = len(records) >= self._batch
             self._batches += 1
             self._hand_over(good)
         else:
