@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from nerv.api.event.v1 import event_pb2
 from nerv.client.streams import Streams
+from nerv.cloudevents import from_proto
 from nerv.errors import Invalid, NervError, NotFound, Overloaded, SchemaMismatch, TooLarge
 from nerv.model import Envelope
 from nerv.projections import Projection
@@ -21,15 +23,8 @@ from nerv.types import Event
 from nerv_projector.model import describe, fold_as_of
 from nerv_projector.settings import FoldSettings
 
-BREATH = 500  # events between two breaths of the loop
-
-
-class _Named(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-E = TypeVar("E", bound=_Named)
+Page = Sequence[event_pb2.Event]
+"""Events as they come over the wire, a thousand at most: while the next ones are fetched, the loop does something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +69,8 @@ class TimeTravel:
     async def _of_stream(self, projection: Projection[Any], key: str, instant: Instant) -> View | None:
         stream = f"{projection.spec.category}-{key}"
         async with self._bounded(projection):
-            messages = self._history.messages(stream, _query(projection, instant))
-            found = [message async for message in self._taken(projection, messages)]
+            pages = self._history.pages(stream, _query(projection, instant))
+            found = [message async for page in self._taken(projection, pages) for message in page]
         if instant.as_of is not None:
             found.sort(key=attrgetter("time_us", "sequence"))
         return None if not found else _fold(projection, key, found)
@@ -86,11 +81,12 @@ class TimeTravel:
         category = projection.spec.category if projection.of_one_stream else None
         found: dict[str, list[Event[bytes]]] = defaultdict(list)
         async with self._bounded(projection):
-            events = self._history.read_category(category, _query(projection, instant))
-            async for event in self._taken(projection, events):
-                for name in _keys(projection, event):
-                    if key is None or name == key:
-                        found[name].append(event)
+            pages = self._history.category_pages(category, _query(projection, instant))
+            async for page in self._taken(projection, pages):
+                for event in map(from_proto, page):
+                    for name in _keys(projection, event):
+                        if key is None or name == key:
+                            found[name].append(event)
         return found
 
     @asynccontextmanager
@@ -106,18 +102,15 @@ class TimeTravel:
         async with self._free:
             yield
 
-    async def _taken(self, projection: Projection[Any], events: AsyncIterator[E]) -> AsyncIterator[E]:
+    async def _taken(self, projection: Projection[Any], pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
         """The events that a fold takes. Of a stream that there is not, none."""
         count, skipped = 0, self._skipped(projection.name)
         try:
-            async for event in events:
-                count += 1
+            async for page in pages:
+                count += len(page)
                 if count > self._settings.scan:
                     raise TooLarge(f"this reads more than {self._settings.scan} events (NERV_PROJECTOR__SCAN)")
-                if event.id not in skipped:
-                    yield event
-                if count % BREATH == 0:
-                    await asyncio.sleep(0)
+                yield [message for message in page if message.id not in skipped] if skipped else page
         except NotFound:
             return
 

@@ -101,6 +101,7 @@ class StreamReader:
         if query.known_at is not None:
             self._high = min(self._high, first_recorded(index, stream, to_us(query.known_at) + 1) - 1)
         self._matches = matcher(query)
+        self._as_of_us = None if query.as_of is None or query.backward else to_us(query.as_of)
 
     @classmethod
     def existing(cls, index: Index, stream: str, query: ReadQuery) -> "StreamReader":
@@ -127,8 +128,12 @@ class StreamReader:
         """The next events."""
         found: list[event_pb2.Event] = []
         first, last = self._window()
-        size = 0
+        # Where no event was late, times grow with the version, too: nothing behind the first that is too new is wanted.
+        size, until_us = 0, None if self._index.stream(self._stream).late else self._as_of_us
         for event in self._index.events(self._stream, first, last, backward=self._backward):
+            if until_us is not None and event.time_us > until_us:
+                last = self._high
+                break
             if self._matches(event):
                 found.append(event)
                 size += len(event.data)

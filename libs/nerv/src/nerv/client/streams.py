@@ -106,14 +106,13 @@ class Streams:
 
     async def read(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Event[bytes]]:
         """The events of one stream, fetched page by page."""
-        async for message in self.messages(stream, query):
-            yield from_proto(message)
+        async for page in self.pages(stream, query):
+            for message in page:
+                yield from_proto(message)
 
-    async def messages(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[event_pb2.Event]:
-        """The same as they come over the wire: to fold events takes no envelope of each."""
-        path = f"/v1/streams/{quote(stream, safe='')}/events"
-        async for message in self._pages(path, query, None):
-            yield message
+    def pages(self, stream: str, query: ReadQuery = ReadQuery()) -> AsyncIterator[Sequence[event_pb2.Event]]:
+        """The same as they come over the wire, page by page: to fold events takes no envelope of each."""
+        return self._pages(f"/v1/streams/{quote(stream, safe='')}/events", query, None)
 
     async def read_category(
         self, category: str | None, query: ReadQuery = ReadQuery(), *, report: Report | None = None
@@ -123,8 +122,15 @@ class Streams:
         `report` hears after each page but the last how many places of the log the read has passed, and how many it will pass:
         offsets of Kafka, of which events have a share.
         """
-        async for message in self._pages("/v1/streams", query, category, report):
-            yield from_proto(message)
+        async for page in self._pages("/v1/streams", query, category, report):
+            for message in page:
+                yield from_proto(message)
+
+    def category_pages(
+        self, category: str | None, query: ReadQuery = ReadQuery()
+    ) -> AsyncIterator[Sequence[event_pb2.Event]]:
+        """The same as `pages` gives those of one stream."""
+        return self._pages("/v1/streams", query, category)
 
     async def latest(self, streams: Sequence[str], types: frozenset[str] = frozenset()) -> list[Latest]:
         """Of each stream the newest event of these types (see `History.latest`): a request for hundreds of streams."""
@@ -141,7 +147,7 @@ class Streams:
 
     async def _pages(
         self, path: str, query: ReadQuery, category: str | None, report: Report | None = None, after: str | None = None
-    ) -> AsyncIterator[event_pb2.Event]:
+    ) -> AsyncIterator[Sequence[event_pb2.Event]]:
         left = query.limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
@@ -149,8 +155,7 @@ class Streams:
             params |= {"category": category, "limit": size, "after": after}
             answer = await self._transport.request("temporal", "GET", path, query=params, headers={"accept": PROTOBUF})
             events = event_pb2.EventBatch.FromString(answer.body).events
-            for message in events:
-                yield message
+            yield events
             after = answer.headers.get("nerv-next")
             if after is None:
                 return
@@ -203,8 +208,9 @@ class Streams:
         """The events from one position to another (see `Subscribable.between`)."""
         if (ranges := positions.between(after, until)) is None:
             return
-        async for message in self._pages("/v1/streams", ReadQuery(), category, after=ranges):
-            yield from_proto(message)
+        async for page in self._pages("/v1/streams", ReadQuery(), category, after=ranges):
+            for message in page:
+                yield from_proto(message)
 
     async def state(
         self,

@@ -86,10 +86,11 @@ async def _ask(request: Request[Deps], partitions: Iterable[int], asked: Freshne
             by_address[deps.tail.index.partition(partition).address].append(partition)
         else:
             mine.append(partition)
-    answers = await asyncio.gather(
+    asking = [
         *(_prove(deps, partition, asked) for partition in mine),
         *(_ask_owner(request, theirs, asked) for theirs in by_address.values()),
-    )
+    ]
+    answers = [await asking[0]] if len(asking) == 1 else await asyncio.gather(*asking)
     points = {partition: point for answer in answers for partition, point in answer.items()}
     for partition, point in points.items():
         offset = asked.min_position.get(partition)
