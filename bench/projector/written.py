@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import orjson
 
 from bench.harness import Measured
-from nerv.cloudevents import Incoming
 from nerv.kafka import Outgoing
 from nerv_projector.changes import Changes
 from nerv_projector.model import Entity
@@ -27,10 +26,8 @@ def measure() -> Sequence[Measured]:
     old = {f"field_{n}": "x" * TEXT for n in range(FIELDS)}
     new = {**old, "field_7": "y" * TEXT}
     changes = Changes(None, "bench.changes.thing.v1", "thing", 1)  # type: ignore[arg-type]  # nothing is sent
-    cause = Incoming([("ce_id", b"e1"), ("ce_source", b"b"), ("ce_type", b"t"), ("ce_time", b"t" * 27)], b"{}", "b", 0)
-    before: Entity[None] = Entity(7, None, orjson.dumps(old))
     after: Entity[None] = Entity(8, None, orjson.dumps(new))
-    delta = changes.record(b"e" * TOKEN, "key-1", before, after, cause)
+    delta = changes.record(b"e" * TOKEN, "key-1", 7, orjson.dumps(old), after, (b"e1", b"t" * 27, b"e1"))
     whole = delta._replace(value=after.data)
     share = len(delta.value or b"") / len(after.data)
     name = "projector.bytes_written_of_one_changed_field_in_20"

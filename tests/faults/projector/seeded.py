@@ -90,7 +90,7 @@ class Play:
     async def settle(self, session: Session, records: Sequence[Record]) -> None:
         """Fold these and have them written, if that is allowed."""
         with contextlib.suppress(StartOver):
-            await session.take(records)
+            await session.take([*records])
             await session.rest({})
 
     async def run(self) -> dict[str, list[str]]:

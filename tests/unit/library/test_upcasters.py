@@ -69,6 +69,17 @@ def test_a_chain_is_followed_to_its_end() -> None:
     assert not app.knows("other.v1")
 
 
+def test_an_upcaster_counts_from_its_declaration_on() -> None:
+    """Also for a type of which events were read before, as what they are."""
+    app = nerv.App("ups")
+    app.event("left.v3")(Left)
+    app.event("left.v4")(Left)
+    as_it_is, as_the_next = left("left.v3", b'{"tail":"N1","delay_seconds":4}'), Left(tail="N1", delay_seconds=5)
+    assert [app.decode(as_it_is) for _ in range(2)] == [Left(tail="N1", delay_seconds=4)] * 2
+    app.upcaster("left.v3", to="left.v4")(lambda data: {**data, "delay_seconds": data["delay_seconds"] + 1})
+    assert app.decode(as_it_is) == as_the_next
+
+
 async def test_every_fold_takes_the_older_events() -> None:
     """The store loads them with the newer ones, whether the projection names its types or folds all."""
     for on in (["left.v3"], []):

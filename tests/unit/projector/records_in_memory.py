@@ -87,9 +87,9 @@ class Told:
             return None
         if self.live != told:
             self.said.append(len(self.changes))
-        for key, before, after, _ in changes:
-            delta = json.loads(written_between(before.data, after.data))
-            self.changes.append((key, before.version, after.version, delta))
+        for key, version, state, after, _ in changes:
+            delta = json.loads(written_between(state, after.data))
+            self.changes.append((key, version, after.version, delta))
         return self.live
 
 

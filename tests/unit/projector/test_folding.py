@@ -2,6 +2,7 @@
 """Folding batches into views, on the memory store."""
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from nerv.projections import Projection
 from nerv.protocols.views import Cursor, Epoch, Move
 from nerv.testing.memory_views import MemoryViews
 from nerv_projector import folding
-from nerv_projector.folding import TOGETHER, FoldHop, FoldSession
+from nerv_projector.folding import FoldHop, FoldSession
 from nerv_projector.lanes import StartOver
 from nerv_projector.meter import WINDOW_SECONDS
 from nerv_projector.model import origin_position
@@ -88,12 +89,12 @@ class Bench:
         projection: Projection[Any] = Projection(app, app.projections[name])
         self.hop = FoldHop(projection, self.views, self.letters, self.told, topic, "m.projector", cache)
 
-    async def open(self, waiting: int = 0) -> FoldSession:
-        """The session, in an epoch that has begun, fed by a consumer behind which so many batches wait, always."""
+    async def open(self, *, behind: bool = False) -> FoldSession:
+        """The session, in an epoch that has begun, fed by a consumer that is always behind, or never."""
         await self.views.begin(EPOCH, {0: ZERO, 1: ZERO}, instead_of=None)
         session, _ = await self.hop.open(EPOCH, frozenset({0, 1}))
         assert isinstance(session, FoldSession)
-        consumer: Any = SimpleNamespace(waiting=waiting)  # nothing else is asked of it
+        consumer: Any = SimpleNamespace(behind=behind)  # nothing else is asked of it
         session.attach(consumer)
         return session
 
@@ -107,9 +108,9 @@ class Bench:
         return {p: Cursor.from_bytes(stored).next_offset for p, stored in progress.cursors.items()}
 
 
-async def done(session: FoldSession, records: list[Record]) -> None:
+async def done(session: FoldSession, records: Sequence[Record]) -> None:
     """Have a batch folded, and wait until it is durable."""
-    await session.take(records)
+    await session.take([*records])
     await session.settle()
 
 
@@ -312,17 +313,20 @@ async def test_batches_are_written_in_order_while_the_next_is_folded() -> None:
     assert await bench.states() == {"N1": (3, b'{"minutes":3}'), "N2": (3, b'{"minutes":3}')}
 
 
-async def test_batches_behind_which_more_wait_are_written_as_one() -> None:
-    """A few of them: one delta of each key leads over all, and views, cursors and counts say what one batch would."""
+async def test_batches_behind_which_more_wait_are_written_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a while: one delta of each key leads over all, and views, cursors and counts say what one batch would."""
+    monkeypatch.setattr(folding, "TOGETHER_SECONDS", 600.0)
     bench = Bench("plane", cache=1)
-    session = await bench.open(waiting=1)
-    for at in range(TOGETHER):
+    session = await bench.open(behind=True)
+    n = 5
+    for at in range(n):
         assert bench.told.changes == []
+        if at == n - 1:
+            monkeypatch.setattr(folding, "TOGETHER_SECONDS", -1.0)  # the while is over
         await session.take([trip("N1", 3 * at), trip("N2", 3 * at + 1), trip("N3", at, 2, partition=1)])
     await session.take([trip("N1", 100)])
-    assert await bench.offsets() == {0: 3 * TOGETHER - 1, 1: TOGETHER}
+    assert await bench.offsets() == {0: 3 * n - 1, 1: n}
     await session.settle()
-    n = TOGETHER
     assert bench.told.changes == [
         ("N1", 0, n, [[[], [None], [{"minutes": n}]]]),
         ("N2", 0, n, [[[], [None], [{"minutes": n}]]]),
@@ -338,11 +342,26 @@ async def test_batches_behind_which_more_wait_are_written_as_one() -> None:
     assert (await bench.views.progress(EPOCH)).folded == 3 * n + 1
 
 
+async def test_what_waits_for_more_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing comes any more, though it seemed so, it is written by who looks after the ends of partitions."""
+    monkeypatch.setattr(folding, "TOGETHER_SECONDS", 600.0)
+    bench = Bench("plane")
+    session = await bench.open(behind=True)
+    await session.rest({})  # that the version is live is told
+    await session.take([trip("N1", 0)])
+    assert not session.at_end({})
+    monkeypatch.setattr(folding, "TOGETHER_SECONDS", -1.0)
+    assert session.at_end({})
+    await session.rest({})
+    assert await bench.offsets() == {0: 1, 1: 0}
+    assert not session.at_end({})
+
+
 async def test_no_more_views_are_written_as_one_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that would make them too many waits for what was folded before it."""
     monkeypatch.setattr(folding, "TOGETHER_VIEWS", 2)
     bench = Bench("plane")
-    session = await bench.open(waiting=1)
+    session = await bench.open(behind=True)
     await session.take([trip("N1", 0), trip("N2", 1)])
     await session.take([trip("N2", 2)])
     assert bench.told.changes == []
@@ -354,7 +373,7 @@ async def test_no_more_views_are_written_as_one_than_may_be(monkeypatch: pytest.
 async def test_a_key_is_parked_on_top_of_what_waits_to_be_written() -> None:
     """What was folded of it before counts, though it stands nowhere yet and the fold spoils what it is given."""
     bench = Bench("spoiler")
-    session = await bench.open(waiting=1)
+    session = await bench.open(behind=True)
     await session.take([trip("N1", 0, 2)])
     await session.take([trip("N1", 1, 3), trip("N1", 2, 13), trip("N2", 3, 1)])
     await session.take([trip("N1", 4, 5), trip("N2", 5, 1)])
@@ -368,7 +387,7 @@ async def test_a_key_is_parked_on_top_of_what_waits_to_be_written() -> None:
 async def test_what_waits_to_be_written_is_folded_again_by_the_next_session() -> None:
     """A session that ends writes nothing more: the cursors stand where they stood."""
     bench = Bench("plane")
-    first = await bench.open(waiting=1)
+    first = await bench.open(behind=True)
     await first.take([trip("N1", 0)])
     await first.close()
     assert await bench.offsets() == {0: 0, 1: 0}

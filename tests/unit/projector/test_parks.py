@@ -137,7 +137,7 @@ async def test_of_two_owners_one_folds_on() -> None:
     bench, first = await parked_bench()
     second, _ = await bench.hop.open(EPOCH, frozenset({0, 1}))
     assert isinstance(second, FoldSession)
-    second.attach(SimpleNamespace(waiting=0))  # type: ignore[arg-type]  # nothing else is asked of it
+    second.attach(SimpleNamespace(behind=False))  # type: ignore[arg-type]  # nothing else is asked of it
     bench.hop.projection.function = mended
     await first.mend(await backlog(bench, LOG, "N1"))
     with pytest.raises(StartOver):

@@ -56,30 +56,29 @@ class Sorter:
         batch = Batch()
         following, events, keys_of = self._next, batch.events, self._keys_of
         before = dict(following)
-        skipped = self._skipped()
-        for number, record in enumerate(records):
-            if not number % BREATH:
-                await asyncio.sleep(0)
-            partition, offset = record.partition(), record.offset()
-            if offset < following[partition]:
-                continue
-            following[partition] = offset + 1
-            try:
-                event, keys = keys_of(record, partition)
-            except Invalid as error:  # not an event at all, so that no key can be parked
-                batch.letters.append(Letter(record, str(error)))
-                continue
-            if not keys or (skipped and event.id in skipped):
-                continue
-            source = (event, record)
-            for key in keys:
-                if self._window is not None and (cause := self._late(source, partition, self._window)) is not None:
-                    batch.letters.append(Letter(record, cause))
+        skipped, window = self._skipped(), self._window
+        for start in range(0, len(records), BREATH):
+            await asyncio.sleep(0)
+            for record in records[start : start + BREATH]:
+                partition, offset = record.partition(), record.offset()
+                if offset < following[partition]:
                     continue
-                if key in events:
-                    events[key].append(source)
-                else:
-                    events[key] = [source]
+                following[partition] = offset + 1
+                try:
+                    event, keys = keys_of(record, partition)
+                except Invalid as error:  # not an event at all, so that no key can be parked
+                    batch.letters.append(Letter(record, str(error)))
+                    continue
+                if not keys or (skipped and event.id in skipped):
+                    continue
+                source = (event, record)
+                for key in keys:
+                    if window is not None and (cause := self._late(source, partition, window)) is not None:
+                        batch.letters.append(Letter(record, cause))
+                    elif key in events:
+                        events[key].append(source)
+                    else:
+                        events[key] = [source]
         for partition, offset in following.items():
             if offset != before[partition]:
                 batch.begins[partition] = self._reached[partition]

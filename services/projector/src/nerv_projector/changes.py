@@ -24,8 +24,22 @@ from nerv.telemetry.traffic import saw
 from nerv.types import format_instant, utc_now
 from nerv_projector.model import Entity
 
-Change = tuple[str, Entity[Any], Entity[Any], Incoming]
-"""A key, what it was before a batch and what it is after it, and the last event that was folded."""
+Cause = tuple[bytes, bytes, bytes]
+"""Id, time and chain of the event that a change is of. The events of thousands of keys would be kept with all that they hold."""
+
+Change = tuple[str, int, bytes, Entity[Any], Cause]
+"""A key, its version and its state before a batch, what it is after it, and the last event that was folded."""
+
+
+def cause_of(event: Incoming) -> Cause:
+    """What is kept of the event. A chain that it does not name begins with it. Raises Invalid where its record has no time and
+    its envelope is wrong.
+    """
+    name, time, chain = event.id_time_chain
+    if name is None or time is None:
+        found = event.event()
+        name, time = found.id.encode(), format_instant(found.time).encode()
+    return name, time, chain or name
 
 
 def change_type(projection: str) -> str:
@@ -89,26 +103,25 @@ class Changes:
         for partition in range(self._partitions):
             yield Outgoing(self.topic, data, None, headers, partition)
 
-    def record(self, epoch: bytes, key: str, before: Entity[Any], after: Entity[Any], cause: Incoming) -> Outgoing:
+    def record(self, epoch: bytes, key: str, version: int, state: bytes, after: Entity[Any], cause: Cause) -> Outgoing:
         """One change as a record. It happened when its cause did; its id is that of both versions, so that it is the same when
         it is written again, and another's when a batch comes again that is cut otherwise."""
-        name, headers = key.encode(), cause.headers
-        caused_by = headers.get("ce_id") or cause.id.encode()
-        version = b"%d" % after.version
-        data = b'{"key":%b,"epoch":"%b","from_version":%d,"to_version":%b,"changes":%b}' % (
+        name, (event, time, chain) = key.encode(), cause
+        first, last = b"%d" % version, b"%d" % after.version
+        data = b'{"key":%b,"epoch":"%b","from_version":%b,"to_version":%b,"changes":%b}' % (
             orjson.dumps(key),
             epoch,
-            before.version,
-            version,
-            written_between(before.data, after.data),
+            first,
+            last,
+            written_between(state, after.data),
         )
         own = [
             *self._alike,
-            ("ce_id", b"%b/%b/%d/%b" % (epoch, name, before.version, version)),
+            ("ce_id", b"%b/%b/%b/%b" % (epoch, name, first, last)),
             ("ce_subject", name),
-            ("ce_time", headers.get("ce_time") or format_instant(cause.event().time).encode()),
-            ("ce_causationid", caused_by),
-            ("ce_correlationid", headers.get("ce_correlationid") or caused_by),
+            ("ce_time", time),
+            ("ce_causationid", event),
+            ("ce_correlationid", chain),
         ]
         return Outgoing(self.topic, data, name, own)
 

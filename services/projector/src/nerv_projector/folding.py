@@ -7,6 +7,7 @@ written as one: of a key that comes in each of them there is one delta and one v
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from nerv_projector.backlog import Backlog
 from nerv_projector.batching import Batch, Sorter
 from nerv_projector.changes import Feed
 from nerv_projector.deadletters import Letter, Letters
-from nerv_projector.folded import Cache, Folded
+from nerv_projector.folded import Cache, Folded, Kept
 from nerv_projector.lanes import Partition, Session, StartOver
 from nerv_projector.meter import Meter
 from nerv_projector.model import Entity, entity_of_view, fold, fold_with_care, versioned
@@ -36,8 +37,13 @@ from nerv_projector.records import Sourced, with_context
 
 CLOSE_SECONDS = 1.0  # how long what is being written may take when the partitions are let go
 TRACES = 32  # that a write of several batches is linked to
-CHUNK = 100  # keys folded before the loop may answer a request
-TOGETHER = 8  # batches written as one while more wait: how far views are behind the fold, and what a crash folds again
+SLICE = (
+    1000  # records folded at a time: what they are parsed into stays in the processor's own cache until it is let go
+)
+CHUNK = 250  # keys folded before the loop may answer a request
+TOGETHER_SECONDS = (
+    1.0  # of batches written as one while more wait: how far views are behind the fold, and what a crash repeats
+)
 TOGETHER_VIEWS = 10_000  # views that they may come to: Redis answers nobody while a script runs
 
 
@@ -96,7 +102,7 @@ class FoldSession:
         self._whole = True  # no batch is folded by half
         self._told: int | None = None  # by which decision the version is live, as far as those who follow it were told
         self._writing: asyncio.Task[None] | None = None
-        self._unwritten: Mapping[str, Entity[Any]] = {}  # of what is being written
+        self._unwritten: Mapping[str, Kept] = {}  # of what is being written
 
     def attach(self, consumer: BatchConsumer) -> None:
         """By the consumer is known whether more waits."""
@@ -108,10 +114,16 @@ class FoldSession:
             await asyncio.wait({self._writing}, timeout=CLOSE_SECONDS)
             await end(self._writing)
 
-    async def take(self, records: Sequence[Received]) -> None:
+    async def take(self, records: list[Received]) -> None:
         """Fold a batch, and have it written, at once or with the next ones that wait already. When a write begins, the one
-        before is durable, or its error is raised.
+        before is durable, or its error is raised. The list is emptied on the way, so that memory is free to be used again.
         """
+        while records:
+            part = records[:SLICE]
+            del records[:SLICE]
+            await self._take(part, more=bool(records))
+
+    async def _take(self, records: Sequence[Received], *, more: bool) -> None:
         hop = self._hop
         batch = await self._sorter.sort(records)
         if not hop.projection.rekeyed:  # else they were counted on their way in
@@ -119,15 +131,24 @@ class FoldSession:
         group, events = hop.group(self._epoch), with_context(batch.events.values())
         spans = process_spans(hop.topic, group, events, {n.PROJECTION: hop.projection.name})
         with processed(group, {hop.topic: len(records)}), spans as traces:
-            if len(self._folded.entities.keys() | batch.events.keys()) > TOGETHER_VIEWS:
+            if self._folded.with_keys(batch.events) > TOGETHER_VIEWS:
                 await self._begin_writing()
             self._whole = False
             await self._fold(batch)
             self._whole = True
             self._folded.traces += traces.values()
             batch.events.clear()  # what waits to be written keeps no records in memory
-            if self._consumer is None or not self._consumer.waiting or len(self._folded.batches) >= TOGETHER:
+            if not (more or self._behind) or self._due:
                 await self._begin_writing()
+
+    @property
+    def _due(self) -> bool:
+        folded = self._folded
+        return bool(folded.batches) and time.monotonic() > folded.began + TOGETHER_SECONDS
+
+    @property
+    def _behind(self) -> bool:
+        return self._consumer is not None and self._consumer.behind
 
     async def settle(self) -> None:
         """Until what was taken is durable. Raises StartOver, or what Kafka or Redis met."""
@@ -140,7 +161,7 @@ class FoldSession:
         if self._folded.batches:
             await self._written()
             folded, self._folded = self._folded, Folded()
-            self._unwritten = folded.entities
+            self._unwritten = folded.keys
             self._writing = asyncio.create_task(self._traced(folded), name=f"write-{self._hop.projection.name}")
 
     async def _written(self) -> None:
@@ -170,15 +191,15 @@ class FoldSession:
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
         cache.update(entities)  # only now: a key that makes room may be one of this batch
-        folded.batches.append(batch)
+        folded.took(batch)
 
     async def _load(self, keys: Sequence[str]) -> dict[str, View]:
         """The views of these keys with all that was taken before, of those that there are."""
         if not self._unwritten.keys().isdisjoint(keys):
             await self._written()  # the cache was too small to hold it until now
-        folded = self._folded.entities
+        folded = self._folded.keys
         stored = await self._hop.views.load(self._epoch, [key for key in keys if key not in folded])
-        return stored | {key: folded[key].view() for key in keys if key in folded}
+        return stored | {key: folded[key].entity.view() for key in keys if key in folded}
 
     async def _park(self, key: str, sources: Sequence[Sourced], batch: Batch, folded: Folded) -> Entity[Any]:
         """Fold the key again from its view, up to the event that fails; that one goes to the dead letters."""
@@ -218,11 +239,11 @@ class FoldSession:
                 if sources:
                     self._refold(key, view, sources, backlog.since, folded)
                 else:  # its event is skipped, and nothing came after it
-                    folded.entities[key] = Entity(view.version, None, view.state, None, view.index)
-                    folded.partitions[key] = backlog.partition
+                    mended: Entity[Any] = Entity(view.version, None, view.state, None, view.index)
+                    folded.keys[key] = Kept(mended, backlog.partition, view.version, view.state)
         await self._tell(folded, [])
         await self._rewrite(backlog.partition, folded.views(), folded.counts.get(backlog.partition, 0))
-        self._cache.forget(folded.entities)
+        self._cache.forget(folded.keys)
         if folded.poisoned:
             self._hop.parked.set()
 
@@ -248,7 +269,7 @@ class FoldSession:
         await self._apply({partition: Move(held.stored, cursor, folded, frozenset(views))}, views)
 
     async def _traced(self, folded: Folded) -> None:
-        told: dict[str, AttributeValue] = {n.PROJECTION: self._hop.projection.name, n.BATCH_COUNT: len(folded.entities)}
+        told: dict[str, AttributeValue] = {n.PROJECTION: self._hop.projection.name, n.BATCH_COUNT: len(folded.keys)}
         with span_of_all(n.WRITE_VIEWS, SpanKind.INTERNAL, folded.traces[:TRACES], told):
             await self._write(folded)
 
@@ -272,7 +293,7 @@ class FoldSession:
         places = await hop.letters.write(letters, hop.name)
         folded.noted(places[len(places) - len(folded.poisoned) :])
         hop.meter.failed(letter.record.partition() for letter in letters)
-        self._told = await hop.feed.write(self._epoch, list(folded.changes.values()), self._told)
+        self._told = await hop.feed.write(self._epoch, folded.changes(), self._told)
 
     async def _apply(self, moves: Mapping[int, Move], views: Mapping[str, View]) -> None:
         if not moves:
@@ -285,10 +306,12 @@ class FoldSession:
             self._held[partition] = Held(move.cursor.to_bytes(), move.cursor)
 
     def at_end(self, ended: Mapping[Partition, int]) -> bool:
-        """Whether a cursor stands before marks that end its partition, a batch could not be written, or the version went live."""
+        """Whether a cursor stands before marks that end its partition, a batch could not be written, or the version went live; or
+        what was to be written together with more is still alone.
+        """
         if self._writing is not None:
             return self._writing.done()
-        if self._hop.feed.since() not in (None, self._told):
+        if self._due or self._hop.feed.since() not in (None, self._told):
             return True
         return any(ended.get((self._hop.topic, p), 0) > held.cursor.next_offset for p, held in self._held.items())
 

@@ -2,7 +2,7 @@
 """A lane carries records from Kafka through a Faust channel to the agent that works on them, one batch after the other."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +33,10 @@ class Session(Protocol):
         """The consumer that feeds it, before it does."""
         ...
 
-    async def take(self, records: Sequence[Received]) -> None:
-        """Work on a batch until it is durable, cursors included. Raises StartOver, or what Kafka or Redis met."""
+    async def take(self, records: list[Received]) -> None:
+        """Work on a batch until it is durable, cursors included. The list is the session's own, which may empty it. Raises
+        StartOver, or what Kafka or Redis met.
+        """
         ...
 
     def at_end(self, ended: Mapping[Partition, int]) -> bool:

@@ -33,7 +33,7 @@ def parse(record: Received) -> Incoming:
 
 def with_context(groups: Iterable[Sequence[Sourced]]) -> Iterable[Sourced]:
     """Those that came with a trace context; looked for when they are asked for, for that takes a while."""
-    return (source for sources in groups for source in sources if "traceparent" in source[0].headers)
+    return (source for sources in groups for source in sources if source[0].traceparent is not None)
 
 
 def rekeyed(topic: str, key: str, source: Sourced, origin: Origin, trace: Carrier | None) -> Outgoing:

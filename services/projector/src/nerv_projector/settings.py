@@ -12,8 +12,7 @@ class FoldSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    # Records folded or rekeyed at a time, and the most views that one script writes. What many events of a key come to is
-    # written once, so that a projection that is behind catches up the faster the more it takes at a time.
+    # Records read, and rekeyed in one transaction, at a time. They are folded in slices of these.
     batch: PositiveInt = 10_000
     cache: PositiveInt = 50_000  # states of a projection kept in memory, so that folding on reads nothing
     scan: PositiveInt = 500_000  # events that one read as of an instant may fold

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """An event in a Kafka record, of whose envelope only so much is read as is asked for: most folds never ask."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from nerv.cloudevents.kafka_binding import STRUCTURED, from_record
 from nerv.errors import Invalid
 from nerv.types import Event
+from nerv.types.event import JSON
 
-_STRUCTURED = STRUCTURED.encode()
+_STRUCTURED, _JSON = STRUCTURED.encode(), JSON.encode()
 
 
 class Incoming:
@@ -15,18 +16,33 @@ class Incoming:
 
     That there is an id, a source and a type is known; all else is looked at by `event`, which raises Invalid where it is
     wrong. A record in structured mode, or of a bare client, is read at once. Raises Invalid as `from_record` does.
+    `id_time_chain`: id, time and correlation id as the headers have them, None where they do not.
     """
 
-    __slots__ = ("_event", "_origin", "_timestamp", "data", "headers", "subject", "type")
+    __slots__ = (
+        "_event",
+        "_origin",
+        "_pairs",
+        "_timestamp",
+        "_traceparent",
+        "data",
+        "id_time_chain",
+        "subject",
+        "type",
+    )
 
     def __init__(
-        self, headers: Iterable[tuple[str, bytes | None]] | None, value: bytes | None, origin: str, timestamp_ms: int
+        self, headers: Sequence[tuple[str, bytes | None]] | None, value: bytes | None, origin: str, timestamp_ms: int
     ) -> None:
-        self.headers = found = dict(headers or ())
-        self._origin, self._timestamp = origin, timestamp_ms
-        kind, subject = found.get("ce_type"), found.get("ce_subject")
-        structured = (found.get("content-type") or b"").startswith(_STRUCTURED)
-        if kind is None or structured or found.get("ce_id") is None or found.get("ce_source") is None:
+        # Not kept: the record has its headers anyway, and thousands of dictionaries are in no cache any more when they are read.
+        found = dict(headers or ())
+        self._pairs, self._origin, self._timestamp = headers, origin, timestamp_ms
+        kind, subject, content = found.get("ce_type"), found.get("ce_subject"), found.get("content-type")
+        name = found.get("ce_id")
+        self.id_time_chain = name, found.get("ce_time"), found.get("ce_correlationid")
+        self._traceparent = found.get("traceparent")
+        structured = content != _JSON and content is not None and content.startswith(_STRUCTURED)
+        if kind is None or structured or name is None or found.get("ce_source") is None:
             self._event: Event[bytes] | None = from_record(
                 found.items(), value, origin=origin, timestamp_ms=timestamp_ms
             )
@@ -41,6 +57,11 @@ class Incoming:
             raise Invalid(f"record {origin} has a ce_ header that is not UTF-8") from None
 
     @property
+    def headers(self) -> dict[str, bytes | None]:
+        """By name; of one that came twice, the last."""
+        return dict(self._pairs or ())
+
+    @property
     def id(self) -> str:
         """Of the event."""
         return self.event().id
@@ -48,7 +69,7 @@ class Incoming:
     @property
     def traceparent(self) -> str | None:
         """Of the hop that wrote the record."""
-        return _text(self.headers.get("traceparent"))
+        return _text(self._traceparent)
 
     @property
     def tracestate(self) -> str | None:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deltas between states as they are written, for whoever holds two JSON documents and needs what lies between."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from nerv.state.values import MISSING, Path
+
+_Change = tuple[Path, list[Any], list[Any]]
 
 _SCALARS = frozenset({str, int, bool, type(None)})
 
@@ -18,29 +19,37 @@ def written_between(old: bytes, new: bytes) -> bytes:
     """
     if old == new:
         return b"[]"
-    return orjson.dumps(list(_differences(orjson.loads(old), orjson.loads(new), ())))
+    found: list[_Change] = []
+    _differ(orjson.loads(old), orjson.loads(new), (), found)
+    return orjson.dumps(found)
 
 
-def _differences(old: Any, new: Any, path: Path) -> Iterator[tuple[Path, list[Any], list[Any]]]:
+def _differ(old: Any, new: Any, path: Path, found: list[_Change]) -> None:
     kind = type(new)
     if kind is not type(old):
-        yield path, [old], [new]
+        found.append((path, [old], [new]))
     elif kind is dict:
-        yield from _members(old, new, path)
+        _differ_in_members(old, new, path, found)
     elif kind is list and len(old) == len(new):
         for index, (left, right) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(left, right, (*path, index))
+            _differ(left, right, (*path, index), found)
     elif old != new:
-        yield path, [old], [new]
+        found.append((path, [old], [new]))
 
 
-def _members(old: dict[str, Any], new: dict[str, Any], path: Path) -> Iterator[tuple[Path, list[Any], list[Any]]]:
+def _differ_in_members(old: dict[str, Any], new: dict[str, Any], path: Path, found: list[_Change]) -> None:
     for name, right in new.items():
         left = old.get(name, MISSING)
         if left is MISSING:
-            yield (*path, name), [], [right]
-        # Nearly all are the same; only of plain values does equal say so (1 == True, and [1] == [True]).
-        elif left is not right and not (left == right and type(left) is type(right) and type(right) in _SCALARS):
-            yield from _differences(left, right, (*path, name))
+            found.append(((*path, name), [], [right]))
+        elif left is right:
+            continue
+        elif (
+            type(left) is type(right) and type(right) in _SCALARS
+        ):  # of plain values alone does equal say that they are the same
+            if left != right:
+                found.append(((*path, name), [left], [right]))
+        else:
+            _differ(left, right, (*path, name), found)
     if len(old) >= len(new) or not old.keys() <= new.keys():
-        yield from (((*path, name), [left], []) for name, left in old.items() if name not in new)
+        found += [((*path, name), [left], []) for name, left in old.items() if name not in new]
