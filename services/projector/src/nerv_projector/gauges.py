@@ -2,7 +2,6 @@
 """How far projections are, for OpenTelemetry. A replica tells of the partitions that it owns, and of what all share only while it
 owns the first one, so that no sum over replicas counts anything twice."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
@@ -54,29 +53,20 @@ class Gauges:
         return self._told.get(name, ())
 
     async def refresh(self) -> None:
-        """Look at every projection; one that cannot be looked at now is left out.
-
-        At all of them at once: each look is some questions to Kafka and Redis, whose answers wait for a loop that has work to do.
-        """
-        runners = list(self._hub.runners.values())
-        looks = await asyncio.gather(*map(self._look, runners))
+        """Look at every projection; one that cannot be looked at now is left out."""
         told: Told = defaultdict(list)
         lags: dict[tuple[str, str, int], int] = {}
-        for runner, found in zip(runners, looks, strict=True):
-            if found is None:
+        for runner in self._hub.runners.values():
+            try:
+                found = await standing(runner, self._watermarks)
+            except NervError as error:
+                log.debug("gauges", projection=runner.name, cause=error.detail)
                 continue
             for name, value, more in figures(runner, found, self._hub.owned):
                 told[name].append((value, {n.PROJECTION: runner.name, **more}))
             place = (f"{self._group}.fold.{runner.name}", runner.hosted.folded_topic)
             lags |= {(*place, p): lag for p, lag in found.partitions.items() if p in self._hub.owned}
         self._told, self._lags = told, lags
-
-    async def _look(self, runner: Runner) -> Standing | None:
-        try:
-            return await standing(runner, self._watermarks)
-        except NervError as error:
-            log.debug("gauges", projection=runner.name, cause=error.detail)
-            return None
 
 
 def tell(group: str, hub: Hub, watermarks: Watermarks, host: FaustHost) -> None:

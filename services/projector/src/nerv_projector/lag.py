@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far the views are behind history, over all hops, so that 0 is the truth."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -53,7 +52,7 @@ async def standing(runner: Runner, watermarks: Watermarks) -> Standing:
 
 async def _not_rekeyed(runner: Runner, epoch: Epoch, hop: RekeyHop, watermarks: Watermarks) -> int:
     places = hop.sources.places(epoch.first)
-    ends, begins = await asyncio.gather(watermarks.written(places), watermarks.begins(places))
+    ends, begins = await watermarks.written(places), await watermarks.begins(places)
     consumer = next(lane.consumer for lane in runner.hosted.lanes if lane.hop is hop)
     if consumer is None or runner.epoch != epoch:
         raise Unavailable(f"projection {runner.name} starts over", retry_after=0.5)
