@@ -5,10 +5,12 @@ import importlib
 import os
 import subprocess
 import sys
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 
+from nerv.history import fingerprint as prints
 from nerv.history.fingerprint import fingerprint
 
 APP = """
@@ -113,3 +115,10 @@ def test_another_process_finds_the_same(folder: Path) -> None:
         for seed in ("1", "2", "3")
     }  # fmt: skip
     assert len(found) == 1
+
+
+def test_a_foreign_package_counts_by_the_version_of_what_brings_it() -> None:
+    """Whether its distribution has the same name, another one, or is one of several that share the package."""
+    brought = packages_distributions()
+    for package in ("pydantic", "confluent_kafka", "dateutil", "google", "no_such_package"):
+        assert prints._release(package) == " ".join(version(name) for name in brought.get(package, ()))

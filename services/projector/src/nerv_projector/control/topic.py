@@ -77,8 +77,9 @@ class ControlTopic:
         )  # or it says what to create
         self.id = state.id
         consumer = BatchConsumer(
-            self._kafka, self._client_id, self._group, assign={(self.topic, 0): 0}, reset="earliest", ends=True
-        )
+            self._kafka, self._client_id, self._group, assign={(self.topic, 0): 0}, reset="earliest", ends=True,
+            wait=ASK_SECONDS,
+        )  # fmt: skip
         self._consumer = await self._stack.enter_async_context(consumer)
         task = asyncio.create_task(self._follow(consumer), name=self._client_id)
         self._stack.push_async_callback(end, task)
