@@ -2,8 +2,8 @@
 """Fold a topic into views: many events a key in memory, then the deltas to Kafka, then one script for views and cursors.
 
 What is folded is written while the next batch is folded. That is safe: the script takes it only where the write before has
-left the cursors, and one that is refused ends the session with all that it has in memory. While more batches wait, a few are
-written as one: of a key that comes in each of them there is one delta and one view.
+left the cursors, and one that is refused ends the session with all that it has in memory. While more waits, what is folded
+within a second is written as one: of a key that comes again and again there is one delta and one view.
 """
 
 import asyncio
@@ -37,13 +37,9 @@ from nerv_projector.records import Sourced, with_context
 
 CLOSE_SECONDS = 1.0  # how long what is being written may take when the partitions are let go
 TRACES = 32  # that a write of several batches is linked to
-SLICE = (
-    1000  # records folded at a time: what they are parsed into stays in the processor's own cache until it is let go
-)
+SLICE = 1000  # records folded at a time: what they are parsed into is in the processor's cache until it is let go
 CHUNK = 250  # keys folded before the loop may answer a request
-TOGETHER_SECONDS = (
-    1.0  # of batches written as one while more wait: how far views are behind the fold, and what a crash repeats
-)
+TOGETHER_SECONDS = 1.0  # of folding that is written as one while more waits: how late views are, what a crash repeats
 TOGETHER_VIEWS = 10_000  # views that they may come to: Redis answers nobody while a script runs
 
 

@@ -77,9 +77,7 @@ class App:
         self.results = results
         self.events: dict[str, EventSpec] = {}
         self.upcasters: dict[str, UpcasterSpec] = {}
-        self._straight: dict[
-            str, Callable[[bytes], Any]
-        ] = {}  # what validates the data of types that are read as they come
+        self._straight: dict[str, Callable[[bytes], Any]] = {}  # what validates data that are read as they come
         self.topics: dict[str, TopicSpec] = {}
         self.middleware: list[MiddlewareSpec] = []
         self.bridges: dict[str, BridgeSpec] = {}

@@ -34,9 +34,7 @@ REBALANCE_SECONDS = 30.0  # how long a rebalance may wait for the loop: to end w
 REQUEST_SECONDS = 10.0
 ASK_AGAIN_SECONDS = 0.1
 ANSWER_SECONDS = 0.005  # how often a thread that waits for the loop looks for what the loop asks of it
-FULL_MS = (
-    10  # until it is fetched again after enough was waiting; in the second that is the default a quick reader runs dry
-)
+FULL_MS = 10  # until more is fetched after enough was waiting; within the default, a second, a quick reader runs dry
 AHEAD = 2  # batches that may wait for the loop
 
 Partition = tuple[str, int]

@@ -44,9 +44,7 @@ def _differ_in_members(old: dict[str, Any], new: dict[str, Any], path: Path, fou
             found.append(((*path, name), [], [right]))
         elif left is right:
             continue
-        elif (
-            type(left) is type(right) and type(right) in _SCALARS
-        ):  # of plain values alone does equal say that they are the same
+        elif type(left) is type(right) and type(right) in _SCALARS:  # of others equal does not say it: [1] == [True]
             if left != right:
                 found.append(((*path, name), [left], [right]))
         else:
