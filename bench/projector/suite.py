@@ -25,7 +25,7 @@ from bench.harness import (
     redis_for_measuring,
 )
 from bench.projector.events import TOPIC
-from bench.projector.filling import fill, make_topics
+from bench.projector.filling import fill, grow, make_topics
 from bench.projector.written import measure as written
 
 PEERS = Path(__file__).parent / "peers"
@@ -125,12 +125,15 @@ class Suite:
         ]
 
     def restores(self) -> Found:
-        """A replica that goes on from the views and the tail of history, beside one that folds all of history."""
-        contestants = [self._fold(what, what, PROJECTION["state"]) for what in ("replay", "restore")]
+        """A replica that goes on from the views and the tail of history, beside one that folds all of history.
+
+        History is in full size, always: to start is most of what the first one takes, however much there is.
+        """
+        grow(self._bootstrap, MESH, FULL - self._count)
+        told = (*self._told, PROJECTION["state"], str(FULL // TAIL_SHARE))
+        contestants = [self._ours(what, "ours_fold", what, *told) for what in ("replay", "restore")]
         replay, restore = interleave(contestants, "restore", self._console, rounds=FEW)
-        return [
-            Figure("projector.events_covered_per_second_restored", self._count / restore, self._count / replay, 10.0)
-        ]
+        return [Figure("projector.events_covered_per_second_restored", FULL / restore, FULL / replay, 10.0)]
 
 
 def run(scale: float, console: Console) -> Sequence[Figure | Measured]:
