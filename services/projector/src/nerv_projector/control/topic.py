@@ -76,15 +76,18 @@ class ControlTopic:
             Admin(self._kafka, self._client_id).state_of, self.topic
         )  # or it says what to create
         self.id = state.id
-        consumer = BatchConsumer(
-            self._kafka, self._client_id, self._group, assign={(self.topic, 0): 0}, reset="earliest", ends=True,
-            wait=ASK_SECONDS,
-        )  # fmt: skip
-        self._consumer = await self._stack.enter_async_context(consumer)
+        consumer = self._consumer = BatchConsumer(
+            self._kafka, self._client_id, self._group, assign={(self.topic, 0): 0}, reset="earliest", ends=True
+        )
+        # Asked before it reads: behind a request for records that do not come, the answer takes a tenth of a second.
+        bounds = asyncio.create_task(consumer.bounds((self.topic, 0)))
+        await asyncio.sleep(0)
+        await self._stack.enter_async_context(consumer)
         task = asyncio.create_task(self._follow(consumer), name=self._client_id)
         self._stack.push_async_callback(end, task)
         try:
-            await self._catch_up()
+            _, high = await bounds
+            await self._read_to(high, consumer)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -115,10 +118,12 @@ class ControlTopic:
     async def _catch_up(self) -> None:
         if self._consumer is None:
             raise RuntimeError("use it as `async with`")
-        partition = (self.topic, 0)
-        _, high = await self._consumer.bounds(partition)
+        _, high = await self._consumer.bounds((self.topic, 0))
+        await self._read_to(high, self._consumer)
+
+    async def _read_to(self, high: int, consumer: BatchConsumer) -> None:
         async with asyncio.timeout(READ_SECONDS):
-            while max(self._read, self._consumer.ended.get(partition, 0)) < high:
+            while max(self._read, consumer.ended.get((self.topic, 0), 0)) < high:
                 if self._fault is not None:
                     raise Unavailable(self._fault, retry_after=1.0)
                 await asyncio.sleep(ASK_SECONDS)
