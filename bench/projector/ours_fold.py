@@ -88,14 +88,15 @@ async def whole(wiring: Wiring, projection: str) -> list[float]:
     async def progress() -> Progress | None:
         return None if runner.epoch is None else await views.progress(runner.epoch)
 
-    while not ((first := await progress()) and first.folded):  # noqa: ASYNC110 - the views tell nobody
+    lane = runner.hosted.lanes[-1]
+    # Not from the first views on: while those are written others are folded, which would cost nothing then.
+    while lane.consumer is None or not lane.consumer.describe().counters["records"]:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(LOOK_SECONDS)
     began, cpu = time.perf_counter(), time.process_time()
     while not ((now := await progress()) and covers(now, ends)):  # noqa: ASYNC110 - the views tell nobody
         await asyncio.sleep(FOLDED_LOOK_SECONDS)
     seconds, spent = time.perf_counter() - began, time.process_time() - cpu
-    count = now.folded - first.folded
-    return [spent / count * 1e6, count / seconds]
+    return [spent / now.folded * 1e6, now.folded / seconds]
 
 
 async def _all_folded(wiring: Wiring, runner: Runner) -> bool:
