@@ -47,7 +47,6 @@ NOTHING: Mapping[str, Callable[..., Any]] = {
     "process_spans": lambda *told: nullcontext({}),
     "span_of_all": _block,
     "span": _block,
-    "span_of_request": _block,
     "traced": _none,
     "with_context": _none,
     "enabled": lambda: False,

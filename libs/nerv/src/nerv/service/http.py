@@ -38,7 +38,7 @@ from nerv.service.auth import Authenticator
 from nerv.service.openapi import PROBLEM, openapi
 from nerv.service.params import SHOWN
 from nerv.service.routes import Request, Route, headers_of, query_words_of, respond
-from nerv.telemetry import enabled, histogram, span_of_request
+from nerv.telemetry import Carrier, arriving, enabled, histogram, pass_by, span_of_request
 from nerv.telemetry import names as n
 from nerv.telemetry.distributions import Series
 from nerv.types import Description
@@ -173,6 +173,7 @@ class Door:
         """`intake` is shared by the doors of a service."""
         self.name = n.http(route.method, route.path)
         self._told = {n.HTTP_METHOD: route.method, n.HTTP_ROUTE: route.path}
+        self._begins = route.scope != LOOKING  # who looks at the mesh begins no trace of it
         self._route, self._deps, self._authenticator, self._limits = route, deps, authenticator, limits
         self._intake = intake or Intake(limits.bodies)
         self._words = {param.name for param in route.takes if param.place == "query"}
@@ -183,19 +184,24 @@ class Door:
         """Answer a request (ASGI). Whatever happens is answered here, so that nothing has to stand around this."""
         request = StarletteRequest(scope, receive, send)
         began = time.perf_counter()
-        if enabled():
-            answer = await self._traced(request)
-        else:
+        if not enabled():
             answer = await self._answer(request)
+        elif (came := arriving(scope["headers"], begin=self._begins)) is not None:
+            answer = await self._traced(request, came)
+        else:
+            token = pass_by()
+            try:
+                answer = await self._answer(request)
+            finally:
+                token.var.reset(token)
         (self._measured.get(answer.status_code) or self._series(answer.status_code)).record(time.perf_counter() - began)
         await answer(scope, receive, send)
 
     def _series(self, status: int) -> Series:
         return self._measured.setdefault(status, _durations.of({**self._told, n.HTTP_STATUS: status}))
 
-    async def _traced(self, request: StarletteRequest) -> Response:
-        begin = self._route.scope != LOOKING  # who looks at the mesh begins no trace of it
-        with span_of_request(self.name, request.scope["headers"], self._told, begin=begin) as current:
+    async def _traced(self, request: StarletteRequest, came: Carrier) -> Response:
+        with span_of_request(self.name, came, self._told) as current:
             answer = await self._answer(request)
             if current.is_recording():
                 current.set_attribute(n.HTTP_STATUS, answer.status_code)

@@ -9,12 +9,25 @@ from nerv.telemetry.processing import by_topic, processed
 from nerv.telemetry.sampling import Sampling
 from nerv.telemetry.scraping import Scrape
 from nerv.telemetry.setup import telemetry
-from nerv.telemetry.tracing import Carrier, carrier, enabled, hop, marked, recording, span, span_of_request, unsampled
+from nerv.telemetry.tracing import (
+    Carrier,
+    arriving,
+    carrier,
+    enabled,
+    hop,
+    marked,
+    pass_by,
+    recording,
+    span,
+    span_of_request,
+    unsampled,
+)
 
 __all__ = [
     "Carrier",
     "Sampling",
     "Scrape",
+    "arriving",
     "by_topic",
     "carrier",
     "configure_logs",
@@ -24,6 +37,7 @@ __all__ = [
     "hop",
     "marked",
     "observe",
+    "pass_by",
     "process_spans",
     "processed",
     "recording",

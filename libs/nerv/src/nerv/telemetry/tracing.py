@@ -26,8 +26,10 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("nerv")
 _sampling: Sampling | None = None
 
-# In work of a trace that is not recorded: the traceparent that it came with, or "".
-_passing: ContextVar[str | None] = ContextVar("nerv_passing", default=None)
+_NONE, _OUTSIDE = "", "-"
+# None in work that is recorded. Else the traceparent that it came with, _NONE where it came with none, or is not to be recorded,
+# and _OUTSIDE in work that may begin a trace. Whether it is recorded is asked of this alone: OpenTelemetry takes a microsecond.
+_passing: ContextVar[str | None] = ContextVar("nerv_passing", default=_OUTSIDE)
 # In work on a batch: the traces beside that of the current span, which the spans of the work are linked to.
 _beside: ContextVar[Sequence[Link]] = ContextVar("nerv_beside", default=())
 
@@ -37,6 +39,9 @@ class Carrier(NamedTuple):
 
     traceparent: str | None = None
     tracestate: str | None = None
+
+
+NOWHERE = Carrier()
 
 
 def turn_on(sampling: Sampling | None) -> None:
@@ -52,9 +57,7 @@ def enabled() -> bool:
 
 def recording() -> bool:
     """Whether a span of what is being done would be recorded."""
-    if _sampling is None or _passing.get() is not None:
-        return False
-    return trace.get_current_span().get_span_context().trace_flags.sampled
+    return _sampling is not None and _passing.get() is None
 
 
 def recorded(traceparent: str) -> bool:
@@ -65,7 +68,7 @@ def recorded(traceparent: str) -> bool:
 def carrier() -> Carrier:
     """The context of the current span, to be put on a message; empty where its trace is not recorded."""
     if _sampling is None or _passing.get() is not None:
-        return Carrier()
+        return NOWHERE
     fields: dict[str, str] = {}
     _PROPAGATOR.inject(fields)
     return Carrier(fields.get("traceparent"), fields.get("tracestate"))
@@ -76,9 +79,10 @@ def hop() -> Carrier:
     if _sampling is None:
         return Carrier()
     passing = _passing.get()
-    if passing is None and (current := carrier()).traceparent is not None:
-        return current
-    return Carrier(passing or f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00")
+    if passing is None:
+        return carrier()
+    known = passing if passing not in (_NONE, _OUTSIDE) else None
+    return Carrier(known or f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00")
 
 
 def marked(events: Sequence[E]) -> Sequence[E]:
@@ -93,7 +97,7 @@ def current_ids() -> tuple[str, str | None] | None:
     """Trace id and span id of what is being done, for a log line; of a trace that is not recorded the id that it came with."""
     passing = _passing.get()
     if passing is not None:
-        return (passing[3:35], None) if passing else None
+        return (passing[3:35], None) if passing not in (_NONE, _OUTSIDE) else None
     found = trace.get_current_span().get_span_context()
     return (f"{found.trace_id:032x}", f"{found.span_id:016x}") if found.is_valid else None
 
@@ -122,7 +126,7 @@ _NOTHING: AbstractContextManager[Span] = nullcontext(INVALID_SPAN)
 
 def unsampled() -> AbstractContextManager[Span]:
     """What is done in the block, and whatever it leads to in any service, makes no spans."""
-    return _NOTHING if _sampling is None else _Passing("")
+    return _NOTHING if _sampling is None else _Passing(_NONE)
 
 
 def span(
@@ -144,40 +148,39 @@ def span(
         return _NOTHING
     context = None
     if parent is None and not recording():
-        if not begin or _passing.get() is not None:
+        if not begin or _passing.get() != _OUTSIDE:
             return _NOTHING
-        parent = Carrier()
+        parent = NOWHERE
     if parent is not None:
         traceparent = parent.traceparent
         if not (_sampling.begins() if traceparent is None else _sampling.goes_on(traceparent)):
-            return _Passing(traceparent or "")
+            return _Passing(traceparent or _NONE)
         context = _context(parent)
     linked = [link_to(link) for link in links if link.traceparent]
     return _recorded(name, kind, context, linked, attributes)
 
 
-def span_of_request(
-    name: str,
-    headers: Sequence[tuple[bytes, bytes]],
-    attributes: Mapping[str, AttributeValue],
-    *,
-    begin: bool,
-) -> AbstractContextManager[Span]:
-    """The span around the answer to a request that came with these headers (ASGI), in its trace, or in one that it may `begin`.
-
-    Most requests are of traces that are not recorded: those cost a look at the names of their headers.
+def arriving(headers: Sequence[tuple[bytes, bytes]], *, begin: bool) -> Carrier | None:
+    """The context that a request came with by its headers (ASGI), an empty one where it may `begin` a trace that is recorded;
+    None of most requests, which are in no trace at all.
     """
-    if _sampling is None:
-        return _NOTHING
-    found = tracestate = None
-    for header, value in headers:
-        if header == b"traceparent":
-            found = value.decode("latin-1")
-        elif header == b"tracestate":
-            tracestate = value.decode("latin-1")
-    if not (begin and _sampling.begins() if found is None else _sampling.goes_on(found)):
-        return _Passing(found or "")
-    return _recorded(name, SpanKind.SERVER, _context(Carrier(found, tracestate)), (), attributes)
+    for name, value in headers:
+        if name == b"traceparent":
+            state = next((more for other, more in headers if other == b"tracestate"), None)
+            return Carrier(value.decode("latin-1"), None if state is None else state.decode("latin-1"))
+    return NOWHERE if begin and _sampling is not None and _sampling.begins() else None
+
+
+def pass_by() -> Token[str | None]:
+    """Until this is reset, what is done makes no spans: `unsampled`, where an object more would be felt."""
+    return _passing.set(_NONE)
+
+
+def span_of_request(name: str, came: Carrier, attributes: Mapping[str, AttributeValue]) -> AbstractContextManager[Span]:
+    """The span around the answer to a request that came with this (`arriving`)."""
+    if came.traceparent is not None and not recorded(came.traceparent):
+        return _Passing(came.traceparent)
+    return _recorded(name, SpanKind.SERVER, _context(came), (), attributes)
 
 
 @contextmanager
