@@ -15,7 +15,7 @@ import uvloop
 import nerv_projector.folding
 import nerv_projector.views.redis_views
 from bench.projector.ours_fold import LOOK_SECONDS, covers, hosted, wipe
-from bench.telemetry.modes import Mode, enter, settings, take_hooks_out
+from bench.telemetry.modes import Hooks, Mode, enter, settings
 from nerv.telemetry import telemetry
 from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.telemetry.spans.keeper import keeping, recent_of
@@ -26,7 +26,7 @@ async def measure(mode: Mode, bootstrap: str, redis: str, mesh: str, projection:
     """The figures."""
     enter(mode, redis)
     if mode is Mode.NONE:
-        take_hooks_out(nerv_projector.folding, nerv_projector.views.redis_views)
+        Hooks(nerv_projector.folding, nerv_projector.views.redis_views).take_out()
     bounds = SpanSettings()
     recent = recent_of(bounds)
     await wipe(redis, mesh)

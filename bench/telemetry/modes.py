@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from nerv.redis import RedisSettings
-from nerv.telemetry.sampling import ARGUMENT, SAMPLER
+from nerv.telemetry.sampling import ARGUMENT, SAMPLER, Sampling
 
 
 class Mode(StrEnum):
@@ -20,6 +20,8 @@ class Mode(StrEnum):
     ALL = "all"
 
 
+TURNS = (*Mode, *reversed(Mode))  # of one process, in which something may change slowly
+SAMPLINGS = {Mode.HUNDREDTH: Sampling(0.01), Mode.ALL: Sampling(1.0)}
 ENVIRONMENT = {
     Mode.NONE: {"OTEL_TRACES_EXPORTER": "none"},
     Mode.OFF: {"OTEL_TRACES_EXPORTER": "none"},
@@ -66,9 +68,20 @@ def settings(redis: str) -> RedisSettings:
     return RedisSettings(url=redis)
 
 
-def take_hooks_out(*modules: Any) -> None:
-    """Replace what makes spans in these modules by what does nothing at all."""
-    for module in modules:
-        for name, replacement in NOTHING.items():
-            if hasattr(module, name):
-                setattr(module, name, replacement)
+class Hooks:
+    """The calls that make spans in these modules."""
+
+    def __init__(self, *modules: Any) -> None:
+        self._found = [
+            (module, name, getattr(module, name)) for module in modules for name in NOTHING if hasattr(module, name)
+        ]
+
+    def take_out(self) -> None:
+        """Have there, in their place, what does nothing at all."""
+        for module, name, _ in self._found:
+            setattr(module, name, NOTHING[name])
+
+    def put_back(self) -> None:
+        """As they were."""
+        for module, name, hook in self._found:
+            setattr(module, name, hook)

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Suite *telemetry*: what tracing costs the projector, which folds history, and the broker, which takes one event a request.
 
-Measured as CPU of the process for an event, beside the same program without the calls that make spans: in turns, each round
-compared with itself. A hundredth of the events of history are in sampled traces; for `all` it is each of them, and each has a
-trace of its own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis.
+Measured as CPU for an event, beside the same program without the calls that make spans: in turns, each compared with its
+neighbour. A hundredth of the events of history are in sampled traces; for `all` it is each of them, and each has a trace of its
+own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
+import uvloop
 from rich.console import Console
 
-from bench.broker.serving import PARTITIONS
+from bench.broker.serving import PARTITIONS, serving
 from bench.harness import Contestant, Measured, kafka_for_measuring, redis_for_measuring, turns_of
 from bench.projector.filling import fill, make_topics
-from bench.telemetry.modes import Mode
+from bench.telemetry.modes import Mode, enter
+from bench.telemetry.publish import measure
 from nerv.kafka import KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic, of_mesh
@@ -24,22 +26,24 @@ SAMPLED = {"few": 100, "every": 1}  # by mesh: one of so many events is in a sam
 PROJECTION = "totals"  # the cheapest work there is for an event, so that what is around it weighs most
 EVENTS = 1_200_000
 LEAST = 100_000
-REQUESTS = 100_000
+REQUESTS = 10_000
 CONNECTIONS = 64
 TOPIC = "bench.noted.v1"
 ROUNDS = 5
+BROKER_ROUNDS = 10  # of two turns
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Some twelve minutes at full size, seven at half of it."""
+    """Some eight minutes at full size, six at half of it."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, max(LEAST, int(EVENTS * scale)), console)
-        told = (bootstrap, redis_url)
-        requests = max(2000, int(REQUESTS * scale))
+        folds = [_fold(mode, bootstrap, redis_url) for mode in Mode]
+        folded = [[cpu for cpu, _ in turns] for turns in turns_of(folds, "projector", console, ROUNDS)]
+        published = _published(bootstrap, redis_url, max(1000, int(REQUESTS * scale)), console)
         return [
-            *compare("projector", [_fold(mode, *told) for mode in Mode], console),
-            *compare("broker", [_publish(mode, *told, requests) for mode in Mode], console),
+            *compare("projector", dict(zip(Mode, folded, strict=True))),
+            *compare("broker", published),
         ]
 
 
@@ -62,17 +66,19 @@ def _fold(mode: Mode, bootstrap: str, redis_url: str) -> Contestant:
     return Contestant(mode, [*program, mode, bootstrap, redis_url, mesh, PROJECTION])
 
 
-def _publish(mode: Mode, bootstrap: str, redis_url: str, requests: int) -> Contestant:
-    program = [sys.executable, "-m", "bench.telemetry.publish"]
-    return Contestant(mode, [*program, mode, bootstrap, redis_url, TOPIC, str(requests), str(CONNECTIONS)])
+def _published(bootstrap: str, redis_url: str, requests: int, console: Console) -> dict[Mode, list[float]]:
+    path = f"/v1/topics/{TOPIC}/events?guarantee=at-least-once"
+    enter(Mode.HUNDREDTH, redis_url)
+    with serving("ours", bootstrap, TOPIC, "bench.telemetry.switching") as server:
+        return uvloop.run(measure(server, path, requests, CONNECTIONS, BROKER_ROUNDS, console))
 
 
-def compare(what: str, contestants: Sequence[Contestant], console: Console) -> list[Measured]:
+def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
     """How much more CPU each mode takes than the first, the median of the rounds, and from which to which round it was."""
-    first, *others = turns_of(contestants, what, console, ROUNDS)
-    made = [Measured(f"telemetry.{what}_cpu_seconds_a_million_without_spans", median(cpu for cpu, _ in first), "s")]
-    for mode, turns in zip(list(Mode)[1:], others, strict=True):
-        more = sorted((cpu / bare - 1) * 100 for (cpu, _), (bare, _) in zip(turns, first, strict=True))
+    bare, *modes = Mode
+    made = [Measured(f"telemetry.{what}_cpu_seconds_a_million_without_spans", median(found[bare]), "s")]
+    for mode in modes:
+        more = sorted((cpu / least - 1) * 100 for cpu, least in zip(found[mode], found[bare], strict=True))
         name = f"telemetry.{what}_more_cpu_{mode}"
         made.append(Measured(name, median(more), "%", most=MOST[mode]))
         made += [Measured(f"{name}_least", more[0], "%"), Measured(f"{name}_most", more[-1], "%")]

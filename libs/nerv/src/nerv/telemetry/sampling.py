@@ -31,7 +31,7 @@ class Sampling:
 
     def begins(self) -> bool:
         """Whether a new trace is recorded."""
-        return self.ratio >= 1 or random.random() < self.ratio  # noqa: S311 - no secret
+        return random.random() < self.ratio  # noqa: S311 - no secret
 
     def goes_on(self, traceparent: str) -> bool:
         """Whether a trace that comes from elsewhere is recorded here."""

@@ -162,18 +162,14 @@ def span(
 
 def arriving(headers: Sequence[tuple[bytes, bytes]], *, begin: bool) -> Carrier | None:
     """The context that a request came with by its headers (ASGI), an empty one where it may `begin` a trace that is recorded;
-    None of most requests, which are in no trace at all.
+    None of most requests, which are in no trace at all: nothing is done for those, and work in them that may begin a trace of its
+    own decides for itself.
     """
     for name, value in headers:
         if name == b"traceparent":
             state = next((more for other, more in headers if other == b"tracestate"), None)
             return Carrier(value.decode("latin-1"), None if state is None else state.decode("latin-1"))
-    return NOWHERE if begin and _sampling is not None and _sampling.begins() else None
-
-
-def pass_by() -> Token[str | None]:
-    """Until this is reset, what is done makes no spans: `unsampled`, where an object more would be felt."""
-    return _passing.set(_NONE)
+    return NOWHERE if begin and _sampling is not None and random.random() < _sampling.ratio else None  # noqa: S311
 
 
 def span_of_request(name: str, came: Carrier, attributes: Mapping[str, AttributeValue]) -> AbstractContextManager[Span]:
@@ -191,21 +187,23 @@ def _recorded(
     linked: Sequence[Link],
     attributes: Mapping[str, AttributeValue] | None,
 ) -> Iterator[Span]:
-    token = _passing.set(None)
+    # What `start_as_current_span` does, without three generators for each span.
     linked = linked if context is not None else [*linked, *_beside.get()]
+    current = _tracer.start_span(
+        name, context, kind, attributes, linked, record_exception=False, set_status_on_exception=False
+    )
+    token, attached = _passing.set(None), otel_context.attach(trace.set_span_in_context(current))
     try:
-        with _tracer.start_as_current_span(
-            name, context, kind, attributes, linked, record_exception=False, set_status_on_exception=False
-        ) as current:
-            try:
-                yield current
-            except BaseException as error:
-                current.set_attribute(n.ERROR_TYPE, type(error).__name__)
-                if not isinstance(error, Refused):  # which is an answer, as a view that is not there
-                    current.set_status(Status(StatusCode.ERROR, str(error)))
-                raise
+        yield current
+    except BaseException as error:
+        current.set_attribute(n.ERROR_TYPE, type(error).__name__)
+        if not isinstance(error, Refused):  # which is an answer, as a view that is not there
+            current.set_status(Status(StatusCode.ERROR, str(error)))
+        raise
     finally:
+        otel_context.detach(attached)
         _passing.reset(token)
+        current.end()
 
 
 @contextmanager
