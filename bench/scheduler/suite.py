@@ -23,7 +23,7 @@ from bench.harness import (
 )
 
 PEERS = Path(__file__).parent / "peers"
-NOOPS, CHAIN, FAN, TINY, SKEWED, READY, WAITING = 20_000, 1000, 10_000, 4000, 1600, 5000, 100_000
+NOOPS, CHAIN, FAN, TINY, SKEWED, READY, WAITING = 20_000, 1000, 10_000, 10_000, 1600, 5000, 100_000
 WAITING_SECONDS = 1500.0  # to start them all
 ARQ_SHARE = 4  # of the tasks, or its turns take minutes
 FEW = 3

@@ -65,6 +65,16 @@ def test_attributes_make_a_series_whatever_their_order() -> None:
     assert distributions.collected() == []
 
 
+def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should attributes come to have many values after all: the rest is counted, too, and not told apart."""
+    monkeypatch.setattr(distributions, "MOST", 2)
+    found = histogram(n.APPEND_DURATION)
+    for topic in ("a", "b", "c", "d", "a"):
+        found.record(0.1, {n.DESTINATION: topic})
+    counts = {tuple(point.attributes.items()): point.count for point in found.points() if point.attributes}
+    assert counts == {((n.DESTINATION, "a"),): 2, ((n.DESTINATION, "b"),): 1, (("otel.metric.overflow", True),): 2}
+
+
 def test_no_value_is_lost_between_threads() -> None:
     """Transactions are measured in the thread of their writer."""
     series = histogram(n.APPEND_DURATION).of(OF_TOPIC)

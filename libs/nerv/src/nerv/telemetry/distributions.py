@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric as Collected
 
 SCOPE = "nerv"
+MOST = 2000  # series of a histogram; what comes with other attributes is counted in one more, as the SDK does
 
 Attributes = Mapping[str, str | int]
+
+_OVERFLOW: Attributes = {"otel.metric.overflow": True}
 
 
 class Series:
@@ -75,9 +78,12 @@ class Histogram:
 
     def of(self, attributes: Attributes) -> Series:
         """The series with these attributes, to be kept by who records often."""
-        key = tuple(sorted(attributes.items()))
-        found = self._series.get(key)
-        return self._series.setdefault(key, Series(self._bounds, attributes)) if found is None else found
+        found = self._series.get(key := tuple(sorted(attributes.items())))
+        if found is not None:
+            return found
+        if len(self._series) >= MOST and attributes is not _OVERFLOW:
+            return self.of(_OVERFLOW)
+        return self._series.setdefault(key, Series(self._bounds, attributes))
 
     def record(self, value: float, attributes: Attributes) -> None:
         """Count a value in."""
