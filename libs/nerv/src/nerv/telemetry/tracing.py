@@ -169,7 +169,7 @@ def arriving(headers: Sequence[tuple[bytes, bytes]], *, begin: bool) -> Carrier 
         if name == b"traceparent":
             state = next((more for other, more in headers if other == b"tracestate"), None)
             return Carrier(value.decode("latin-1"), None if state is None else state.decode("latin-1"))
-    return NOWHERE if begin and _sampling is not None and random.random() < _sampling.ratio else None  # noqa: S311
+    return NOWHERE if begin and _sampling is not None and _sampling.begins() else None
 
 
 def span_of_request(name: str, came: Carrier, attributes: Mapping[str, AttributeValue]) -> AbstractContextManager[Span]:
