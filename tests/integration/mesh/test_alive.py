@@ -92,7 +92,9 @@ async def test_a_fault_of_what_is_said_harms_nobody(alive: Alive) -> None:
         wrong.clear()
         heart.soon()
         await until(alive, ["a"])
-        assert heart.describe().health == "ok"
+        async with asyncio.timeout(30):
+            while heart.describe().health != "ok":  # noqa: ASYNC110 - once Redis's answer is here, too
+                await asyncio.sleep(0.01)
 
 
 async def test_without_redis_a_service_lives_on_unseen() -> None:

@@ -147,7 +147,8 @@ class BatchConsumer:
 
         Needs `ends`: the last offsets may be markers of transactions, which no consumer sees. Raises as `batches` does.
         """
-        left = dict(until)
+        # An end is told once: it may have come while another partition was waited for, before this offset was asked for.
+        left = {partition: end for partition, end in until.items() if self.ended.get(partition, -1) < end}
         while left:
             item = await self._next()
             if isinstance(item, _End):
