@@ -2,7 +2,7 @@
 """Ours: `WHAT KAFKA REDIS COUNT [SETTING=VALUE ...]`: figures of workflows on temporal and the scheduler, journal and all.
 
 `wide`, `chain`, `fan`: tasks a second, from the request that starts the run to its recorded end.
-`spins`, `rests`: tasks a second that compute or wait for 1 ms.
+`spins`, `rests`: tasks a second that compute or wait for 1 ms, side by side; `steps`: that wait for 1 ms, one after the other.
 `skewed`: seconds on two replicas, and the seconds of an ideal division.
 `waiting`: bytes of Redis that each of many waiting runs takes, and the share of a processor that they cost the scheduler.
 `ready`: milliseconds from ready to started, half and 99 % of the tasks, at half load.
@@ -54,9 +54,13 @@ async def rate(client: Client, workflow: str, count: int) -> list[float]:
 
 async def tiny(client: Client, workflow: str, count: int) -> list[float]:
     """Tasks of 1 ms a second."""
-    await finished(client, workflow, {"milliseconds": [1.0] * WARM})
+
+    def given(tasks: int) -> dict[str, Any]:
+        return {"milliseconds": 1.0, "steps": tasks} if workflow == "steps" else {"milliseconds": [1.0] * tasks}
+
+    await finished(client, workflow, given(WARM))
     began = time.perf_counter()
-    await finished(client, workflow, {"milliseconds": [1.0] * count})
+    await finished(client, workflow, given(count))
     return [count / (time.perf_counter() - began)]
 
 
@@ -137,7 +141,7 @@ async def measure(what: str, kafka: str, redis: str, count: int, settings: Mappi
     own: dict[str, str] = {"CONCURRENCY": str(SLOTS)} if what == "skewed" else {}
     replicas = 2 if what == "skewed" else 1
     async with hosted(kafka, redis, replicas=replicas, settings=own | dict(settings)) as (mesh, client):
-        if what in ("spins", "rests"):
+        if what in ("spins", "rests", "steps"):
             return await tiny(client, what, count)
         if what == "skewed":
             return await skewed(client, count)

@@ -102,10 +102,11 @@ class Suite:
         return found
 
     def tiny(self) -> Found:
-        """Tasks of a millisecond: that wait for it, and that compute for it in a thread."""
+        """Tasks of a millisecond: that wait for it, side by side and in a chain, and that compute for it in a thread."""
         found: Found = []
-        count = self.count(TINY, TINY)  # fewer take as long to start and to end as to do
-        for what in ("rests", "spins"):
+        # Fewer take as long to start and to end as to do.
+        for what, full in (("rests", TINY), ("spins", TINY), ("steps", CHAIN)):
+            count = self.count(full, full)
             fused, plain = interleave(
                 [self.ours(what, count), self.ours(what, count, PLAIN, name="nerv, not fused")],
                 f"tasks of 1 ms: {what}",

@@ -21,12 +21,12 @@ from nerv_scheduler.invoke import Callee
 
 def check_calls(dag: Dag, callees: Mapping[str, Callee]) -> None:
     """Raises Invalid for a call that has too few or too many arguments, or a value of another type, and names its node."""
-    for step in dag.steps:
+    for step, nodes in dag.drawn:
         if control_of(step.task) is not None:
             continue
         callee = callees[step.task]
         names = _parameters(step, callee)
-        for node in step.nodes():
+        for node in nodes:
             if control_of(node.task) is None:
                 _check_values(node, names, callee)
 

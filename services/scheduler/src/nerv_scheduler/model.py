@@ -27,14 +27,17 @@ _DECIDED: Mapping[str, str] = {
 }
 
 
-def fold(run: str, events: Iterable[Event[bytes]]) -> RunRecord:
-    """The record of a run from the events of its stream, in order. Raises Internal when it does not begin with a start."""
+def fold(run: str, events: Iterable[Event[bytes]], dag: Dag | None = None) -> RunRecord:
+    """The record of a run from the events of its stream, in order; `dag` spares whoever has drawn it to read it from the first.
+
+    Raises Internal when it does not begin with a start.
+    """
     record: RunRecord | None = None
     nodes: dict[str, NodeRecord] = {}
     for event in events:
         data = orjson.loads(event.data)
         if event.type == EventType.RUN_SUBMITTED:
-            record = _begun(run, event, data)
+            record = _begun(run, event, data, dag)
         elif record is None:
             break
         elif (order := order_of(event.type, data)) is not None:
@@ -86,13 +89,13 @@ def fold_link(node: NodeRecord, event: Event[bytes], entry: Mapping[str, Any], w
     )  # fmt: skip
 
 
-def _begun(run: str, event: Event[bytes], data: Mapping[str, Any]) -> RunRecord:
+def _begun(run: str, event: Event[bytes], data: Mapping[str, Any], dag: Dag | None) -> RunRecord:
     seconds = data.get("deadline")
     return RunRecord(
         run,
         data["workflow"],
         data["input"],
-        Dag.decode(data["dag"]),
+        Dag.decode(data["dag"]) if dag is None else dag,
         event.time,
         event.traceparent,
         event.tracestate,

@@ -98,7 +98,7 @@ def again(dag: Dag, nodes: Mapping[str, NodeRecord], steps: Iterable[str]) -> se
     """The nodes that a restart from `steps` runs again."""
     named = set(steps)
     found = {name for name, node in nodes.items() if node.verdict is NodeStatus.FAILED or _waits(node)}
-    found |= {node.name for step in dag.steps for node in step.nodes() if {step.name, node.name} & named}
+    found |= {node.name for step, nodes in dag.drawn for node in nodes if {step.name, node.name} & named}
     for node in dag.nodes.values():  # in order of drawing: what a node needs comes before it
         if not found.isdisjoint(node.after):
             found.add(node.name)

@@ -96,7 +96,7 @@ class Starter:
             except TimeoutError:
                 raise UnknownOutcome(f"history did not answer; repeat it with the run id {run}") from None
             if new:
-                record = fold(run, [event])
+                record = fold(run, [event], dag)
                 saw("service:scheduler", f"workflow:{workflow}", 1)
             else:
                 record = await self._recorder.read(run)

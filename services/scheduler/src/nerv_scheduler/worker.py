@@ -34,6 +34,8 @@ _durations = histogram(n.WORK_DURATION)
 
 # How long one look waits for work: it bounds how late a due retry is noticed, and a stop.
 POLL_SECONDS = 0.25
+# The same of who had work a moment ago: what another replica then finds to be too much for it, its stream tells nobody.
+SOON_SECONDS, RECENTLY_SECONDS = 0.05, 2.0
 PAUSE_SECONDS = 0.5
 WORTH_SECONDS = 0.02  # of a backlog: moving less costs more than it brings
 # The chassis ends the process 9.5 s after the signal: requests may take 3 s of that, the drain 5 s.
@@ -142,7 +144,8 @@ class Worker:
     async def _take(self) -> None:
         wanted, chain = self._fusing.wanted(self.room), self._fusing.chain()
         worth = WORTH_SECONDS if self._settings.stealing else None
-        taken = await self._queue.take(self._name, wanted, POLL_SECONDS, chain=chain, unless=worth)
+        seconds = SOON_SECONDS if time.monotonic() - self._begun < RECENTLY_SECONDS else POLL_SECONDS
+        taken = await self._queue.take(self._name, wanted, seconds, chain=chain, unless=worth)
         if taken.elsewhere and taken.intact:
             taken = replace(taken, claims=(await self._steal(chain)).claims)
         for claim in taken.claims:

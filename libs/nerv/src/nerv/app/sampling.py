@@ -31,7 +31,7 @@ def drawn(spec: WorkflowSpec, tasks: Mapping[str, TaskSpec]) -> dict[str, Any]:
         dag = draw(spec, tasks, given)
     except (Invalid, NotFound, TooLarge) as error:
         return {"input": given, "steps": [], "error": error.detail}
-    owner = {node.name: step.name for step in dag.steps for node in step.nodes()}
+    owner = {node.name: step.name for step, nodes in dag.drawn for node in nodes}
     steps = [
         {
             "name": step.name,

@@ -175,7 +175,9 @@ class Node:
     @property
     def after(self) -> tuple[str, ...]:
         """The nodes it waits for, each once."""
-        given = [name for argument in self.arguments for name in needed(argument)]
+        given = [name for argument in self.arguments if type(argument) is not Value for name in needed(argument)]
+        if not (given or self.then or self.guards):
+            return ()  # as of most nodes of a map
         return tuple(dict.fromkeys([*given, *self.then, *(guard.when for guard in self.guards)]))
 
 
@@ -223,11 +225,19 @@ class Dag:
     result: Argument = field(default=Value(None))
 
     @cached_property
+    def drawn(self) -> Sequence[tuple[Step, Sequence[Node]]]:
+        """Each step, and the nodes that it stands for; made once, for a map may have thousands."""
+        return [(step, list(step.nodes())) for step in self.steps]
+
+    @cached_property
     def nodes(self) -> Mapping[str, Node]:
         """Every node by its name, in order of drawing."""
         counts = {step.name: step.count or 0 for step in self.steps if step.over is not None}
-        steps = [replace(step, then=tuple(_whole(step.then, counts))) if step.then else step for step in self.steps]
-        return {node.name: node for step in steps for node in step.nodes()}
+        found: dict[str, Node] = {}
+        for step, nodes in self.drawn:
+            then = tuple(_whole(step.then, counts))
+            found |= {node.name: node for node in (nodes if then == step.then else replace(step, then=then).nodes())}
+        return found
 
     def expanded(self, counts: Mapping[str, int | None]) -> "Dag":
         """With maps of so many items; None takes a map's items away again."""
@@ -256,9 +266,9 @@ class Dag:
     def check(self) -> None:
         """Raises Invalid when a name is used twice, or a node waits for one that is not drawn before it."""
         drawn: set[str] = set()
-        for step in self.steps:
+        for step, nodes in self.drawn:
             names: set[str] = set()
-            for node in step.nodes():
+            for node in nodes:
                 missing = [name for name in node.after if name not in drawn]
                 if missing:
                     raise Invalid(f"{node.name} waits for {missing[0]}, which is not drawn before it")

@@ -5,7 +5,19 @@
 -- ARGV: (run, nonce, epoch (empty: what is told was read in history), entry, node, suspect (0/1), result,
 --       length of the chain, (node, result, began, ended (ms)) of the chain...)...
 local ms = text(now())
-local FIELDS = 8
+local FIELDS, AT_ONCE = 8, 1000
+
+-- Runs, each with what is the same for all of its nodes, and how many more of them are under way in the end.
+local runs, seen = {}, {}
+local function of(run)
+  if not runs[run] then
+    local key = run_key(run)
+    local known = redis.call('HMGET', key, 'status', 'epoch', 'server')
+    runs[run] = { key = key, going = known[1] == 'running', epoch = known[2], server = known[3], more = 0 }
+    seen[#seen + 1] = run
+  end
+  return runs[run]
+end
 
 -- Write the chain; answers its last node, whose children are next.
 local function follow(key, node, count, from, owner)
@@ -18,9 +30,9 @@ local function follow(key, node, count, from, owner)
   return node
 end
 
-local function release(key, run, node, suspect)
+local function release(key, run, children, suspect)
   local ready = 0
-  for child in string.gmatch(redis.call('HGET', key, 'c:' .. node) or '', '[^\n]+') do
+  for child in string.gmatch(children or '', '[^\n]+') do
     local left = redis.call('HINCRBY', key, 'w:' .. child, -1)
     if left == 0 and redis.call('HGET', key, 's:' .. child) == 'waiting' then
       if suspect then
@@ -33,25 +45,40 @@ local function release(key, run, node, suspect)
   return ready
 end
 
+-- Entries by stream: thousands of nodes are acknowledged by two calls.
+local entries = {}
+local function note(entry)
+  local stream, id = place(entry)
+  entries[stream] = entries[stream] or {}
+  table.insert(entries[stream], id)
+end
+
 local function complete(at)
-  local run, node = ARGV[at], ARGV[at + 4]
-  local key = run_key(run)
-  local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'status', 'o:' .. node)
+  local run, node, count = ARGV[at], ARGV[at + 4], tonumber(ARGV[at + 7])
+  local its = of(run)
+  local key = its.key
+  local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'o:' .. node, 'g:' .. node, 'c:' .. node)
   if known[1] ~= ARGV[at + 1] then
     return 'lost'
   end
   if known[2] == 'completed' then
     return 'done'
   end
-  if known[2] ~= 'running' or not believed(key, ARGV[at + 2]) then
+  if known[2] ~= 'running' or not believed(ARGV[at + 2], its.epoch, its.server) then
     return 'lost'
   end
   redis.call('HSET', key, 's:' .. node, 'completed', 't:' .. node, ms, 'r:' .. node, ARGV[at + 6])
   redis.call('HDEL', key, 'e:' .. node, 'x:' .. node)
-  leave(key, run, node)
-  local last = follow(key, node, tonumber(ARGV[at + 7]), at + FIELDS, known[4])
-  settled(key, run, known[3] == 'running' and release(key, run, last, ARGV[at + 5] == '1') or 0)
-  acknowledge(ARGV[at + 3])
+  if known[4] then
+    leave(key, run, node)
+  end
+  local children = known[5]
+  if count > 0 then
+    children = redis.call('HGET', key, 'c:' .. follow(key, node, count, at + FIELDS, known[3]))
+  end
+  its.more = its.more - 1 + (its.going and release(key, run, children, ARGV[at + 5] == '1') or 0)
+  its.settles = true
+  note(ARGV[at + 3])
   return 'done'
 end
 
@@ -59,5 +86,17 @@ local answers, at = {}, 1
 while at <= #ARGV do
   answers[#answers + 1] = complete(at)
   at = at + FIELDS + 4 * tonumber(ARGV[at + 7])
+end
+for stream, ids in pairs(entries) do
+  for first = 1, #ids, AT_ONCE do
+    local some = { unpack(ids, first, math.min(#ids, first + AT_ONCE - 1)) }
+    redis.call('XACK', stream, GROUP, unpack(some))
+    redis.call('XDEL', stream, unpack(some))
+  end
+end
+for _, run in ipairs(seen) do
+  if runs[run].settles then
+    settled(runs[run].key, run, runs[run].more)
+  end
 end
 return answers

@@ -56,9 +56,9 @@ local function enqueue(key, run, node)
   redis.call('HSET', key, 's:' .. node, 'ready', 'e:' .. node, entry)
 end
 
--- A node less is under way. Of a run of which all that is left sleeps only what wakes it is kept: history has the rest.
-local function settled(key, run, ready)
-  local active = redis.call('HINCRBY', key, 'active', ready - 1)
+-- So many more nodes are under way. Of a run of which all that is left sleeps only what wakes it is kept: history has the rest.
+local function settled(key, run, more)
+  local active = redis.call('HINCRBY', key, 'active', more)
   local rest = redis.call('HMGET', key, 'asleep', 'paused', 'status')
   if active == 0 then
     enqueue(key, run, ':end')
@@ -69,10 +69,9 @@ local function settled(key, run, ready)
 end
 
 -- Whether an attempt that has not looked into history since it was recorded may be believed: not when the server may have lost
--- that another attempt came before it.
-local function believed(key, epoch)
-  local known = redis.call('HMGET', key, 'epoch', 'server')
-  return epoch == '' or (known[1] == epoch and known[2] == server())
+-- that another attempt came before it. The last two are what the run has.
+local function believed(epoch, epoch_there, server_there)
+  return epoch == '' or (epoch_there == epoch and server_there == server())
 end
 
 local function found_by(key, run, node, round)

@@ -4,14 +4,14 @@
 -- ARGV: run, nonce, epoch (empty: what is told was read in history), entry, node, verdict (failed, cancelled), error
 local run, node, verdict = ARGV[1], ARGV[5], ARGV[6]
 local key = run_key(run)
-local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'status', 'k:' .. node, 'round')
+local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'status', 'k:' .. node, 'round', 'epoch', 'server')
 if known[1] ~= ARGV[2] then
   return 'lost'
 end
 if known[2] == verdict then
   return 'done'
 end
-if known[2] ~= 'running' or not believed(key, ARGV[3]) then
+if known[2] ~= 'running' or not believed(ARGV[3], known[6], known[7]) then
   return 'lost'
 end
 redis.call('HSET', key, 's:' .. node, verdict, 't:' .. node, text(now()), 'x:' .. node, ARGV[7])
@@ -33,6 +33,6 @@ end
 if known[4] and known[4] ~= '' then
   redis.call('ZREM', AWAITED, found_by(known[4], run, node, known[5]))
 end
-settled(key, run, 0)
+settled(key, run, -1)
 acknowledge(ARGV[4])
 return 'done'

@@ -50,11 +50,13 @@ end
 
 local function listen(i)
   -- A node is found by its key until it has its verdict: one that was woken may be put to sleep again.
-  local who = found_by(ARGV[i + 12], run, ARGV[i], ARGV[12])
-  if ARGV[i + 12] ~= '' and (ARGV[i + 4] == 'sleeping' or ARGV[i + 4] == 'ready') then
-    redis.call('ZADD', AWAITED, 0, who)
-  elseif ARGV[i + 12] ~= '' then
-    redis.call('ZREM', AWAITED, who)
+  if ARGV[i + 12] ~= '' then
+    local who = found_by(ARGV[i + 12], run, ARGV[i], ARGV[12])
+    if ARGV[i + 4] == 'sleeping' or ARGV[i + 4] == 'ready' then
+      redis.call('ZADD', AWAITED, 0, who)
+    else
+      redis.call('ZREM', AWAITED, who)
+    end
   end
   if ARGV[i + 11] ~= '0' and ARGV[i + 4] ~= 'sleeping' then
     redis.call('ZREM', DELAYED, member(ARGV[i]))
@@ -159,7 +161,14 @@ local active = sleeping
 
 for i = FIRST, #ARGV, FIELDS do
   local node, status = ARGV[i], ARGV[i + 4]
-  redis.call('HSET', key, 'm:' .. node, ARGV[i + 1], 'w:' .. node, ARGV[i + 2], 's:' .. node, status)
+  if status == 'ready' then
+    -- As `enqueue` does, in one call instead of three: a run may have thousands of these.
+    local entry = add(ARGV[i + 13] ~= '' and ARGV[i + 13] or ARGV[14], run, node)
+    redis.call('HSET', key, 'm:' .. node, ARGV[i + 1], 'w:' .. node, ARGV[i + 2], 's:' .. node, status, 'e:' .. node, entry)
+    active = active + 1
+  else
+    redis.call('HSET', key, 'm:' .. node, ARGV[i + 1], 'w:' .. node, ARGV[i + 2], 's:' .. node, status)
+  end
   if ARGV[i + 3] ~= '' then
     redis.call('HSET', key, 'c:' .. node, ARGV[i + 3])
   end
@@ -183,10 +192,6 @@ for i = FIRST, #ARGV, FIELDS do
   end
   if ARGV[i + 13] ~= '' then
     redis.call('HSET', key, 'p:' .. node, ARGV[i + 13])
-  end
-  if status == 'ready' then
-    active = active + 1
-    enqueue(key, run, node)
   end
 end
 redis.call('HSET', key, 'active', active)

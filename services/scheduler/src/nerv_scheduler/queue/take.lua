@@ -63,35 +63,46 @@ local function read(level)
   return true
 end
 
--- Nodes each of which waits for the one before it and nothing else.
-local function follow(key, node, answer)
+-- Nodes each of which waits for the one before it and nothing else; `child` are those that wait for the first.
+local function follow(key, child, answer)
   for _ = 1, longest do
-    local child = redis.call('HGET', key, 'c:' .. node)
     if not child or string.find(child, '\n', 1, true) then
       return
     end
-    local known = redis.call('HMGET', key, 'w:' .. child, 's:' .. child, 'a:' .. child, 'm:' .. child)
+    local known = redis.call('HMGET', key, 'w:' .. child, 's:' .. child, 'a:' .. child, 'm:' .. child, 'c:' .. child)
     if known[1] ~= '1' or known[2] ~= 'waiting' or known[3] then
       return
     end
     answer[#answer + 1], answer[#answer + 2] = child, known[4]
-    node = child
+    child = known[5]
   end
+end
+
+-- What is the same for all nodes of a run; nothing here changes it.
+local runs = {}
+local function of(key)
+  if not runs[key] then
+    local known = redis.call('HMGET', key, 'status', 'epoch', 'paused', 'round', 'server')
+    runs[key] = { status = known[1], epoch = known[2], paused = known[3], round = known[4], server = known[5] }
+  end
+  return runs[key]
 end
 
 local function claim(entry, run, node)
   local key = run_key(run)
-  local known = redis.call('HMGET', key, 'e:' .. node, 's:' .. node, 'a:' .. node, 'status', 'epoch', 'm:' .. node,
-    'paused', 'round', 'server')
-  if node == ':order' or node == ':deadline' or known[9] ~= here then
+  local its = of(key)
+  if node == ':order' or node == ':deadline' or its.server ~= here then
     return { 'orphan', entry, run, node }
   end
+  local known = redis.call('HMGET', key, 'e:' .. node, 's:' .. node, 'a:' .. node, 'm:' .. node, 'f:' .. node,
+    'l:' .. node, 'c:' .. node)
+  local losses = known[6] or '0'
   if known[1] ~= entry or (known[2] ~= 'ready' and known[2] ~= 'running') then
     acknowledge(entry)
     return
   end
-  local attempt = tonumber(known[3] or '0') + 1
-  if known[4] ~= 'running' and attempt == 1 and node ~= ':end' then
+  local attempt, going = tonumber(known[3] or '0') + 1, its.status == 'running' and node ~= ':end'
+  if its.status ~= 'running' and attempt == 1 and node ~= ':end' then
     acknowledge(entry)
     redis.call('HSET', key, 's:' .. node, 'cancelled', 't:' .. node, text(ms))
     leave(key, run, node)
@@ -101,9 +112,9 @@ local function claim(entry, run, node)
     return
   end
   if known[2] == 'running' then
-    redis.call('HINCRBY', key, 'l:' .. node, 1)
+    losses = text(redis.call('HINCRBY', key, 'l:' .. node, 1))
   end
-  if known[7] == '1' and known[4] == 'running' and node ~= ':end' then
+  if its.paused == '1' and going then
     acknowledge(entry)
     redis.call('HSET', key, 's:' .. node, 'held')
     redis.call('HDEL', key, 'e:' .. node)
@@ -112,11 +123,9 @@ local function claim(entry, run, node)
   end
   redis.call('HSET', key, 's:' .. node, 'running', 'a:' .. node, attempt, 'b:' .. node, text(ms), 'o:' .. node, worker,
     'n:' .. node, nonce)
-  local counts = redis.call('HMGET', key, 'f:' .. node, 'l:' .. node)
-  local answer = { 'claimed', entry, run, node, known[5], attempt, known[6], counts[1] or '0', counts[2] or '0', known[4],
-    known[8] }
-  if known[4] == 'running' and node ~= ':end' then
-    follow(key, node, answer)
+  local answer = { 'claimed', entry, run, node, its.epoch, attempt, known[4], known[5] or '0', losses, its.status, its.round }
+  if going then
+    follow(key, known[7], answer)
   end
   return answer
 end

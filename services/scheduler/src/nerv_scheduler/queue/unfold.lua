@@ -75,6 +75,6 @@ if going then
   end
   release(known[4])
 end
-settled(key, run, ready)
+settled(key, run, ready - 1)
 acknowledge(ARGV[3])
 return 'done'
