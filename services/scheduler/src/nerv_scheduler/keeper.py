@@ -3,10 +3,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import structlog
 
@@ -18,7 +19,9 @@ log = structlog.get_logger(__name__)
 JOIN_SECONDS = 0.3
 RENEWALS = 3  # within one lease, so that two may be late
 
+T = TypeVar("T")
 OpenQueue = Callable[[], AbstractAsyncContextManager[TaskQueue]]
+Tell = Callable[[Claim], None]
 
 
 class Keeper:
@@ -30,24 +33,26 @@ class Keeper:
         self._open_queue = open_queue
         self._worker = worker
         self._pause = lease / RENEWALS
-        self._held: dict[tuple[str, str], tuple[Claim, Callable[[], None], Callable[[], None]]] = {}
+        self._held: dict[tuple[str, str], tuple[Claim, Tell, Tell]] = {}
         self._lock = threading.Lock()
         self.crashed: asyncio.Future[None] | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def hold(self, claim: Claim, lost: Callable[[], None], over: Callable[[], None]) -> None:
-        """Renew `claim` until `let_go`. `lost` is called, on the caller's loop, when another replica has it, and `over` when its
-        run is being cancelled.
+    def hold(self, claims: Iterable[Claim], lost: Callable[[Claim], None], over: Callable[[Claim], None]) -> None:
+        """Renew these until `let_go`. `lost` is told, on the caller's loop, of one that another replica has, and `over` of one
+        whose run is being cancelled.
         """
         loop = asyncio.get_running_loop()
+        tell_lost, tell_over = partial(_call, loop, lost), partial(_call, loop, over)
         with self._lock:
-            self._held[claim.token] = (claim, lambda: _call(loop, lost), lambda: _call(loop, over))
+            self._held.update({claim.token: (claim, tell_lost, tell_over) for claim in claims})
 
-    def let_go(self, claim: Claim) -> None:
-        """Renew it no longer."""
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        """Renew these no longer."""
         with self._lock:
-            self._held.pop(claim.token, None)
+            for claim in claims:
+                self._held.pop(claim.token, None)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -70,7 +75,7 @@ class Keeper:
         except Exception as error:
             log.exception("leases.crashed")
             failure = error
-            _call(loop, lambda: self._crash(failure))
+            _call(loop, self._crash, failure)
 
     def _crash(self, error: Exception) -> None:
         if self.crashed is not None and not self.crashed.done():
@@ -94,16 +99,16 @@ class Keeper:
         with self._lock:
             found = self._held.get(claim.token)
         if found is not None:
-            found[2]()
+            found[2](found[0])
 
     def _tell_lost(self, claim: Claim) -> None:
         with self._lock:
             found = self._held.pop(claim.token, None)
         if found is not None:
             log.warning("claim.lost", run=claim.run, node=claim.node, attempt=claim.attempt)
-            found[1]()
+            found[1](found[0])
 
 
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[T], None], told: T) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(function)
+        loop.call_soon_threadsafe(function, told)

@@ -148,8 +148,8 @@ class Worker:
         taken = await self._queue.take(self._name, wanted, seconds, chain=chain, unless=worth)
         if taken.elsewhere and taken.intact:
             taken = replace(taken, claims=(await self._steal(chain)).claims)
-        for claim in taken.claims:
-            self._hold(claim)
+        # Their leases are renewed from now on, whether they have begun or not.
+        self._keeper.hold(taken.claims, self._lost, self._attempts.interruptions.stop)
         room = max(0, self.room)  # what a quantum handed back meanwhile has begun
         groups = self._fusing.group(taken.claims, room)
         for strands in groups[:room]:
@@ -200,11 +200,6 @@ class Worker:
         """How long a backlog will take; at least as long as nothing of it could begin."""
         return max(self._fusing.seconds(groups, self._settings.concurrency), time.monotonic() - self._begun)
 
-    def _hold(self, claim: Claim) -> None:
-        """Renew its lease from now on, whether it has begun or not."""
-        stop = self._attempts.interruptions.stop
-        self._keeper.hold(claim, lambda: self._lost(claim), lambda: stop(claim))
-
     def _lost(self, claim: Claim) -> None:
         """Another replica has it: a task that does nothing else is stopped; of a quantum the queue refuses what is stale."""
         for strands in list(self._waiting):
@@ -238,9 +233,7 @@ class Worker:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._calling.discard(task)
         left = {strand.claim.token for strands in self._waiting for strand in strands}
-        for claim in self._running.pop(task):
-            if claim.token not in left:
-                self._keeper.let_go(claim)
+        self._keeper.let_go([claim for claim in self._running.pop(task) if claim.token not in left])
         self._fill()
         self._room.set()
 
