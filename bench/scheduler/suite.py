@@ -17,6 +17,7 @@ from bench.harness import (
     Figure,
     Measured,
     interleave,
+    interleave_all,
     kafka_for_measuring,
     peer_python,
     redis_for_measuring,
@@ -119,11 +120,17 @@ class Suite:
     def skewed(self) -> Found:
         """Tasks of which few take long, on two workers."""
         count = self.count(SKEWED, SKEWED)
-        self._console.print("skewed tasks on two workers")
-        seconds, ideal = self.ours("skewed", count).figures()
         # Quanta of 50 ms leave little to steal; where a replica takes half a second's work ahead, stealing is what divides it.
-        ahead, _ = self.ours("skewed", count, AHEAD).figures()
-        bound, _ = self.ours("skewed", count, AHEAD, "STEALING=false").figures()
+        (seconds, ideal), (ahead, _), (bound, _) = interleave_all(
+            [
+                self.ours("skewed", count),
+                self.ours("skewed", count, AHEAD, name="nerv, half a second ahead"),
+                self.ours("skewed", count, AHEAD, "STEALING=false", name="nerv, without stealing"),
+            ],
+            "skewed tasks on two workers",
+            self._console,
+            rounds=FEW,
+        )
         return [
             Measured("scheduler.skewed_times_ideal", seconds / ideal, "x", most=1.15),
             Figure("scheduler.skewed_with_stealing_half_a_second_ahead", 1000 / ahead, 1000 / bound, 1.5),

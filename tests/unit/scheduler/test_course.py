@@ -41,3 +41,10 @@ def test_a_task_may_take_some_times_as_long_as_it_did() -> None:
     made = course(known=TARGET / 2)
     made.next(None)
     assert 0.8 * TARGET < made.patience() <= 2 * TARGET
+
+
+def test_what_will_find_no_time_does_not_wait_for_it() -> None:
+    """Where each is known by now to take longer than a quantum may last, the second is handed back while the first is called."""
+    made = course(known=3 * TARGET)
+    made.next(None)
+    assert made.patience() == 0

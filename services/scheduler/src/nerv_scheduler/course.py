@@ -94,14 +94,18 @@ class Course:
         return left[::-1]
 
     def patience(self) -> float:
-        """Seconds that what has not begun may still wait: until time is up, or what is called is found to be no tiny task."""
+        """Seconds that what has not begun may still wait: until time is up, or what is called is found to be no tiny task; none
+        where by what is known now the time will not suffice for it.
+        """
         now, target, calling = time.perf_counter(), self._fusing.target, self._calling
         left = self._until - now
         if calling is None:
             return left
         task, since = calling
-        late = max(OUTLIER * (self._fusing.known(task) or 0.0), WORTH_WAKING * target)
-        return min(left, since + late - now)
+        known = self._fusing.known(task) or 0.0
+        if known * len(self._left) > left:
+            return 0.0
+        return min(left, since + max(OUTLIER * known, WORTH_WAKING * target) - now)
 
     def note_unfinished(self) -> None:
         """What is called now has taken so long already."""
