@@ -95,7 +95,7 @@ class Course:
 
     def patience(self) -> float:
         """Seconds that what has not begun may still wait: until time is up, or what is called is found to be no tiny task; none
-        where by what is known now the time will not suffice for it.
+        once the target is over and by what is known now the rest of the time will not suffice.
         """
         now, target, calling = time.perf_counter(), self._fusing.target, self._calling
         left = self._until - now
@@ -103,7 +103,7 @@ class Course:
             return left
         task, since = calling
         known = self._fusing.known(task) or 0.0
-        if known * len(self._left) > left:
+        if left < target and known * len(self._left) > left:
             return 0.0
         return min(left, since + max(OUTLIER * known, WORTH_WAKING * target) - now)
 

@@ -20,7 +20,6 @@ from opentelemetry.trace import SpanKind
 
 from nerv.api.workflow.v1 import workflow_pb2
 from nerv.errors import TooLarge
-from nerv.partition.tuning import WORTH_WAKING
 from nerv.protocols.queue import Done, Link, NodeStatus
 from nerv.telemetry import names as n
 from nerv.telemetry import span_of_all, traced, unsampled
@@ -87,11 +86,11 @@ class Quanta:
             called.set()
 
     async def _divide(self, course: Course, called: asyncio.Event, hand_back: HandBack) -> None:
-        """Hand back what has not begun once the calls have ended, one takes much longer than was thought, or time is up or will be."""
-        look = WORTH_WAKING * self._attempts.fusing.target
+        """Hand back what has not begun once the calls have ended, one takes much longer than was thought, or time is up."""
+        target = self._attempts.fusing.target
         while not called.is_set() and (patience := course.patience()) > 0:
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(patience, look)):
+                async with asyncio.timeout(min(patience, target)):
                     await called.wait()
         if not called.is_set():
             course.note_unfinished()
