@@ -8,7 +8,7 @@ own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis
 
 import sys
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import median, stdev
 
 import uvloop
 from rich.console import Console
@@ -26,7 +26,7 @@ SAMPLED = {"few": 100, "every": 1}  # by mesh: one of so many events is in a sam
 PROJECTION = "totals"  # the cheapest work there is for an event, so that what is around it weighs most
 EVENTS = 1_200_000
 LEAST = 100_000
-REQUESTS = 10_000
+REQUESTS = 30_000  # a turn: short ones differ by a tenth
 CONNECTIONS = 64
 TOPIC = "bench.noted.v1"
 ROUNDS = 5
@@ -35,7 +35,7 @@ MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Some eight minutes at full size, six at half of it."""
+    """Some ten minutes at full size, six at half of it."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, max(LEAST, int(EVENTS * scale)), console)
         folds = [_fold(mode, bootstrap, redis_url) for mode in Mode]
@@ -74,7 +74,9 @@ def _published(bootstrap: str, redis_url: str, requests: int, console: Console) 
 
 
 def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
-    """How much more CPU each mode takes than the first, the median of the rounds, and from which to which round it was."""
+    """How much more CPU each mode takes than the first: the median of the rounds, from which to which round it was, and how far
+    the mean of so many rounds may be off (one standard error).
+    """
     bare, *modes = Mode
     made = [Measured(f"telemetry.{what}_cpu_seconds_a_million_without_spans", median(found[bare]), "s")]
     for mode in modes:
@@ -82,4 +84,5 @@ def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
         name = f"telemetry.{what}_more_cpu_{mode}"
         made.append(Measured(name, median(more), "%", most=MOST[mode]))
         made += [Measured(f"{name}_least", more[0], "%"), Measured(f"{name}_most", more[-1], "%")]
+        made.append(Measured(f"{name}_error", stdev(more) / len(more) ** 0.5, "%"))
     return made

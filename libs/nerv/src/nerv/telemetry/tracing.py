@@ -222,7 +222,9 @@ def link_to(found: Carrier) -> Link:
 
 
 def _context(parent: Carrier) -> otel_context.Context:
-    fields = {"traceparent": parent.traceparent or ""}
+    if parent.traceparent is None:
+        return otel_context.Context()
+    fields = {"traceparent": parent.traceparent}
     if parent.tracestate:
         fields["tracestate"] = parent.tracestate
     return _PROPAGATOR.extract(fields, otel_context.Context())
