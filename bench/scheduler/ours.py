@@ -3,7 +3,7 @@
 
 `wide`, `chain`, `fan`: tasks a second, from the request that starts the run to its recorded end.
 `spins`, `rests`: tasks a second that compute or wait for 1 ms, side by side; `steps`: that wait for 1 ms, one after the other.
-`skewed`: seconds on two replicas, and the seconds of an ideal division.
+`skewed`: the seconds of an ideal division, and seconds on two replicas.
 `waiting`: bytes of Redis that each of many waiting runs takes, and the share of a processor that they cost the scheduler.
 `ready`: milliseconds from ready to started, half and 99 % of the tasks, at half load.
 """
@@ -65,7 +65,7 @@ async def tiny(client: Client, workflow: str, count: int) -> list[float]:
 
 
 async def skewed(client: Client, count: int) -> list[float]:
-    """Seconds, and those of an ideal division: few tasks, which come together among the others, last eighty times as long.
+    """Seconds of an ideal division, and those it took: few tasks, which come one after the other, last eighty times as long.
 
     By then tasks are known to be short, and whoever comes first has taken many of the long ones.
     """
@@ -76,7 +76,7 @@ async def skewed(client: Client, count: int) -> list[float]:
     began = time.perf_counter()
     await finished(client, "rests", {"milliseconds": tasks})
     seconds = time.perf_counter() - began
-    return [seconds, sum(tasks) / 1000 / (2 * SLOTS)]
+    return [sum(tasks) / 1000 / (2 * SLOTS), seconds]
 
 
 async def ready(client: Client, count: int) -> list[float]:

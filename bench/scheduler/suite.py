@@ -121,7 +121,7 @@ class Suite:
         """Tasks of which few take long, on two workers."""
         count = self.count(SKEWED, SKEWED)
         # Quanta of 50 ms leave little to steal; where a replica takes half a second's work ahead, stealing is what divides it.
-        (seconds, ideal), (ahead, _), (bound, _) = interleave_all(
+        (ideal, seconds), (_, ahead), (_, bound) = interleave_all(
             [
                 self.ours("skewed", count),
                 self.ours("skewed", count, AHEAD, name="nerv, half a second ahead"),

@@ -84,5 +84,5 @@ def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
         name = f"telemetry.{what}_more_cpu_{mode}"
         made.append(Measured(name, median(more), "%", most=MOST[mode]))
         made += [Measured(f"{name}_least", more[0], "%"), Measured(f"{name}_most", more[-1], "%")]
-        made.append(Measured(f"{name}_error", stdev(more) / len(more) ** 0.5, "%"))
+        made.append(Measured(f"{name}_standard_error_of_mean", stdev(more) / len(more) ** 0.5, "%"))
     return made

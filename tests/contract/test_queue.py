@@ -245,19 +245,6 @@ class TestRedisQueue(QueueContract, PlacesContract):
             await queue.mark_intact({})
             assert (await nothing(queue)).intact
 
-    async def test_what_is_stolen_after_a_new_start_counts_as_attempted(self, tmp_path: Path, mesh_name: str) -> None:
-        """The backlog says that nobody has begun it, and the server may have lost that somebody has."""
-        async with _kept(tmp_path, mesh_name) as (queue, server):
-            plan = fan(count=2)
-            await queue.start(plan)
-            await queue.shelve("a", await take(queue, "a", at_least=2), 1.0)
-            await server.kill()
-            with pytest.raises(UnknownOutcome):
-                await nothing(queue)
-            assert not await queue.start(plan, restore=True)
-            [stolen] = (await queue.steal("b", 0.1)).claims
-            assert stolen.attempt == 2
-
     async def test_a_run_whose_end_was_forgotten_is_closed_once_more(self, tmp_path: Path, mesh_name: str) -> None:
         """The server has it as one that goes on; history, that it has ended: only its end is left to do."""
         async with _kept(tmp_path, mesh_name) as (queue, _):

@@ -31,10 +31,11 @@ async def test_an_end_that_was_passed_before_it_was_asked_for_is_known(kafka: st
         async def read(until: dict[tuple[str, int], int]) -> int:
             return sum([len(batch) async for batch in consumer.batches_to(until)])
 
-        both = asyncio.create_task(read({first: 1, second: 1}))
-        while consumer.ended.get(first, 0) < 2:  # noqa: ASYNC110 - the consumer's thread tells nobody
-            await asyncio.sleep(0.005)
-        await write(1)
-        assert await both == 2
+        async with asyncio.TaskGroup() as group:
+            both = group.create_task(read({first: 1, second: 1}))
+            while consumer.ended.get(first, 0) < 2:  # noqa: ASYNC110 - the consumer's thread tells nobody
+                await asyncio.sleep(0.005)
+            await write(1)
+        assert both.result() == 2
         assert await read({first: 2, second: 2}) == 0
     await writer.close()

@@ -21,6 +21,7 @@ from nerv_scheduler.results import INLINE_BYTES
 
 BYTES = 96 * 1024  # of its record, after which a quantum ends: an event may have 256 KiB
 ENTRY_BYTES = 160  # of the record of a task, besides its names and its result
+LATER = 0.002  # s: timers of uvloop may end a millisecond early
 
 Outcome = Result | Exception
 Step = tuple[workflow_pb2.Task, Callee, list[Any]]
@@ -94,18 +95,19 @@ class Course:
         return left[::-1]
 
     def patience(self) -> float:
-        """Seconds that what has not begun may still wait: until time is up, or what is called is found to be no tiny task; none
-        once the target is over and by what is known now the rest of the time will not suffice.
+        """Seconds until this is to be asked again; 0 or less where what has not begun is not to wait any longer: time is up, what
+        is called is found to be no tiny task, or the target is over and the rest of the time will not suffice by what is known.
         """
         now, target, calling = time.perf_counter(), self._fusing.target, self._calling
         left = self._until - now
+        soon = left - target + LATER if left > target else left  # once the target is over, and then once time is up
         if calling is None:
-            return left
+            return soon
         task, since = calling
         known = self._fusing.known(task) or 0.0
-        if left < target and known * len(self._left) > left:
+        if left <= target and known * len(self._left) > left:
             return 0.0
-        return min(left, since + max(OUTLIER * known, WORTH_WAKING * target) - now)
+        return min(soon, since + max(OUTLIER * known, WORTH_WAKING * target) - now)
 
     def note_unfinished(self) -> None:
         """What is called now has taken so long already."""

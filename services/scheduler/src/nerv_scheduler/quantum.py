@@ -87,10 +87,9 @@ class Quanta:
 
     async def _divide(self, course: Course, called: asyncio.Event, hand_back: HandBack) -> None:
         """Hand back what has not begun once the calls have ended, one takes much longer than was thought, or time is up."""
-        target = self._attempts.fusing.target
         while not called.is_set() and (patience := course.patience()) > 0:
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(patience, target)):
+                async with asyncio.timeout(patience):
                     await called.wait()
         if not called.is_set():
             course.note_unfinished()

@@ -34,7 +34,7 @@ _durations = histogram(n.WORK_DURATION)
 
 # How long one look waits for work: it bounds how late a due retry is noticed, and a stop.
 POLL_SECONDS = 0.25
-# The same of who had work a moment ago: what another replica then finds to be too much for it, its stream tells nobody.
+# Who had work a moment ago looks more often: no stream tells of what another replica has too much of.
 SOON_SECONDS, RECENTLY_SECONDS = 0.05, 2.0
 PAUSE_SECONDS = 0.5
 WORTH_SECONDS = 0.02  # of a backlog: moving less costs more than it brings
@@ -147,7 +147,8 @@ class Worker:
         seconds = SOON_SECONDS if time.monotonic() - self._begun < RECENTLY_SECONDS else POLL_SECONDS
         taken = await self._queue.take(self._name, wanted, seconds, chain=chain, unless=worth)
         if taken.elsewhere and taken.intact:
-            taken = replace(taken, claims=(await self._steal(chain)).claims)
+            stolen = await self._steal(chain)
+            taken = replace(taken, claims=stolen.claims, orphans=stolen.orphans)
         # Their leases are renewed from now on, whether they have begun or not.
         self._keeper.hold(taken.claims, self._lost, self._attempts.interruptions.stop)
         room = max(0, self.room)  # what a quantum handed back meanwhile has begun

@@ -199,6 +199,7 @@ class BatchConsumer:
         for (topic, partition), offset in offsets.items():
             position = TopicPartition(topic, partition, offset)
             await self._ask(lambda position=position: self._consumer.seek(position))  # type: ignore[misc]
+            self.ended.pop((topic, partition), None)
 
     def group_metadata(self) -> object:
         """The member's identity when it last polled, by which a transaction's offsets are fenced.

@@ -331,9 +331,8 @@ class SharedWork(Protocol):
         ...
 
     async def steal(self, worker: str, seconds: float, *, chain: int = 0) -> Taken:
-        """Half of another worker's backlog, and of an odd number one more: the longest that will take at least `seconds`.
-
-        What nobody has begun was no attempt, unless the queue may have forgotten one.
+        """Half of another worker's backlog, and of an odd number one more, as new attempts: the longest that will take at least
+        `seconds`.
         """
         ...
 

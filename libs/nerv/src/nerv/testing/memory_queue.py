@@ -156,9 +156,7 @@ class MemoryQueue:
         self._backlogs[victim] = (shelved, estimate / 2)
         taken = [shelved.pop() for _ in range(-(-len(shelved) // 2))]
         for claim in [claim for claim in taken if (node := self._tokened(claim)) and node.worker == victim]:
-            node = self._runs[claim.run].nodes[claim.node]
-            node.status = NodeStatus.READY
-            node.attempt -= claim.epoch == self._runs[claim.run].epoch  # who had it has not begun it
+            self._runs[claim.run].nodes[claim.node].status = NodeStatus.READY
         given = [self._claim(worker, claim.entry, chain) for claim in taken if self._tokened(claim) is not None]
         return Taken(tuple(claim for claim in given if isinstance(claim, Claim)))
 

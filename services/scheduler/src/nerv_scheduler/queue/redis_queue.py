@@ -385,7 +385,7 @@ def _level(priority: Priority | None) -> str:
 
 
 def _shelved(claim: Claim) -> str:
-    return f"{claim.entry}\n{claim.run}\n{claim.node}\n{claim.nonce}\n{claim.epoch}"
+    return f"{claim.entry}\n{claim.run}\n{claim.node}\n{claim.nonce}"
 
 
 def _flat(part: Any) -> Any:

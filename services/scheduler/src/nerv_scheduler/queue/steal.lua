@@ -2,7 +2,7 @@
 -- Take half of the longest backlog (of an odd number one more) from its end: what its worker has taken and not begun.
 -- Each is ready, and the thief's.
 -- KEYS: stream    ARGV: thief, least ms that is worth the move
--- Answers (entry, run, node) of each. An item of a backlog is entry, run, node, nonce and epoch, by lines.
+-- Answers (entry, run, node) of each. An item of a backlog is entry, run, node and nonce, by lines.
 local thief = ARGV[1]
 local victim, longest = nil, tonumber(ARGV[2])
 local all = redis.call('HGETALL', BACKLOGS)
@@ -23,22 +23,14 @@ if count == 0 then
 end
 local taken = {}
 for _, item in ipairs(redis.call('RPOP', backlog, count)) do
-  local entry, run, node, nonce, epoch = string.match(item, '^(.*)\n(.*)\n(.*)\n(.*)\n(.*)$')
+  local entry, run, node, nonce = string.match(item, '^(.*)\n(.*)\n(.*)\n(.*)$')
   local key = run_key(run)
   local stream, id = place(entry)
-  local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node, 'a:' .. node, 'epoch', 'server')
+  local known = redis.call('HMGET', key, 'n:' .. node, 's:' .. node)
   -- The list may be of an earlier life of that worker: only what nobody else has taken since may be moved.
   if known[1] == nonce and known[2] == 'running' and #redis.call('XPENDING', stream, GROUP, id, id, 1, victim) > 0 then
     redis.call('XCLAIM', stream, GROUP, thief, 0, id, 'JUSTID')
     redis.call('HSET', key, 's:' .. node, 'ready')
-    if believed(epoch, known[4], known[5]) then
-      -- Who had it has not begun it: that was no attempt, and the thief need not look into history for one.
-      if known[3] == '1' then
-        redis.call('HDEL', key, 'a:' .. node)
-      else
-        redis.call('HINCRBY', key, 'a:' .. node, -1)
-      end
-    end
     taken[#taken + 1], taken[#taken + 2], taken[#taken + 3] = entry, run, node
   end
 end

@@ -154,7 +154,7 @@ class QueueContract:
         assert (join.node, join.attempt, join.losses) == ("join", 2, 0)
 
     async def test_half_of_a_backlog_is_stolen_from_its_end(self, queue: Queue) -> None:
-        """As first attempts, for nobody has begun them; what the first worker has begun or keeps stays its own."""
+        """As new attempts that count as no loss; what the first worker has begun stays its own, and the rest of its backlog."""
         await queue.start(fan(count=8))
         mine = await take(queue, "a", at_least=8)
         assert (await queue.steal("b", 0.1)).claims == ()
@@ -164,7 +164,7 @@ class QueueContract:
         assert (await queue.steal("a", 0.1)).claims == ()
         stolen = (await queue.steal("b", 0.1)).claims
         assert {claim.node for claim in stolen} == {claim.node for claim in mine[5:]}
-        assert {(claim.attempt, claim.losses) for claim in stolen} == {(1, 0)}
+        assert {(claim.attempt, claim.losses) for claim in stolen} == {(2, 0)}
         assert await queue.begin("a", mine[2:], 0.0) == [True, True, True, False, False, False]
         assert await queue.complete([Done(claim, b"1") for claim in mine]) == [True] * 5 + [False] * 3
         assert await queue.complete([Done(claim, b"1") for claim in stolen]) == [True] * 3
