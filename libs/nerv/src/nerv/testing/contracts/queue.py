@@ -195,6 +195,16 @@ class QueueContract:
         assert await queue.begin("a", [mine], 0.0) == [False]
         assert await finish(queue, stolen, b"1")
 
+    async def test_what_was_shelved_twice_is_stolen_as_a_second_attempt(self, queue: Queue) -> None:
+        """A shelve whose answer was lost is repeated, and the second copy outlives the first: the thief looks."""
+        await queue.start(single())
+        [mine] = await take(queue, "a")
+        for _ in range(2):
+            await queue.shelve("a", [mine], 1.0)
+        assert await queue.begin("a", [mine], 0.5) == [True]
+        [stolen] = (await queue.steal("b", 0.1)).claims
+        assert (stolen.attempt, stolen.losses) == (2, 0)
+
     async def test_what_was_taken_over_is_stolen_from_nobody(self, queue: Queue) -> None:
         """The list of a worker that died names what others work on by now; an emptied list names nothing."""
         await queue.start(fan(count=4))
