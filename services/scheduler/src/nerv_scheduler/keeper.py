@@ -74,8 +74,7 @@ class Keeper:
             asyncio.run(self._renewing())
         except Exception as error:
             log.exception("leases.crashed")
-            failure = error
-            _call(loop, self._crash, failure)
+            _call(loop, self._crash, error)
 
     def _crash(self, error: Exception) -> None:
         if self.crashed is not None and not self.crashed.done():

@@ -37,9 +37,9 @@ def drawn(spec: WorkflowSpec, tasks: Mapping[str, TaskSpec]) -> dict[str, Any]:
             "name": step.name,
             "task": step.task,
             "each": None if step.items is None else len(step.items),
-            "after": list(dict.fromkeys(owner[name] for node in step.nodes() for name in node.after)),
+            "after": list(dict.fromkeys(owner[name] for node in nodes for name in node.after)),
         }
-        for step in dag.steps
+        for step, nodes in dag.drawn
     ]
     return {"input": given, "steps": steps, "error": None}
 

@@ -89,9 +89,9 @@ while at <= #ARGV do
 end
 for stream, ids in pairs(entries) do
   for first = 1, #ids, AT_ONCE do
-    local some = { unpack(ids, first, math.min(#ids, first + AT_ONCE - 1)) }
-    redis.call('XACK', stream, GROUP, unpack(some))
-    redis.call('XDEL', stream, unpack(some))
+    local last = math.min(#ids, first + AT_ONCE - 1)
+    redis.call('XACK', stream, GROUP, unpack(ids, first, last))
+    redis.call('XDEL', stream, unpack(ids, first, last))
   end
 end
 for _, run in ipairs(seen) do
