@@ -13,6 +13,7 @@ from nerv.telemetry.lags import Delays, Lags
 Partition = tuple[str, int]
 
 LOOK_SECONDS = 5.0  # between two looks at the ends of partitions, which the last fetch has told
+NEW_SECONDS = 0.25  # the same, while there is a partition whose end no fetch has told yet
 MARKS = 512  # of a partition
 
 
@@ -82,13 +83,19 @@ class Behind:
                 kept.pop(partition, None)
 
     async def watch(self, consumer: BatchConsumer) -> None:
-        """Look where the partitions end, until cancelled."""
+        """Look where the partitions end, until cancelled. One that is new is told as soon as a fetch has told its end."""
+        told: set[Partition] = set()
+        due = 0.0
         while True:
-            try:
-                self._ends = await consumer.known_ends(list(self._settled))
-            except NervError:  # its thread ends, and who reads tells why
-                return
-            await asyncio.sleep(LOOK_SECONDS)
+            settled = list(self._settled)
+            if not told.issuperset(settled) or time.monotonic() >= due:
+                try:
+                    self._ends = await consumer.known_ends(settled)
+                except NervError:  # its thread ends, and who reads tells why
+                    return
+                told |= self._ends.keys()
+                due = time.monotonic() + LOOK_SECONDS
+            await asyncio.sleep(NEW_SECONDS)
 
     def lags(self) -> Lags:
         """By group, topic and partition."""
