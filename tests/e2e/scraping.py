@@ -57,7 +57,7 @@ class Seen:
 
 @contextmanager
 def scraped(context: Path) -> Iterator[Seen]:
-    """Scrape the mesh of this context file while the block runs, twice a second, from when it is up."""
+    """Scrape the mesh of this context file while the block runs, twice a second, from when it is up; and once more at the end."""
     seen, over = Seen(), threading.Event()
 
     def run() -> None:
@@ -71,3 +71,4 @@ def scraped(context: Path) -> Iterator[Seen]:
     finally:
         over.set()
         thread.join()
+        seen.look(context)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo on one day of flights: the whole mesh as its users start it, from nothing to `demo passed`."""
 
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import environment, marked
+from tests.e2e.processes import environment, heed_ctrl_c, marked
 from tests.e2e.scraping import scraped
 
 SECONDS = 240.0  # it takes 30 on two idle cores
@@ -22,15 +23,16 @@ pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 
 @contextmanager
-def demo(folder: Path, mark: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """The running demo, its output on a pipe; ended with the block."""
+def demo(folder: Path, mark: str, *arguments: str, screen: int = subprocess.PIPE) -> Iterator["subprocess.Popen[str]"]:
+    """The running demo, its output on a pipe or on this terminal; ended with the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "flights.demo", *arguments],
         cwd=folder,
-        env=environment(mark),
-        stdout=subprocess.PIPE,
+        env=environment(mark) | {"TERM": "dumb", "COLUMNS": "120"},
+        stdout=screen,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     try:
         yield process
@@ -40,13 +42,21 @@ def demo(folder: Path, mark: str, *arguments: str) -> Iterator["subprocess.Popen
         process.communicate(timeout=60)
 
 
-def test_the_demo_passes_on_one_day_and_leaves_nothing_running(tmp_path: Path) -> None:
-    """Every total equals the file's, one trace has spans of all five services, exit 0, and no process is left.
+def shown(terminal: int, until: str) -> str:
+    """What is written to the terminal, up to this text; or all of it, where its writers end before."""
+    text = ""
+    while until not in text:
+        try:
+            text += os.read(terminal, 65_536).decode(errors="replace")
+        except OSError:  # nobody has it open any more
+            break
+    return text
 
-    Meanwhile the services emit every metric that is declared, and no other.
-    """
+
+def test_the_demo_passes_on_one_day_and_leaves_nothing_running(tmp_path: Path) -> None:
+    """Every total equals the file's, one trace has spans of all five services, exit 0, and no process is left."""
     mark = uuid.uuid4().hex
-    with demo(tmp_path, mark, "--days", "1") as process, scraped(tmp_path / ".nerv/context.json") as seen:
+    with demo(tmp_path, mark, "--days", "1") as process:
         output, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, output
     assert "demo passed" in output
@@ -55,6 +65,25 @@ def test_the_demo_passes_on_one_day_and_leaves_nothing_running(tmp_path: Path) -
     assert trace is not None, output
     for service in ("broker", "temporal", "projector", "sync", "scheduler"):
         assert re.search(rf"{service} [\d,]+", trace[1]), output
+    assert marked(mark) == []
+
+
+def test_at_a_terminal_the_mesh_stays_up_until_ctrl_c(tmp_path: Path) -> None:
+    """With what to try next; then it ends with exit 0 and leaves no process.
+
+    Meanwhile the services emit every metric that is declared, and no other.
+    """
+    mark = uuid.uuid4().hex
+    terminal, screen = os.openpty()
+    with demo(tmp_path, mark, "--days", "1", screen=screen) as process:
+        os.close(screen)
+        with scraped(tmp_path / ".nerv/context.json") as seen:
+            output = shown(terminal, until="workflow start")
+        assert "demo passed" in output, output
+        process.send_signal(signal.SIGINT)
+        output += shown(terminal, until="stopping")
+        assert process.wait(timeout=60) == 0, output
+    os.close(terminal)
     assert marked(mark) == []
     assert seen.differences() == []
 
