@@ -21,7 +21,9 @@ async def test_a_partition_is_told_soon_after_it_was_first_read(
     settings = KafkaSettings(bootstrap_servers=kafka)
     Admin(settings, mesh_name).create([Topic(mesh_name, 2)])
     async with Producer(settings, mesh_name) as producer:
-        await producer.publish_all([Outgoing(mesh_name, b"{}", b"key", partition=p) for p in (FIRST, SECOND) for _ in range(3)])
+        await producer.publish_all(
+            [Outgoing(mesh_name, b"{}", b"key", partition=p) for p in (FIRST, SECOND) for _ in range(3)]
+        )
     behind = lagging.Behind("m.readers")
     everything = {(mesh_name, FIRST): 0, (mesh_name, SECOND): 0}
     async with (
