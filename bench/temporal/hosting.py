@@ -19,30 +19,34 @@ from nerv_temporal.app import Wiring
 from nerv_temporal.settings import TemporalSettings
 
 APP = "bench.temporal.app:app"
-PARTITIONS = 4
+# As many as two cores commit at once: the more partitions, the fewer writers share a transaction of one.
+PARTITIONS = 2
 READY_SECONDS = 60.0
 
 
-def settings_for(bootstrap: str, mesh: str, folder: Path, *, fsync: bool = False) -> TemporalSettings:
+def settings_for(
+    bootstrap: str, mesh: str, folder: Path, *, fsync: bool = False, partitions: int = PARTITIONS
+) -> TemporalSettings:
     """Settings of a mesh of its own, whose topics are made where they are missing; each record synchronised if `fsync`."""
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
     config = {"flush.messages": "1"} if fsync else {}
-    topics = [replace(t, config={**t.config, **config}) for t in of_mesh(mesh, partitions=PARTITIONS, projections=[])]
+    topics = [replace(t, config={**t.config, **config}) for t in of_mesh(mesh, partitions=partitions, projections=[])]
     admin = Admin(kafka, "bench")
     admin.create(topics, replication=1)
     admin.wait_for(
         [topic.name for topic in topics], READY_SECONDS
     )  # the broker knows them a moment after it has made them
-    return TemporalSettings(mesh=mesh, app=APP, kafka=kafka, data_dir=folder, partitions=PARTITIONS, insecure_dev=True)
+    return TemporalSettings(mesh=mesh, app=APP, kafka=kafka, data_dir=folder, partitions=partitions, insecure_dev=True)
 
 
 @asynccontextmanager
-async def hosted(bootstrap: str, *, fsync: bool = False) -> AsyncIterator[Wiring]:
+async def hosted(bootstrap: str, *, fsync: bool = False, partitions: int = PARTITIONS) -> AsyncIterator[Wiring]:
     """A replica that owns all partitions of a mesh."""
     os.environ.setdefault("OTEL_SDK_DISABLED", "true")
     gc.set_threshold(*COLLECTOR)
     with tempfile.TemporaryDirectory(prefix="nerv-bench-") as name:
-        wiring = Wiring(settings=settings_for(bootstrap, f"b{uuid.uuid4().hex[:8]}", Path(name), fsync=fsync))
+        mesh = f"b{uuid.uuid4().hex[:8]}"
+        wiring = Wiring(settings=settings_for(bootstrap, mesh, Path(name), fsync=fsync, partitions=partitions))
         async with AsyncExitStack() as stack:
             for part in (wiring.tail(), wiring.owners(), wiring.router()):
                 await stack.enter_async_context(part)

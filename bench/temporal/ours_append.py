@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ours: `BOOTSTRAP rate|fsync|batch|latency COUNT IN_FLIGHT`: appends of one event (or of 100) with the exact version.
+"""Ours: `BOOTSTRAP rate|fsync|batch|latency COUNT IN_FLIGHT [PARTITIONS]`: appends of one event (or of 100).
 
-In process. Prints events a second; with `fsync` Kafka synchronises each record to the disk. `latency` prints the median and the
-99th percentile in milliseconds of one append at a time.
+With the exact version, in process. Prints events a second; with `fsync` Kafka synchronises each record to the disk. `latency`
+prints the median and the 99th percentile in milliseconds of one append at a time.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import time
 import uvloop
 
 from bench.temporal.app import counted
-from bench.temporal.hosting import hosted
+from bench.temporal.hosting import PARTITIONS, hosted
 from nerv.protocols import Appended, AppendRequest, Expected
 from nerv.protocols.history import Expect
 from nerv_temporal.router import Router
@@ -42,9 +42,9 @@ class Writers:
             version = outcome.last_version
 
 
-async def measure(bootstrap: str, what: str, count: int, in_flight: int) -> str:
+async def measure(bootstrap: str, what: str, count: int, in_flight: int, partitions: int = PARTITIONS) -> str:
     """The figures, as they are printed."""
-    async with hosted(bootstrap, fsync=what == "fsync") as wiring:
+    async with hosted(bootstrap, fsync=what == "fsync", partitions=partitions) as wiring:
         size = BATCH if what == "batch" else 1
         warm = Writers(wiring.router(), max(500, 4 * in_flight), size)
         await asyncio.gather(*(warm.write(f"warm-{n}") for n in range(in_flight)))
@@ -59,4 +59,5 @@ async def measure(bootstrap: str, what: str, count: int, in_flight: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(uvloop.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))) + "\n")
+    server, what, *numbers = sys.argv[1:]
+    sys.stdout.write(uvloop.run(measure(server, what, *map(int, numbers))) + "\n")

@@ -24,6 +24,7 @@ SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 WARM = "60000"  # appends, at any scale: some 4,000 transactions
 GROWTH_SECONDS = 1500.0  # to fill an index with 10,000,000 events
 DISK_SECONDS = 600.0
+MORE = 4  # partitions: what `nerv dev` has, and twice what suits this machine
 FEW = 3  # rounds, where a turn is long or nothing is compared
 
 Found = list[Figure | Measured]
@@ -60,24 +61,24 @@ class Suite:
         found: Found = []
         with postgres_for_measuring(self.console.print, synchronous=False) as port:
             for in_flight, events, goal in ((64, 40_000, 15.0), (512, 100_000, 40.0)):
-                ours, bare, theirs, uma = interleave(
+                told = (self.count(events, 4000), str(in_flight))
+                ours, more, bare, theirs, uma = interleave(
                     [
-                        self.ours(
-                            "nerv", "ours_append", self.bootstrap, "rate", self.count(events, 4000), str(in_flight)
-                        ),
-                        self.ours(
-                            "bare write path", "bare_append", self.bootstrap, self.count(events, 4000), str(in_flight)
-                        ),
+                        self.ours("nerv", "ours_append", self.bootstrap, "rate", *told),
+                        self.ours(f"nerv, {MORE} partitions", "ours_append", self.bootstrap, "rate", *told, str(MORE)),
+                        self.ours("bare write path", "bare_append", self.bootstrap, *told),
                         self.peer("eventsourcing", "es", str(port), "append", self.count(2500, 600), str(in_flight)),
                         self.peer("umadb", "uma", self.count(5000, 600), str(in_flight)),
                     ],
                     f"appends, {in_flight} in flight",
                     self.console,
                 )
+                name = f"temporal.appends_{in_flight}_in_flight"
                 found += [
-                    Figure(f"temporal.appends_{in_flight}_in_flight_per_second", ours, theirs, goal),
-                    Measured(f"temporal.appends_{in_flight}_in_flight_bare_times_eventsourcing", bare / theirs, "x"),
-                    Measured(f"temporal.appends_{in_flight}_in_flight_umadb", uma, "1/s"),
+                    Figure(f"{name}_per_second", ours, theirs, goal),
+                    Measured(f"{name}_{MORE}_partitions_times_eventsourcing", more / theirs, "x"),
+                    Measured(f"{name}_bare_times_eventsourcing", bare / theirs, "x"),
+                    Measured(f"{name}_umadb", uma, "1/s"),
                 ]
             load, envelopes, their_load = interleave(
                 [
