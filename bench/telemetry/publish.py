@@ -17,8 +17,8 @@ from bench.connection import answering, send
 from bench.harness import progress
 from bench.telemetry.modes import TURNS, Mode
 
-WARM = 4  # turns: of a Kafka just started the first cost twice what others do
-KEPT_SECONDS = 0.8  # until what a turn has left is written: spans are, twice a second
+WARM = 40  # turns: of a Kafka just started the first cost twice what others do
+KEPT_SECONDS = 0.6  # until what a turn has left is written: spans are, twice a second
 
 
 async def measure(

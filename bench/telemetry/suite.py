@@ -24,27 +24,33 @@ from nerv.topics import Topic, of_mesh
 
 SAMPLED = {"few": 100, "every": 1}  # by mesh: one of so many events is in a sampled trace
 PROJECTION = "totals"  # the cheapest work there is for an event, so that what is around it weighs most
-EVENTS = 1_200_000
-LEAST = 100_000
-REQUESTS = 30_000  # a turn: short ones differ by a tenth
+EVENTS = 600_000
+# A turn: some 0.3 s. Longer ones are not alike any more: the machine's moods last from there on, and change by a tenth.
+REQUESTS = 3_000
 CONNECTIONS = 64
 TOPIC = "bench.noted.v1"
-ROUNDS = 5
-BROKER_ROUNDS = 10  # of two turns
+ROUNDS = 10
+BROKER_ROUNDS = 50  # of two turns
+LEAST_ROUNDS = 3
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Some ten minutes at full size, six at half of it."""
+    """Some ten minutes at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
-        prepare(bootstrap, max(LEAST, int(EVENTS * scale)), console)
+        prepare(bootstrap, EVENTS, console)
         folds = [_fold(mode, bootstrap, redis_url) for mode in Mode]
-        folded = [[cpu for cpu, _ in turns] for turns in turns_of(folds, "projector", console, ROUNDS)]
-        published = _published(bootstrap, redis_url, max(1000, int(REQUESTS * scale)), console)
+        folded = [[cpu for cpu, _ in turns] for turns in turns_of(folds, "projector", console, rounds(ROUNDS, scale))]
+        published = _published(bootstrap, redis_url, rounds(BROKER_ROUNDS, scale), console)
         return [
             *compare("projector", dict(zip(Mode, folded, strict=True))),
             *compare("broker", published),
         ]
+
+
+def rounds(full: int, scale: float) -> int:
+    """How many at this scale: what is in one stays as it is, so that the figures do."""
+    return max(LEAST_ROUNDS, int(full * scale))
 
 
 def prepare(bootstrap: str, count: int, console: Console) -> None:
@@ -66,11 +72,11 @@ def _fold(mode: Mode, bootstrap: str, redis_url: str) -> Contestant:
     return Contestant(mode, [*program, mode, bootstrap, redis_url, mesh, PROJECTION])
 
 
-def _published(bootstrap: str, redis_url: str, requests: int, console: Console) -> dict[Mode, list[float]]:
+def _published(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
     path = f"/v1/topics/{TOPIC}/events?guarantee=at-least-once"
     enter(Mode.HUNDREDTH, redis_url)
     with serving("ours", bootstrap, TOPIC, "bench.telemetry.switching") as server:
-        return uvloop.run(measure(server, path, requests, CONNECTIONS, BROKER_ROUNDS, console))
+        return uvloop.run(measure(server, path, REQUESTS, CONNECTIONS, count, console))
 
 
 def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:

@@ -10,7 +10,7 @@ import nerv_broker.publishing.owner
 import nerv_broker.publishing.taking
 from bench.telemetry.modes import SAMPLINGS, TURNS, Hooks, Mode
 from nerv.service import run
-from nerv.telemetry.tracing import turn_on
+from nerv.telemetry.tracing import sample
 from nerv_broker.app import build
 from nerv_broker.settings import BrokerSettings
 
@@ -25,7 +25,7 @@ def switch(number: int, frame: FrameType | None) -> None:
         HOOKS.take_out()
     else:
         HOOKS.put_back()
-    turn_on(SAMPLINGS.get(mode))
+    sample(SAMPLINGS.get(mode))
 
 
 if __name__ == "__main__":

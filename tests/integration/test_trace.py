@@ -26,6 +26,7 @@ from nerv.dev.mesh import LocalMesh
 from nerv.errors import NotFound
 from nerv.protocols import Appended, AppendRequest, ReadQuery
 from nerv.telemetry import Sampling, names, span, tracing
+from nerv.telemetry.spans.quick import QuickSpans
 from nerv.testing.otlp import Receiver
 from nerv.types import Event, new_event_id
 from nerv.workflows import Cause
@@ -40,10 +41,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.fixture(scope="module")
 def traced() -> Iterator[None]:
     """Spans in this process, too, so that there is a root; they are exported by nobody."""
-    trace.set_tracer_provider(TracerProvider())
-    tracing.turn_on(Sampling(1.0))
+    trace.set_tracer_provider(provider := TracerProvider())
+    tracing.turn_on(Sampling(1.0), QuickSpans(provider, "nerv"))
     yield
-    tracing.turn_on(None)
+    tracing.sample(None)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

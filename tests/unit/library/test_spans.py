@@ -31,6 +31,7 @@ from nerv.telemetry import (
 from nerv.telemetry import names as n
 from nerv.telemetry.batches import LINKED, OWN
 from nerv.telemetry.sampling import DEFAULT_RATIO, sampling_of
+from nerv.telemetry.spans.quick import QuickSpans
 from nerv.telemetry.tracing import current_ids
 from nerv.types import Event
 
@@ -82,9 +83,9 @@ def spans() -> Iterator[InMemorySpanExporter]:
         trace.set_tracer_provider(provider)
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.turn_on(Sampling(1.0))
+    tracing.turn_on(Sampling(1.0), QuickSpans(provider, "nerv"))
     yield exporter
-    tracing.turn_on(None)
+    tracing.sample(None)
     exporter.shutdown()
 
 
@@ -192,7 +193,7 @@ def test_a_trace_begins_only_where_it_may(spans: InMemorySpanExporter) -> None:
 
 def test_who_answers_learns_that_a_trace_is_not_recorded(spans: InMemorySpanExporter) -> None:
     """A request says so, so that nobody behind it begins another; a message carries nothing."""
-    tracing.turn_on(Sampling(0.0))
+    tracing.sample(Sampling(0.0))
     with span("GET /x", SpanKind.SERVER, parent=Carrier()):
         assert carrier() == Carrier()
         told = hop().traceparent or ""

@@ -22,6 +22,7 @@ from nerv.errors import IdConflict, Misconfigured
 from nerv.protocols import AppendOutcome, AppendRequest
 from nerv.protocols.queue import Claim, RunStatus
 from nerv.telemetry import Sampling, span, tracing
+from nerv.telemetry.spans.quick import QuickSpans
 from nerv.types import EventType
 from nerv.workflows import Drawing, Fan, Output, PermanentError, Result
 from nerv_scheduler.fusing import Fusing
@@ -430,9 +431,9 @@ def spans() -> Any:
         provider = TracerProvider()
         trace.set_tracer_provider(provider)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.turn_on(Sampling(1.0))
+    tracing.turn_on(Sampling(1.0), QuickSpans(provider, "nerv"))
     yield exporter
-    tracing.turn_on(None)
+    tracing.sample(None)
 
 
 async def test_one_trace_goes_from_the_start_to_the_effects(spans: InMemorySpanExporter) -> None:

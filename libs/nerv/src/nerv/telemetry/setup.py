@@ -90,6 +90,8 @@ def _traces(resource: "Resource", recent: "Recent | None") -> Iterator[None]:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
+    from nerv.telemetry.spans.quick import QuickSpans
+
     sampling = sampling_of()
     provider = TracerProvider(ALWAYS_ON, resource)  # it is asked only for spans that `sampling` wants
     if recent is not None:
@@ -97,9 +99,9 @@ def _traces(resource: "Resource", recent: "Recent | None") -> Iterator[None]:
     if wanted(TRACES):
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    tracing.turn_on(sampling)
+    tracing.turn_on(sampling, QuickSpans(provider, "nerv"))
     try:
         yield
     finally:
-        tracing.turn_on(None)
+        tracing.sample(None)
         provider.shutdown()

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
@@ -23,8 +24,8 @@ from nerv.types import Event
 E = TypeVar("E", bound=Event[bytes])
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-_tracer = trace.get_tracer("nerv")
 _sampling: Sampling | None = None
+_start: "Start"  # is there before `_sampling` is
 
 _NONE, _OUTSIDE = "", "-"
 # None in work that is recorded. Else the traceparent that it came with, _NONE where it came with none, or is not to be recorded,
@@ -44,8 +45,30 @@ class Carrier(NamedTuple):
 NOWHERE = Carrier()
 
 
-def turn_on(sampling: Sampling | None) -> None:
-    """Set by `setup.telemetry`; None turns it off."""
+class Start(Protocol):
+    """Begins a span that is recorded."""
+
+    def __call__(
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: Mapping[str, AttributeValue] | None,
+        links: Sequence[Link],
+    ) -> Span:
+        """In this context, or in the current one; in none of a span it is the first of a trace."""
+        ...
+
+
+def turn_on(sampling: Sampling, start: Start) -> None:
+    """Record spans from now on. `setup.telemetry` does it."""
+    global _start
+    _start = start
+    sample(sampling)
+
+
+def sample(sampling: Sampling | None) -> None:
+    """From now on record this share of the traces; None turns tracing off."""
     global _sampling
     _sampling = sampling
 
@@ -69,9 +92,10 @@ def carrier() -> Carrier:
     """The context of the current span, to be put on a message; empty where its trace is not recorded."""
     if _sampling is None or _passing.get() is not None:
         return NOWHERE
-    fields: dict[str, str] = {}
-    _PROPAGATOR.inject(fields)
-    return Carrier(fields.get("traceparent"), fields.get("tracestate"))
+    at = trace.get_current_span().get_span_context()
+    # What the propagator writes, which makes a dictionary and looks the span up again for it.
+    traceparent = f"00-{at.trace_id:032x}-{at.span_id:016x}-{at.trace_flags:02x}"
+    return Carrier(traceparent, at.trace_state.to_header() if at.trace_state else None)
 
 
 def hop() -> Carrier:
@@ -165,10 +189,11 @@ def arriving(headers: Sequence[tuple[bytes, bytes]], *, begin: bool) -> Carrier 
     None of most requests, which are in no trace at all: nothing is done for those, and work in them that may begin a trace of its
     own decides for itself.
     """
-    for name, value in headers:
-        if name == b"traceparent":
-            state = next((more for other, more in headers if other == b"tracestate"), None)
-            return Carrier(value.decode("latin-1"), None if state is None else state.decode("latin-1"))
+    found = dict(headers)
+    traceparent = found.get(b"traceparent")
+    if traceparent is not None:
+        state = found.get(b"tracestate")
+        return Carrier(traceparent.decode("latin-1"), None if state is None else state.decode("latin-1"))
     return NOWHERE if begin and _sampling is not None and _sampling.begins() else None
 
 
@@ -179,31 +204,42 @@ def span_of_request(name: str, came: Carrier, attributes: Mapping[str, Attribute
     return _recorded(name, SpanKind.SERVER, _context(came), (), attributes)
 
 
-@contextmanager
 def _recorded(
     name: str,
     kind: SpanKind,
-    context: otel_context.Context | None,
+    context: Context | None,
     linked: Sequence[Link],
     attributes: Mapping[str, AttributeValue] | None,
-) -> Iterator[Span]:
-    # What `start_as_current_span` does, without three generators for each span.
+) -> "_Recorded":
     linked = linked if context is not None else [*linked, *_beside.get()]
-    current = _tracer.start_span(
-        name, context, kind, attributes, linked, record_exception=False, set_status_on_exception=False
-    )
-    token, attached = _passing.set(None), otel_context.attach(trace.set_span_in_context(current))
-    try:
-        yield current
-    except BaseException as error:
-        current.set_attribute(n.ERROR_TYPE, type(error).__name__)
-        if not isinstance(error, Refused):  # which is an answer, as a view that is not there
-            current.set_status(Status(StatusCode.ERROR, str(error)))
-        raise
-    finally:
-        otel_context.detach(attached)
-        _passing.reset(token)
-        current.end()
+    return _Recorded(_start(name, context, kind, attributes, linked))
+
+
+class _Recorded:
+    """A block of a trace that is recorded. What `start_as_current_span` does, without three generators for each span."""
+
+    __slots__ = ("_attached", "_span", "_token")
+    _attached: Token[Context]
+    _token: Token[str | None]
+
+    def __init__(self, begun: Span) -> None:
+        self._span = begun
+
+    def __enter__(self) -> Span:
+        self._token = _passing.set(None)
+        self._attached = otel_context.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._span.set_attribute(n.ERROR_TYPE, type(error).__name__)
+            if not isinstance(error, Refused):  # which is an answer, as a view that is not there
+                self._span.set_status(Status(StatusCode.ERROR, str(error)))
+        otel_context.detach(self._attached)
+        _passing.reset(self._token)
+        self._span.end()
 
 
 @contextmanager
@@ -221,10 +257,10 @@ def link_to(found: Carrier) -> Link:
     return Link(trace.get_current_span(_context(found)).get_span_context())
 
 
-def _context(parent: Carrier) -> otel_context.Context:
+def _context(parent: Carrier) -> Context:
     if parent.traceparent is None:
-        return otel_context.Context()
+        return Context()
     fields = {"traceparent": parent.traceparent}
     if parent.tracestate:
         fields["tracestate"] = parent.tracestate
-    return _PROPAGATOR.extract(fields, otel_context.Context())
+    return _PROPAGATOR.extract(fields, Context())

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spans of the SDK that are made at a tenth of the cost, for those of our own (ADR 19 has the figures).
+
+The SDK's tracer asks a sampler, copies attributes into a bounded dictionary with a lock, makes bounded lists for events and
+links, and copies all of it once more at the end. The few attributes that this library names need none of that. What users do
+with such a span by OpenTelemetry's API is done as the SDK does it, within the limits of the environment.
+Source: opentelemetry-sdk 1.45, whose `Span` names its fields for those who derive from it.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from time import time_ns
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.util.types import AttributeValue
+
+_PLAIN = frozenset({bool, int, float, str})
+_UNSET = Status(StatusCode.UNSET)
+_RANDOM = TraceFlags.RANDOM_TRACE_ID
+_FLAGS = {bit: TraceFlags(TraceFlags.SAMPLED | bit) for bit in (0, _RANDOM)}
+
+
+class QuickSpans:
+    """Starts spans that go to a provider's processors, with its resource. All of them are recorded. Safe on any thread."""
+
+    def __init__(self, provider: sdk.TracerProvider, name: str) -> None:
+        self._scope = InstrumentationScope(name, "")
+        self._limits = sdk.SpanLimits()
+        # Of the public fields of the SDK's tracer: also who adds a processor later is told of these spans.
+        tracer = provider.get_tracer(name)
+        assert isinstance(tracer, sdk.Tracer)  # noqa: S101 - OTEL_SDK_DISABLED is looked at before
+        self._resource, self._processor, self._ids = tracer.resource, tracer.span_processor, tracer.id_generator
+
+    def __call__(
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: Mapping[str, AttributeValue] | None,
+        links: Sequence[Link],
+    ) -> "QuickSpan":
+        """A span that has begun. `context` None is the current one."""
+        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+        if parent is not None and parent.is_valid:
+            trace_id, state = parent.trace_id, parent.trace_state
+            flags = _FLAGS[parent.trace_flags & _RANDOM]
+        else:
+            parent, state, trace_id = None, None, self._ids.generate_trace_id()
+            flags = _FLAGS[_RANDOM if self._ids.is_trace_id_random() else 0]
+        made = SpanContext(trace_id, self._ids.generate_span_id(), False, flags, state)
+        return QuickSpan(
+            name, made, parent, kind, attributes or {}, links,
+            self._limits, self._resource, self._processor, self._scope, context,
+        )  # fmt: skip
+
+
+class QuickSpan(sdk.Span):
+    """Its attributes are a plain dictionary, and it has no lists of its own, until somebody needs more."""
+
+    _lock = threading.Lock()  # one for all: only the SDK's own ways take it
+    _record_end_metrics = None
+
+    def __init__(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: Mapping[str, AttributeValue],
+        links: Sequence[Link],
+        limits: sdk.SpanLimits,
+        resource: Resource,
+        processor: sdk.SpanProcessor,
+        scope: InstrumentationScope,
+        at: Context | None,
+    ) -> None:
+        """It has begun. The SDK's own constructor is what is left out here."""
+        # Whose fields are those of `ReadableSpan` and `Span`.
+        self._name, self._context, self._parent, self._kind = name, context, parent, kind
+        self._resource, self._instrumentation_scope, self._instrumentation_info = resource, scope, None
+        self._status, self._limits, self._span_processor = _UNSET, limits, processor
+        self._events: Sequence[Any] = ()
+        most = limits.max_links
+        self._links: Any = links if most is None or len(links) <= most else self._new_links(links)
+        self._attributes: Any = {}
+        plain = limits.max_span_attribute_length is None and self._takes(attributes)
+        self._attributes = dict(attributes) if plain else self._bounded(attributes)
+        self._end_time, self._start_time = None, time_ns()
+        processor.on_start(self, at)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """As the SDK. What is no plain value, or one too many, is its matter."""
+        if not self._put({key: value}):
+            super().set_attribute(key, value)
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """As the SDK, too."""
+        if not self._put(attributes):
+            super().set_attributes(attributes)
+
+    def end(self, end_time: int | None = None) -> None:
+        """As the SDK. Processors are told of the span itself, which nobody changes any more."""
+        if self._end_time is not None:
+            super().end(end_time)  # which says so
+            return
+        self._end_time = end_time or time_ns()
+        self._span_processor.on_end(self)
+
+    def _put(self, more: Mapping[str, Any]) -> bool:
+        """Whether these are attributes now; if not, the SDK can have its way with all that there are."""
+        if type(self._attributes) is not dict or self._end_time is not None:
+            return False
+        if self._takes(more):
+            self._attributes.update(more)
+            return True
+        with self._lock:
+            if type(self._attributes) is dict:
+                self._attributes = self._bounded(self._attributes)
+        return False
+
+    def _takes(self, more: Mapping[str, Any]) -> bool:
+        most = self._limits.max_span_attributes
+        room = most is None or len(self._attributes) + len(more) <= most
+        return room and all(type(name) is str and name and type(value) in _PLAIN for name, value in more.items())
+
+    def _bounded(self, attributes: Mapping[str, Any]) -> BoundedAttributes:
+        limits = self._limits
+        length = limits.max_span_attribute_length
+        return BoundedAttributes(limits.max_span_attributes, attributes, immutable=False, max_value_len=length)
+
+    def _add_event(self, event: Any) -> None:
+        with self._lock:
+            self._events = self._events or self._new_events()  # type: ignore[no-untyped-call]
+        super()._add_event(event)
+
+    def _add_link(self, link: Link) -> None:
+        with self._lock:
+            if isinstance(self._links, tuple | list):
+                self._links = self._new_links(self._links)
+        super()._add_link(link)
