@@ -1,46 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`MODE BOOTSTRAP REDIS MESH PROJECTION`: the projector folds all of history, as suite *projector* measures it.
+"""`BOOTSTRAP REDIS FEW EVERY PROJECTION ROUNDS`: a projector folds all of history again and again, each time in the next mode.
 
-Prints CPU seconds a million events, and events a second, from the start of the replica until nothing is missing: what is left
-from the first batch on is too little to measure where a machine is slow to look.
+FEW and EVERY are the meshes with the histories of `suite.SAMPLED`. Prints, of each turn, CPU seconds a million events, from the
+start of the replica until nothing is missing: what is left from the first batch on is too little to measure where a machine is
+slow to look. One process takes all turns, as the broker's does, and for the same reason.
 """
 
 import asyncio
 import sys
 import time
-from contextlib import AsyncExitStack
 
 import uvloop
 
 import nerv_projector.folding
 import nerv_projector.views.redis_views
+from bench.harness import PROGRESS
 from bench.projector.ours_fold import LOOK_SECONDS, covers, hosted, wipe
-from bench.telemetry.modes import Hooks, Mode, enter, settings
+from bench.telemetry.modes import TURNS, Hooks, Mode, enter, settings, switch
 from nerv.telemetry import telemetry
 from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.telemetry.spans.keeper import keeping, recent_of
 from nerv_projector.app import Wiring
 
 
-async def measure(mode: Mode, bootstrap: str, redis: str, mesh: str, projection: str) -> list[float]:
-    """The figures."""
-    enter(mode, redis)
-    if mode is Mode.NONE:
-        Hooks(nerv_projector.folding, nerv_projector.views.redis_views).take_out()
+async def measure(bootstrap: str, redis: str, few: str, every: str, projection: str, rounds: int) -> list[float]:
+    """The figures, in the order of `TURNS`, round after round."""
+    enter(redis)
+    hooks = Hooks(nerv_projector.folding, nerv_projector.views.redis_views)
     bounds = SpanSettings()
     recent = recent_of(bounds)
-    await wipe(redis, mesh)
+    assert recent is not None
+    found: list[float] = []
     with telemetry("projector", "bench", recent):
-        async with AsyncExitStack() as stack:
-            if recent is not None:
-                await stack.enter_async_context(keeping(recent, settings(redis), mesh, bounds, "projector"))
-            wiring = await stack.enter_async_context(hosted(bootstrap, redis, mesh, projection))
-            return await all_of_it(wiring, projection)
+        async with keeping(recent, settings(redis), few, bounds, "projector"):
+            for turn in range(rounds + 1):
+                for mode in TURNS:
+                    switch(mode, hooks)
+                    mesh = every if mode is Mode.ALL else few
+                    await wipe(redis, mesh)
+                    async with hosted(bootstrap, redis, mesh, projection) as wiring:
+                        figure = await all_of_it(wiring, projection)
+                    if turn:  # the first round warms caches and servers
+                        found.append(figure)
+                    sys.stderr.write(f"{PROGRESS}projector: round {turn} of {rounds}, {mode} {figure:.2f} us\n")
+                    sys.stderr.flush()
+    return found
 
 
-async def all_of_it(wiring: Wiring, projection: str) -> list[float]:
-    """The figures of a replica that has just been started."""
-    began, cpu = time.perf_counter(), time.process_time()
+async def all_of_it(wiring: Wiring, projection: str) -> float:
+    """The figure of a replica that has just been started."""
+    cpu = time.process_time()
     runner = wiring.hub().runners[projection]
     ends = await wiring.watermarks().bounds(runner.hosted.folded_topic)
     while True:
@@ -49,11 +58,10 @@ async def all_of_it(wiring: Wiring, projection: str) -> list[float]:
             if progress.cursors and covers(progress, ends):
                 break
         await asyncio.sleep(LOOK_SECONDS)
-    seconds, spent = time.perf_counter() - began, time.process_time() - cpu
-    return [spent / progress.folded * 1e6, progress.folded / seconds]
+    return (time.process_time() - cpu) / progress.folded * 1e6
 
 
 if __name__ == "__main__":
-    mode, bootstrap, redis, mesh, projection = sys.argv[1:]
-    figures = uvloop.run(measure(Mode(mode), bootstrap, redis, mesh, projection))
+    bootstrap, redis, few, every, projection, rounds = sys.argv[1:]
+    figures = uvloop.run(measure(bootstrap, redis, few, every, projection, int(rounds)))
     sys.stdout.write(" ".join(map(str, figures)) + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 from nerv.redis import RedisSettings
 from nerv.telemetry.sampling import ARGUMENT, SAMPLER, Sampling
+from nerv.telemetry.tracing import sample
 
 
 class Mode(StrEnum):
@@ -22,12 +23,6 @@ class Mode(StrEnum):
 
 TURNS = (*Mode, *reversed(Mode))  # of one process, in which something may change slowly
 SAMPLINGS = {Mode.HUNDREDTH: Sampling(0.01), Mode.ALL: Sampling(1.0)}
-ENVIRONMENT = {
-    Mode.NONE: {"OTEL_TRACES_EXPORTER": "none"},
-    Mode.OFF: {"OTEL_TRACES_EXPORTER": "none"},
-    Mode.HUNDREDTH: {SAMPLER: "parentbased_traceidratio", ARGUMENT: "0.01"},
-    Mode.ALL: {SAMPLER: "parentbased_always_on"},
-}
 
 
 class _Silent:
@@ -56,16 +51,27 @@ NOTHING: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def enter(mode: Mode, redis: str) -> None:
-    """Prepare this process, and those that it starts. Metrics are off in all modes: they are not what is measured."""
+def enter(redis: str) -> None:
+    """Prepare this process, and those that it starts: they trace, until they `switch`. Metrics are off in all modes: they are
+    not what is measured.
+    """
     for name in ("OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", SAMPLER, ARGUMENT):
         os.environ.pop(name, None)
-    os.environ |= {"OTEL_METRICS_EXPORTER": "none", "NERV_REDIS__URL": redis, **ENVIRONMENT[mode]}
+    os.environ |= {"OTEL_METRICS_EXPORTER": "none", "NERV_REDIS__URL": redis}
 
 
 def settings(redis: str) -> RedisSettings:
     """Where the mesh keeps its spans."""
     return RedisSettings(url=redis)
+
+
+def switch(mode: Mode, hooks: "Hooks") -> None:
+    """From now on this process traces as much."""
+    if mode is Mode.NONE:
+        hooks.take_out()
+    else:
+        hooks.put_back()
+    sample(SAMPLINGS.get(mode))
 
 
 class Hooks:

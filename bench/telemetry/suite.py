@@ -7,16 +7,18 @@ own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from statistics import median, stdev
 
 import uvloop
 from rich.console import Console
 
 from bench.broker.serving import PARTITIONS, serving
-from bench.harness import Contestant, Measured, kafka_for_measuring, redis_for_measuring, turns_of
+from bench.harness import Contestant, Measured, kafka_for_measuring, redis_for_measuring
 from bench.projector.filling import fill, make_topics
-from bench.telemetry.modes import Mode, enter
+from bench.telemetry.modes import TURNS, Mode, enter
 from bench.telemetry.publish import measure
 from nerv.kafka import KafkaSettings
 from nerv.kafka.admin import Admin
@@ -24,26 +26,26 @@ from nerv.topics import Topic, of_mesh
 
 SAMPLED = {"few": 100, "every": 1}  # by mesh: one of so many events is in a sampled trace
 PROJECTION = "totals"  # the cheapest work there is for an event, so that what is around it weighs most
-EVENTS = 600_000
+EVENTS = 200_000
 # A turn: some 0.3 s. Longer ones are not alike any more: the machine's moods last from there on, and change by a tenth.
 REQUESTS = 3_000
 CONNECTIONS = 64
 TOPIC = "bench.noted.v1"
-ROUNDS = 10
-BROKER_ROUNDS = 50  # of two turns
+ROUNDS = 30  # of two turns of each mode, as the broker's
+BROKER_ROUNDS = 50
+FOLD_SECONDS = 1200.0
 LEAST_ROUNDS = 3
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Some ten minutes at full size."""
+    """Some thirteen minutes at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, EVENTS, console)
-        folds = [_fold(mode, bootstrap, redis_url) for mode in Mode]
-        folded = [[cpu for cpu, _ in turns] for turns in turns_of(folds, "projector", console, rounds(ROUNDS, scale))]
+        folded = _folded(bootstrap, redis_url, rounds(ROUNDS, scale), console)
         published = _published(bootstrap, redis_url, rounds(BROKER_ROUNDS, scale), console)
         return [
-            *compare("projector", dict(zip(Mode, folded, strict=True))),
+            *compare("projector", folded),
             *compare("broker", published),
         ]
 
@@ -66,15 +68,18 @@ def prepare(bootstrap: str, count: int, console: Console) -> None:
         fill(bootstrap, mesh, count, traced=share)
 
 
-def _fold(mode: Mode, bootstrap: str, redis_url: str) -> Contestant:
-    mesh = "every" if mode is Mode.ALL else "few"
-    program = [sys.executable, "-m", "bench.telemetry.fold"]
-    return Contestant(mode, [*program, mode, bootstrap, redis_url, mesh, PROJECTION])
+def _folded(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
+    command = [sys.executable, "-m", "bench.telemetry.fold", bootstrap, redis_url, *SAMPLED, PROJECTION, str(count)]
+    figures = Contestant("projector", command, FOLD_SECONDS).figures(console.print)
+    found: dict[Mode, list[float]] = defaultdict(list)
+    for mode, cpu in zip(cycle(TURNS), figures, strict=False):
+        found[mode].append(cpu)
+    return found
 
 
 def _published(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
     path = f"/v1/topics/{TOPIC}/events?guarantee=at-least-once"
-    enter(Mode.HUNDREDTH, redis_url)
+    enter(redis_url)
     with serving("ours", bootstrap, TOPIC, "bench.telemetry.switching") as server:
         return uvloop.run(measure(server, path, REQUESTS, CONNECTIONS, count, console))
 

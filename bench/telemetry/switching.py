@@ -8,9 +8,8 @@ from types import FrameType
 import nerv.service.http
 import nerv_broker.publishing.owner
 import nerv_broker.publishing.taking
-from bench.telemetry.modes import SAMPLINGS, TURNS, Hooks, Mode
+from bench.telemetry.modes import TURNS, Hooks, switch
 from nerv.service import run
-from nerv.telemetry.tracing import sample
 from nerv_broker.app import build
 from nerv_broker.settings import BrokerSettings
 
@@ -18,16 +17,11 @@ HOOKS = Hooks(nerv.service.http, nerv_broker.publishing.owner, nerv_broker.publi
 LEFT = cycle(TURNS)
 
 
-def switch(number: int, frame: FrameType | None) -> None:
+def take_next(number: int, frame: FrameType | None) -> None:
     """From the next request on."""
-    mode = next(LEFT)
-    if mode is Mode.NONE:
-        HOOKS.take_out()
-    else:
-        HOOKS.put_back()
-    sample(SAMPLINGS.get(mode))
+    switch(next(LEFT), HOOKS)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, switch)
+    signal.signal(signal.SIGUSR1, take_next)
     run("broker", BrokerSettings, build)
