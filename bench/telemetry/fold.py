@@ -16,8 +16,8 @@ import nerv_projector.folding
 import nerv_projector.views.redis_views
 from bench.harness import PROGRESS
 from bench.projector.ours_fold import LOOK_SECONDS, covers, hosted, wipe
-from bench.telemetry.modes import TURNS, Hooks, Mode, enter, settings, switch
-from nerv.telemetry import telemetry
+from bench.telemetry.modes import KEPT_SECONDS, TURNS, Hooks, Mode, enter, settings, switch
+from nerv.telemetry import batches, telemetry
 from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.telemetry.spans.keeper import keeping, recent_of
 from nerv_projector.app import Wiring
@@ -38,6 +38,9 @@ async def measure(bootstrap: str, redis: str, few: str, every: str, projection: 
                     switch(mode, hooks)
                     mesh = every if mode is Mode.ALL else few
                     await wipe(redis, mesh)
+                    batches._budget = batches.Budget(
+                        batches.A_SECOND, batches.AT_ONCE
+                    )  # of spans: what others left counts not
                     async with hosted(bootstrap, redis, mesh, projection) as wiring:
                         figure = await all_of_it(wiring, projection)
                     if turn:  # the first round warms caches and servers
@@ -58,6 +61,7 @@ async def all_of_it(wiring: Wiring, projection: str) -> float:
             if progress.cursors and covers(progress, ends):
                 break
         await asyncio.sleep(LOOK_SECONDS)
+    await asyncio.sleep(KEPT_SECONDS)
     return (time.process_time() - cpu) / progress.folded * 1e6
 
 

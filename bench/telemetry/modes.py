@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much is traced in a turn, and what that is in the environment of the program that takes it."""
+"""How much is traced in a turn, and how a process goes from one to the next."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +22,7 @@ class Mode(StrEnum):
 
 
 TURNS = (*Mode, *reversed(Mode))  # of one process, in which something may change slowly
+KEPT_SECONDS = 0.8  # until what a turn has left is written: spans are, twice a second
 SAMPLINGS = {Mode.HUNDREDTH: Sampling(0.01), Mode.ALL: Sampling(1.0)}
 
 

@@ -15,10 +15,9 @@ from bench.broker.http_load import lane, request
 from bench.broker.serving import Server
 from bench.connection import answering, send
 from bench.harness import progress
-from bench.telemetry.modes import TURNS, Mode
+from bench.telemetry.modes import KEPT_SECONDS, TURNS, Mode
 
 WARM = 40  # turns: of a Kafka just started the first cost twice what others do
-KEPT_SECONDS = 0.6  # until what a turn has left is written: spans are, twice a second
 
 
 async def measure(

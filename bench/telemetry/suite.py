@@ -9,7 +9,6 @@ own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from statistics import median, stdev
 
 import uvloop
@@ -31,9 +30,11 @@ EVENTS = 200_000
 REQUESTS = 3_000
 CONNECTIONS = 64
 TOPIC = "bench.noted.v1"
-ROUNDS = 30  # of two turns of each mode, as the broker's
+FOLDS, ROUNDS = (
+    4,
+    5,
+)  # processes, and rounds of two turns of each mode in one: replicas that were leave some of a process behind
 BROKER_ROUNDS = 50
-FOLD_SECONDS = 1200.0
 LEAST_ROUNDS = 3
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
@@ -42,17 +43,12 @@ def run(scale: float, console: Console) -> Sequence[Measured]:
     """Some thirteen minutes at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, EVENTS, console)
-        folded = _folded(bootstrap, redis_url, rounds(ROUNDS, scale), console)
-        published = _published(bootstrap, redis_url, rounds(BROKER_ROUNDS, scale), console)
+        folded = _folded(bootstrap, redis_url, max(1, int(FOLDS * scale)), console)
+        published = _published(bootstrap, redis_url, max(LEAST_ROUNDS, int(BROKER_ROUNDS * scale)), console)
         return [
             *compare("projector", folded),
             *compare("broker", published),
         ]
-
-
-def rounds(full: int, scale: float) -> int:
-    """How many at this scale: what is in one stays as it is, so that the figures do."""
-    return max(LEAST_ROUNDS, int(full * scale))
 
 
 def prepare(bootstrap: str, count: int, console: Console) -> None:
@@ -69,11 +65,13 @@ def prepare(bootstrap: str, count: int, console: Console) -> None:
 
 
 def _folded(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
-    command = [sys.executable, "-m", "bench.telemetry.fold", bootstrap, redis_url, *SAMPLED, PROJECTION, str(count)]
-    figures = Contestant("projector", command, FOLD_SECONDS).figures(console.print)
+    command = [sys.executable, "-m", "bench.telemetry.fold", bootstrap, redis_url, *SAMPLED, PROJECTION, str(ROUNDS)]
     found: dict[Mode, list[float]] = defaultdict(list)
-    for mode, cpu in zip(cycle(TURNS), figures, strict=False):
-        found[mode].append(cpu)
+    for number in range(1, count + 1):
+        console.print(f"projector: process {number} of {count}")
+        figures = Contestant("projector", command).figures(console.print)
+        for mode, cpu in zip(TURNS * ROUNDS, figures, strict=True):
+            found[mode].append(cpu)
     return found
 
 

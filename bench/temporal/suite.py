@@ -21,7 +21,7 @@ from nerv.topics import Topic
 PEERS = Path(__file__).parent / "peers"
 BARE = "bench.bare.v1"
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
-WARM = "60000"  # appends, at any scale: some 4,000 transactions
+WARM = "60000"  # appends, at any scale: some 2,000 transactions
 GROWTH_SECONDS = 1500.0  # to fill an index with 10,000,000 events
 DISK_SECONDS = 600.0
 MORE = 4  # partitions: what `nerv dev` has, and twice what suits this machine

@@ -60,6 +60,7 @@ INSIDE = """
     nerv.sync.adapters.Compared nerv.sync.adapters.SideAdapter nerv.sync.current.CurrentState
     nerv.sync.planning.Planner nerv.sync.schema.Digester nerv.sync.tally.Tally
     nerv.telemetry.batches.Budget nerv.telemetry.spans.recent.Recent nerv.telemetry.spans.store.SpanStore
+    nerv.telemetry.spans.quick.QuickSpan nerv.telemetry.spans.quick.QuickSpans
     nerv.telemetry.distributions.Completing nerv.telemetry.distributions.Histogram nerv.telemetry.distributions.Series
     nerv.sync.sides.http.asking.Pace nerv.sync.sides.sql.feed.TriggerFeed nerv.sync.sides.sql.statements.Statements
 """

@@ -28,7 +28,7 @@ def demo(folder: Path, mark: str, *arguments: str, screen: int = subprocess.PIPE
     process = subprocess.Popen(
         [sys.executable, "-m", "flights.demo", *arguments],
         cwd=folder,
-        env=environment(mark) | {"TERM": "dumb", "COLUMNS": "120"},
+        env=environment(mark) | {"TERM": "dumb", "COLUMNS": "120", "LINES": "40"},
         stdout=screen,
         stderr=subprocess.STDOUT,
         text=True,
@@ -80,8 +80,11 @@ def test_at_a_terminal_the_mesh_stays_up_until_ctrl_c(tmp_path: Path) -> None:
         with scraped(tmp_path / ".nerv/context.json") as seen:
             output = shown(terminal, until="workflow start")
         assert "demo passed" in output, output
+        assert "workflow start" in output, output
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        output += shown(terminal, until="stopping")
+        output = shown(terminal, until="stopping")
+        assert "stopping" in output, output
         assert process.wait(timeout=60) == 0, output
     os.close(terminal)
     assert marked(mark) == []

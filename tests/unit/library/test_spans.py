@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -18,6 +19,7 @@ from nerv.errors import Misconfigured, NotFound
 from nerv.telemetry import (
     Carrier,
     Sampling,
+    arriving,
     batches,
     carrier,
     hop,
@@ -236,6 +238,33 @@ def test_an_error_marks_its_span(spans: InMemorySpanExporter) -> None:
     assert attributes(failed)[n.ERROR_TYPE] == "ValueError"
     assert (failed.status.status_code, failed.status.description) == (StatusCode.ERROR, "no")
     assert (attributes(refused)[n.ERROR_TYPE], refused.status.status_code) == ("NotFound", StatusCode.UNSET)
+
+
+def test_an_error_that_has_no_text_leaves_its_span(spans: InMemorySpanExporter) -> None:
+    """What comes afterwards is not in it."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    with pytest.raises(RuntimeError, match="no text"), span("root", begin=True):
+        raise Mute
+    assert (len(spans.get_finished_spans()), carrier(), current_ids()) == (1, Carrier(), None)
+
+
+def test_within_no_context_there_is_nothing_to_carry(spans: InMemorySpanExporter) -> None:
+    """An app may step out of all contexts, as some libraries do."""
+    with span("root", begin=True):
+        token = otel_context.attach(otel_context.Context())
+        assert carrier() == Carrier()
+        otel_context.detach(token)
+        assert carrier() != Carrier()
+
+
+def test_of_several_headers_the_first_counts(spans: InMemorySpanExporter) -> None:
+    """In `tracestate` it has the newest entries."""
+    headers = [(b"traceparent", ONE.encode()), (b"tracestate", b"a=1"), (b"tracestate", b"b=2"), (b"traceparent", b"x")]
+    assert arriving(headers, begin=True) == Carrier(ONE, "a=1")
 
 
 def test_without_tracing_nothing_is_made() -> None:

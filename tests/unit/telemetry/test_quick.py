@@ -2,16 +2,18 @@
 """Spans made quickly are the SDK's own in all that anybody can see of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     Link,
     NonRecordingSpan,
     Span,
@@ -49,7 +51,18 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.just(lambda span: span.update_name("other")),
     st.just(lambda span: span.record_exception(ValueError("no"), timestamp=1)),
     st.just(lambda span: span.end(7)),
+    st.just(lambda span: _fail_in(span)),
 )
+
+
+def _fail_in(span: Span) -> None:
+    """A block that ends with an error; the span ends, too."""
+    with suppress(ValueError), span:
+        raise ValueError("no")
+
+
+def _put(**more: object) -> Step:
+    return lambda span: [span.set_attribute(name, value) for name, value in more.items()]  # type: ignore[arg-type]
 
 
 class Told(SpanProcessor):
@@ -90,7 +103,7 @@ def seen(span: ReadableSpan) -> dict[str, Any]:
 
 def both(told: Told) -> tuple[QuickSpans, trace.Tracer]:
     """Ours, and the SDK's, of one provider."""
-    provider = TracerProvider()
+    provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(told)
     return QuickSpans(provider, "nerv"), provider.get_tracer("nerv")
 
@@ -98,16 +111,17 @@ def both(told: Told) -> tuple[QuickSpans, trace.Tracer]:
 @pytest.mark.parametrize("limits", LIMITS)
 @given(
     begun_with=st.one_of(st.dictionaries(st.sampled_from("abcd"), values), st.none()),
-    links=st.integers(0, 3),
+    links=st.lists(st.sampled_from([REMOTE, INVALID_SPAN_CONTEXT]), max_size=3),
     parent=st.sampled_from([None, otel_context.Context(), trace.set_span_in_context(NonRecordingSpan(REMOTE))]),
     done=st.lists(steps, max_size=6),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(begun_with={"a": 1, "b": 1}, links=[], parent=None, done=[_put(a=2), _put(c=1), _put(d=1)])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_they_are_what_the_sdk_makes(
     monkeypatch: pytest.MonkeyPatch,
     limits: Mapping[str, str],
     begun_with: Any,
-    links: int,
+    links: Sequence[SpanContext],
     parent: otel_context.Context | None,
     done: Sequence[Step],
 ) -> None:
@@ -116,8 +130,11 @@ def test_they_are_what_the_sdk_makes(
         monkeypatch.setenv(name, value)
     told = Told()
     quick, tracer = both(told)
-    ours = quick("n", parent, SpanKind.SERVER, begun_with, [Link(REMOTE)] * links)
-    theirs = tracer.start_span("n", parent, SpanKind.SERVER, begun_with, [Link(REMOTE)] * links)
+    ours = quick("n", parent, SpanKind.SERVER, begun_with, [Link(link) for link in links])
+    theirs = tracer.start_span(
+        "n", parent, SpanKind.SERVER, begun_with, [Link(link) for link in links],
+        record_exception=False, set_status_on_exception=False,
+    )  # fmt: skip
     assert told.begun == [parent, parent]
     for span in (ours, theirs):
         for step in done:
@@ -130,6 +147,7 @@ def test_they_are_what_the_sdk_makes(
     assert one.end_time is not None
     assert (one.end_time == 7) == (two.end_time == 7)
     assert one.end_time >= one.start_time or one.end_time == 7
+    assert type(one) is type(two)
     assert len(encode_spans([one]).resource_spans[0].scope_spans[0].spans) == 1
 
 
@@ -142,13 +160,13 @@ def test_one_within_another_is_of_its_trace() -> None:
         with trace.use_span(ours, end_on_exit=True), tracer.start_as_current_span("inner"):
             pass
     inner, middle, root = told.ended
-    assert isinstance(middle, QuickSpan)
+    assert isinstance(ours, QuickSpan)
     assert (inner.parent, middle.parent, root.parent) == (middle.context, outer.get_span_context(), None)
 
 
 def test_a_processor_that_is_added_later_is_told() -> None:
     """As of the SDK's spans."""
-    provider, told = TracerProvider(), Told()
+    provider, told = TracerProvider(shutdown_on_exit=False), Told()
     quick = QuickSpans(provider, "nerv")
     provider.add_span_processor(told)
     quick("n", None, SpanKind.INTERNAL, {}, ()).end()

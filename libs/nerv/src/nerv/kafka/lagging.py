@@ -58,6 +58,7 @@ class Behind:
         self._settled: dict[Partition, int] = {}
         self._ages: dict[Partition, Ages] = {}
         self._ends: dict[Partition, int] = {}
+        self._told: set[Partition] = set()
 
     def starts(self, offsets: Mapping[Partition, int]) -> None:
         """These partitions are read from here on."""
@@ -78,22 +79,22 @@ class Behind:
 
     def stops(self, partitions: Iterable[Partition]) -> None:
         """Others read these."""
+        self._told.difference_update(partitions)
         for partition in partitions:
             for kept in (self._settled, self._ages, self._ends):
                 kept.pop(partition, None)
 
     async def watch(self, consumer: BatchConsumer) -> None:
         """Look where the partitions end, until cancelled. One that is new is told as soon as a fetch has told its end."""
-        told: set[Partition] = set()
         due = 0.0
         while True:
             settled = list(self._settled)
-            if not told.issuperset(settled) or time.monotonic() >= due:
+            if not self._told.issuperset(settled) or time.monotonic() >= due:
                 try:
                     self._ends = await consumer.known_ends(settled)
                 except NervError:  # its thread ends, and who reads tells why
                     return
-                told |= self._ends.keys()
+                self._told |= self._ends.keys()
                 due = time.monotonic() + LOOK_SECONDS
             await asyncio.sleep(NEW_SECONDS)
 

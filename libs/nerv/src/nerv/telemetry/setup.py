@@ -24,7 +24,7 @@ LAST_MS = 3000  # for the last export, when the service ends
 
 def allowed(signal: str) -> bool:
     """Whether the environment leaves `TRACES` or `METRICS` on."""
-    disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     return not disabled and os.environ.get(f"OTEL_{signal}_EXPORTER") != "none"
 
 

@@ -93,6 +93,8 @@ def carrier() -> Carrier:
     if _sampling is None or _passing.get() is not None:
         return NOWHERE
     at = trace.get_current_span().get_span_context()
+    if not at.is_valid:
+        return NOWHERE
     # What the propagator writes, which makes a dictionary and looks the span up again for it.
     traceparent = f"00-{at.trace_id:032x}-{at.span_id:016x}-{at.trace_flags:02x}"
     return Carrier(traceparent, at.trace_state.to_header() if at.trace_state else None)
@@ -162,7 +164,7 @@ def span(
     links: Iterable[Carrier] = (),
     attributes: Mapping[str, AttributeValue] | None = None,
 ) -> AbstractContextManager[Span]:
-    """A span around a block, where its trace is recorded.
+    """A span around a block, where its trace is recorded. It begins at once, so that the block is to be entered at once, too.
 
     `parent` None continues the current one; where there is none nothing is recorded, unless it may `begin` a trace. An empty
     Carrier begins a trace. An exception marks the span with its class and goes on.
@@ -189,7 +191,7 @@ def arriving(headers: Sequence[tuple[bytes, bytes]], *, begin: bool) -> Carrier 
     None of most requests, which are in no trace at all: nothing is done for those, and work in them that may begin a trace of its
     own decides for itself.
     """
-    found = dict(headers)
+    found = dict(reversed(headers))  # the first one counts, where there are several
     traceparent = found.get(b"traceparent")
     if traceparent is not None:
         state = found.get(b"tracestate")
@@ -233,13 +235,15 @@ class _Recorded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._span.set_attribute(n.ERROR_TYPE, type(error).__name__)
-            if not isinstance(error, Refused):  # which is an answer, as a view that is not there
-                self._span.set_status(Status(StatusCode.ERROR, str(error)))
-        otel_context.detach(self._attached)
-        _passing.reset(self._token)
-        self._span.end()
+        try:
+            if error is not None:
+                self._span.set_attribute(n.ERROR_TYPE, type(error).__name__)
+                if not isinstance(error, Refused):  # which is an answer, as a view that is not there
+                    self._span.set_status(Status(StatusCode.ERROR, str(error)))
+        finally:
+            otel_context.detach(self._attached)
+            _passing.reset(self._token)
+            self._span.end()
 
 
 @contextmanager

@@ -97,6 +97,7 @@ class Listener:
             reset="earliest",
             batch=BATCH,
         )
+        self.behind = Behind(self._group)
         async with consumer:
             watching = asyncio.create_task(self.behind.watch(consumer), name="awaited-lag")
             try:
