@@ -17,7 +17,7 @@ from bench.connection import answering, send
 from bench.harness import progress
 from bench.telemetry.modes import KEPT_SECONDS, TURNS, Mode
 
-WARM = 40  # turns: of a Kafka just started the first cost twice what others do
+WARM = 16  # turns: of a Kafka just started the first cost twice what others do
 
 
 async def measure(

@@ -30,12 +30,9 @@ EVENTS = 200_000
 REQUESTS = 3_000
 CONNECTIONS = 64
 TOPIC = "bench.noted.v1"
-FOLDS, ROUNDS = (
-    4,
-    5,
-)  # processes, and rounds of two turns of each mode in one: replicas that were leave some of a process behind
-BROKER_ROUNDS = 50
-LEAST_ROUNDS = 3
+# Processes, since what tracing costs differs from one to the next, and rounds of two turns of each mode in one.
+FOLDS, ROUNDS = 4, 5  # few rounds: replicas that were leave some of a process behind
+BROKERS, BROKER_ROUNDS = 5, 10
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
@@ -44,7 +41,7 @@ def run(scale: float, console: Console) -> Sequence[Measured]:
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, EVENTS, console)
         folded = _folded(bootstrap, redis_url, max(1, int(FOLDS * scale)), console)
-        published = _published(bootstrap, redis_url, max(LEAST_ROUNDS, int(BROKER_ROUNDS * scale)), console)
+        published = _published(bootstrap, redis_url, max(1, int(BROKERS * scale)), console)
         return [
             *compare("projector", folded),
             *compare("broker", published),
@@ -78,8 +75,13 @@ def _folded(bootstrap: str, redis_url: str, count: int, console: Console) -> dic
 def _published(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
     path = f"/v1/topics/{TOPIC}/events?guarantee=at-least-once"
     enter(redis_url)
-    with serving("ours", bootstrap, TOPIC, "bench.telemetry.switching") as server:
-        return uvloop.run(measure(server, path, REQUESTS, CONNECTIONS, count, console))
+    found: dict[Mode, list[float]] = defaultdict(list)
+    for number in range(1, count + 1):
+        console.print(f"broker: process {number} of {count}")
+        with serving("ours", bootstrap, TOPIC, "bench.telemetry.switching") as server:
+            for mode, turns in uvloop.run(measure(server, path, REQUESTS, CONNECTIONS, BROKER_ROUNDS, console)).items():
+                found[mode] += turns
+    return found
 
 
 def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:

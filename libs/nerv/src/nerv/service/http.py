@@ -38,7 +38,7 @@ from nerv.service.auth import Authenticator
 from nerv.service.openapi import PROBLEM, openapi
 from nerv.service.params import SHOWN
 from nerv.service.routes import Request, Route, headers_of, query_words_of, respond
-from nerv.telemetry import Carrier, arriving, enabled, histogram, span_of_request
+from nerv.telemetry import Carrier, arriving, histogram, span_of_request
 from nerv.telemetry import names as n
 from nerv.telemetry.distributions import Series
 from nerv.types import Description
@@ -184,7 +184,7 @@ class Door:
         """Answer a request (ASGI). Whatever happens is answered here, so that nothing has to stand around this."""
         request = StarletteRequest(scope, receive, send)
         began = time.perf_counter()
-        came = arriving(scope["headers"], begin=self._begins) if enabled() else None
+        came = arriving(scope["headers"], begin=self._begins)
         answer = await (self._answer(request) if came is None else self._traced(request, came))
         (self._measured.get(answer.status_code) or self._series(answer.status_code)).record(time.perf_counter() - began)
         await answer(scope, receive, send)

@@ -24,6 +24,7 @@ from nerv.types import Event
 E = TypeVar("E", bound=Event[bytes])
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_EMPTY = Context()
 _sampling: Sampling | None = None
 _start: "Start"  # is there before `_sampling` is
 
@@ -191,12 +192,14 @@ def arriving(headers: Sequence[tuple[bytes, bytes]], *, begin: bool) -> Carrier 
     None of most requests, which are in no trace at all: nothing is done for those, and work in them that may begin a trace of its
     own decides for itself.
     """
+    if _sampling is None:
+        return None
     found = dict(reversed(headers))  # the first one counts, where there are several
     traceparent = found.get(b"traceparent")
     if traceparent is not None:
         state = found.get(b"tracestate")
         return Carrier(traceparent.decode("latin-1"), None if state is None else state.decode("latin-1"))
-    return NOWHERE if begin and _sampling is not None and _sampling.begins() else None
+    return NOWHERE if begin and _sampling.begins() else None
 
 
 def span_of_request(name: str, came: Carrier, attributes: Mapping[str, AttributeValue]) -> AbstractContextManager[Span]:
@@ -263,8 +266,8 @@ def link_to(found: Carrier) -> Link:
 
 def _context(parent: Carrier) -> Context:
     if parent.traceparent is None:
-        return Context()
+        return _EMPTY
     fields = {"traceparent": parent.traceparent}
     if parent.tracestate:
         fields["tracestate"] = parent.tracestate
-    return _PROPAGATOR.extract(fields, Context())
+    return _PROPAGATOR.extract(fields, _EMPTY)

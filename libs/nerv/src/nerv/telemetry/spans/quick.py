@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spans of the SDK that are made at a sixth of the cost, for those of our own (ADR 19 has the figures).
+"""Spans of the SDK that are made at a third of the cost, for those of our own (ADR 19 has the figures).
 
 The SDK's tracer asks a sampler, and its `Span` has a lock, a bounded dictionary for attributes, and bounded lists for events and
 links. The few plain attributes that this library names need none of that. All else that is done with such a span by
