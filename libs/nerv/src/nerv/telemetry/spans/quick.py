@@ -122,9 +122,8 @@ class QuickSpan(sdk.Span):
         attributes = self._attributes
         if type(attributes) is not dict or self._end_time is not None:
             return False
-        if attributes.keys().isdisjoint(more) and self._takes(
-            more
-        ):  # which of two is the older one matters for the bound
+        fresh = attributes.keys().isdisjoint(more)  # of two of a name the SDK takes the later for the younger one
+        if fresh and self._takes(more):
             attributes.update(more)
             return self._attributes is attributes  # else another thread has bound them meanwhile, perhaps without these
         with self._lock:
