@@ -117,14 +117,6 @@ def interleave_all(
     contestants: Sequence[Contestant], title: str, console: Console, rounds: int = ROUNDS
 ) -> list[list[float]]:
     """The same where a contestant has several figures: the median of each."""
-    turns = turns_of(contestants, title, console, rounds)
-    return [[statistics.median(column) for column in zip(*found, strict=True)] for found in turns]
-
-
-def turns_of(
-    contestants: Sequence[Contestant], title: str, console: Console, rounds: int = ROUNDS
-) -> list[list[list[float]]]:
-    """The same, all figures of each turn: by contestant, then by round."""
     turns: list[list[list[float]]] = [[] for _ in contestants]
     with progress(console) as bar:
         task = bar.add_task(title, total=(rounds + 1) * len(contestants))
@@ -135,7 +127,7 @@ def turns_of(
                 if number:
                     turns[index].append(figures)
                 bar.update(task, advance=1, description=f"{title}: {contestant.name} {figures[-1]:,.0f}")
-    return turns
+    return [[statistics.median(column) for column in zip(*found, strict=True)] for found in turns]
 
 
 def progress(console: Console) -> Progress:

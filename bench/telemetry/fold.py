@@ -38,14 +38,13 @@ async def measure(bootstrap: str, redis: str, few: str, every: str, projection: 
                     switch(mode, hooks)
                     mesh = every if mode is Mode.ALL else few
                     await wipe(redis, mesh)
-                    batches._budget = batches.Budget(
-                        batches.A_SECOND, batches.AT_ONCE
-                    )  # of spans: what others left counts not
+                    # Of spans: what other turns have left of it counts not.
+                    batches._budget = batches.Budget(batches.A_SECOND, batches.AT_ONCE)
                     async with hosted(bootstrap, redis, mesh, projection) as wiring:
                         figure = await all_of_it(wiring, projection)
                     if turn:  # the first round warms caches and servers
                         found.append(figure)
-                    sys.stderr.write(f"{PROGRESS}projector: round {turn} of {rounds}, {mode} {figure:.2f} us\n")
+                    sys.stderr.write(f"{PROGRESS}projector: {mode} {figure:.2f} us\n")
                     sys.stderr.flush()
     return found
 

@@ -15,7 +15,7 @@ import uvloop
 from rich.console import Console
 
 from bench.broker.serving import PARTITIONS, serving
-from bench.harness import Contestant, Measured, kafka_for_measuring, redis_for_measuring
+from bench.harness import Contestant, Measured, kafka_for_measuring, progress, redis_for_measuring
 from bench.projector.filling import fill, make_topics
 from bench.telemetry.modes import TURNS, Mode, enter
 from bench.telemetry.publish import measure
@@ -64,11 +64,12 @@ def prepare(bootstrap: str, count: int, console: Console) -> None:
 def _folded(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
     command = [sys.executable, "-m", "bench.telemetry.fold", bootstrap, redis_url, *SAMPLED, PROJECTION, str(ROUNDS)]
     found: dict[Mode, list[float]] = defaultdict(list)
-    for number in range(1, count + 1):
-        console.print(f"projector: process {number} of {count}")
-        figures = Contestant("projector", command).figures(console.print)
-        for mode, cpu in zip(TURNS * ROUNDS, figures, strict=True):
-            found[mode].append(cpu)
+    with progress(console) as bar:
+        task = bar.add_task("projector", total=count * (ROUNDS + 1) * len(TURNS))
+        for _ in range(count):
+            told = Contestant("projector", command).figures(lambda text: bar.update(task, advance=1, description=text))
+            for mode, cpu in zip(TURNS * ROUNDS, told, strict=True):
+                found[mode].append(cpu)
     return found
 
 
