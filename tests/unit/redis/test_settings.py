@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 from redis import AuthenticationError
+from redis.asyncio import SSLConnection
 from redis.exceptions import NoPermissionError, ResponseError
 
 from nerv.errors import Misconfigured
@@ -50,7 +51,7 @@ async def test_a_client_has_the_certificates_of_its_settings() -> None:
     client = connect(settings, "test")
     options = client.connection_pool.connection_kwargs
     assert (options["ssl_ca_certs"], options["ssl_certfile"], options["ssl_keyfile"]) == ("/ca", "/crt", "/key")
-    assert client.connection_pool.connection_class.__name__ == "SSLConnection"
+    assert issubclass(client.connection_pool.connection_class, SSLConnection)
     await client.aclose()
 
 

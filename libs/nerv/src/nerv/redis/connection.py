@@ -2,7 +2,7 @@
 """Connections to Redis 7.0+ or Valkey, and their errors in our tree."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import redis.asyncio
 from pydantic import BaseModel, ConfigDict, model_validator
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.connection import HiredisRespSerializer
 from redis.credentials import CredentialProvider
 
 from nerv.errors import Invalid, Misconfigured, NervError, Unavailable, UnknownOutcome
@@ -104,7 +105,22 @@ def connect(settings: RedisSettings, client_name: str) -> Redis:
         retry=Retry(ExponentialWithJitterBackoff(), 0),
         **settings.options(),
     )
+    pool.connection_class = _packing(pool.connection_class)
     return redis.asyncio.Redis.from_pool(pool)
+
+
+def _packing(kind: type[Any]) -> type[Any]:
+    """Such connections, which write their commands by hiredis. redis-py 8.1 does so only where it is not asynchronous (its issue
+    4176); in Python an argument takes 0.9 us, seven times as long, and a script of ours has hundreds.
+    """
+    pack: Callable[..., list[bytes]] = HiredisRespSerializer().pack
+
+    class Packing(kind):  # type: ignore[misc]  # the kind is what the URL says
+        def pack_command(self, *args: Any) -> list[bytes]:
+            """The bytes of one command. Raises DataError for what is neither text, bytes nor a number."""
+            return pack(*args)
+
+    return Packing
 
 
 @contextmanager
