@@ -147,7 +147,6 @@ def test_they_are_what_the_sdk_makes(
     assert one.end_time is not None
     assert (one.end_time == 7) == (two.end_time == 7)
     assert one.end_time >= one.start_time or one.end_time == 7
-    assert type(one) is type(two)
     assert len(encode_spans([one]).resource_spans[0].scope_spans[0].spans) == 1
 
 

@@ -2,7 +2,7 @@
 """The decisions of the broker, pure: what a published event becomes on Kafka, and what a reaction asks for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -78,7 +78,7 @@ def keyed(
 def _traced(event: Event[bytes], hop: Carrier) -> Event[bytes]:
     if hop.traceparent is None:
         return event
-    return replace(event, traceparent=hop.traceparent, tracestate=hop.tracestate)
+    return event.traced(*hop)
 
 
 def _unfit(topic: str, sent: Event[bytes], error: NervError) -> Keyed:

@@ -5,9 +5,8 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
-from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -20,8 +19,6 @@ from nerv.errors import Refused
 from nerv.telemetry import names as n
 from nerv.telemetry.sampling import Sampling
 from nerv.types import Event
-
-E = TypeVar("E", bound=Event[bytes])
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _EMPTY = Context()
@@ -97,7 +94,7 @@ def carrier() -> Carrier:
     if not at.is_valid:
         return NOWHERE
     # What the propagator writes, which makes a dictionary and looks the span up again for it.
-    traceparent = f"00-{at.trace_id:032x}-{at.span_id:016x}-{at.trace_flags:02x}"
+    traceparent = f"00-{at.trace_id.to_bytes(16).hex()}-{at.span_id.to_bytes(8).hex()}-{at.trace_flags:02x}"
     return Carrier(traceparent, at.trace_state.to_header() if at.trace_state else None)
 
 
@@ -112,12 +109,12 @@ def hop() -> Carrier:
     return Carrier(known or f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00")
 
 
-def marked(events: Sequence[E]) -> Sequence[E]:
+def marked(events: Sequence[Event[bytes]]) -> Sequence[Event[bytes]]:
     """These events in the trace of the current span, if it is recorded. Where any of them has a trace of its own, as they are."""
     context = carrier()
     if context.traceparent is None or any(event.traceparent is not None for event in events):
         return events
-    return [replace(event, traceparent=context.traceparent, tracestate=context.tracestate) for event in events]
+    return [event.traced(*context) for event in events]
 
 
 def current_ids() -> tuple[str, str | None] | None:

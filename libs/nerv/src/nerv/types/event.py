@@ -63,3 +63,24 @@ class Event(Generic[T]):
             self.tracestate,
             self.via,
         )
+
+    def traced(self, traceparent: str | None, tracestate: str | None) -> "Event[T]":
+        """This event as it goes on in a trace. By place, too."""
+        return Event(
+            self.id,
+            self.source,
+            self.type,
+            self.time,
+            self.data,
+            self.subject,
+            self.recorded_time,
+            self.sequence,
+            self.correlation_id,
+            self.causation_id,
+            self.dataschema,
+            self.content_type,
+            self.partition_key,
+            traceparent,
+            tracestate,
+            self.via,
+        )

@@ -134,4 +134,4 @@ class Planner:
 
 def _hop(event: Event[bytes], passed: Mapping[Carrier, Carrier]) -> Event[bytes]:
     hop = passed.get(Carrier(event.traceparent, event.tracestate)) if passed else None
-    return event if hop is None else replace(event, traceparent=hop.traceparent, tracestate=hop.tracestate)
+    return event if hop is None else event.traced(*hop)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A span as it is kept: JSON, in its own trace and in each trace that it is linked to. Pure."""
+"""Spans as they are kept: JSON, in its own trace and in each trace that it is linked to. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from opentelemetry.trace import SpanContext, StatusCode
+from opentelemetry.trace import Link, SpanContext, StatusCode
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -24,46 +24,49 @@ class Kept(NamedTuple):
     document: bytes
 
 
-def kept(span: "ReadableSpan") -> Iterator[Kept]:
-    """The span in its trace; and in each trace that it is linked to, as a child of the span that the link leads to."""
-    context = span.context
-    if context is None or span.start_time is None or span.end_time is None:
-        return
-    trace, parent = f"{context.trace_id:032x}", span.parent and f"{span.parent.span_id:016x}"
-    failed = span.status.status_code is StatusCode.ERROR
-    document = _document(span, failed)
-    begun, ended = span.start_time // 1000, span.end_time // 1000
-    name = f"{context.span_id:016x}"
+def kept(spans: Iterable["ReadableSpan"]) -> Iterator[Kept]:
+    """Each span in its trace; and in each trace that it is linked to, as a child of the span that the link leads to."""
+    resource = service = instance = None
+    for span in spans:
+        if span.resource is not resource:  # the same one for all of a process, and slow to read
+            resource = span.resource
+            service, instance = [resource.attributes.get(name) for name in ("service.name", "service.instance.id")]
+        context = span.context
+        if context is None or span.start_time is None or span.end_time is None:
+            continue
+        trace, name = context.trace_id.to_bytes(16).hex(), _name(context)
+        begun, ended, status = span.start_time // 1000, span.end_time // 1000, span.status
+        failed = status.status_code is StatusCode.ERROR
+        attributes: Any = span.attributes  # a view, whose `copy` takes a fourth of what `dict` does
+        document: dict[str, Any] = {
+            "trace": trace,
+            "span": name,
+            "parent": None if span.parent is None else _name(span.parent),
+            "name": span.name,
+            "kind": span.kind.name.lower(),
+            "service": service,
+            "instance": instance,
+            "begun": begun,
+            "microseconds": (span.end_time - span.start_time) // 1000,
+            "error": (status.description or "")[:TEXT] if failed else None,
+            "attributes": attributes.copy(),
+        }
+        yield Kept(trace, name, begun, ended, failed, orjson.dumps(document))
+        if span.links:
+            for link in _others(span.links, context.trace_id):
+                other = link.trace_id.to_bytes(16).hex()
+                there = document | {"trace": other, "parent": _name(link), "of": trace}
+                yield Kept(other, name, begun, ended, failed, orjson.dumps(there))
 
-    def placed(trace: str, **where: str | None) -> Kept:
-        return Kept(
-            trace, name, begun, ended, failed, orjson.dumps({"trace": trace, "span": name, **where, **document})
-        )
 
-    yield placed(trace, parent=parent)
-    for link in _others(span, trace):
-        yield placed(f"{link.trace_id:032x}", parent=f"{link.span_id:016x}", of=trace)
+def _name(span: SpanContext) -> str:
+    return span.span_id.to_bytes(8).hex()
 
 
-def _others(span: "ReadableSpan", trace: str) -> Sequence[SpanContext]:
+def _others(links: Sequence[Link], own: int) -> Sequence[SpanContext]:
     """The first link to each trace but its own."""
     found: dict[int, SpanContext] = {}
-    for link in span.links:
+    for link in links:
         found.setdefault(link.context.trace_id, link.context)
-    found.pop(int(trace, 16), None)
+    found.pop(own, None)
     return list(found.values())
-
-
-def _document(span: "ReadableSpan", failed: bool) -> dict[str, Any]:
-    told = span.resource.attributes
-    begun, ended = span.start_time or 0, span.end_time or 0
-    return {
-        "name": span.name,
-        "kind": span.kind.name.lower(),
-        "service": told.get("service.name"),
-        "instance": told.get("service.instance.id"),
-        "begun": begun // 1000,
-        "microseconds": (ended - begun) // 1000,
-        "error": (span.status.description or "")[:TEXT] if failed else None,
-        "attributes": {name: list(v) if isinstance(v, tuple) else v for name, v in (span.attributes or {}).items()},
-    }

@@ -85,7 +85,7 @@ class Keeper:
     async def flush(self) -> None:
         """Write what waits. What the store does not take is dropped."""
         while spans := self._recent.take(BATCH):
-            await self._keep([one for span in spans for one in kept(span)])
+            await self._keep(list(kept(spans)))
 
     async def _run(self) -> None:
         while not self._stopping.is_set():

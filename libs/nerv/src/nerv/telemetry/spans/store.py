@@ -55,10 +55,9 @@ class SpanStore:
             time.time_ns() // 1000, bounds.seconds, bounds.count, bounds.traces, bounds.of_trace,
         ]  # fmt: skip
         for trace, found in by_trace.items():
-            some = found.values()
-            args += [trace, min(one.begun for one in some), max(one.ended for one in some)]
-            args += [int(any(one.failed for one in some)), len(some)]
-            for one in some:
+            _, _, begun, ended, failed, _ = zip(*found.values(), strict=True)
+            args += [trace, min(begun), max(ended), int(any(failed)), len(found)]
+            for one in found.values():
                 args += [one.span, one.document]
         keys = [self._prefix + name for name in INDEXES]
         return int(await self._scripts("keep", [*keys, f"{self._prefix}trace:"], args))
