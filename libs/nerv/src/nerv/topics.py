@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ def _document() -> dict[str, Any]:
     return document
 
 
+@lru_cache(1024)  # services ask for the same few with each request
 def name(mesh: str, topic: str, *, projection: str = "") -> str:
     """The full name of one of the mesh's own topics: `name("nerv", "history.v1")`.
 
