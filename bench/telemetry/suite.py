@@ -9,16 +9,16 @@ own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import median, stdev
+from statistics import fmean, median, stdev
 
-import uvloop
 from rich.console import Console
 
-from bench.broker.serving import PARTITIONS, serving
+from bench.broker.serving import PARTITIONS
 from bench.harness import Contestant, Measured, kafka_for_measuring, progress, redis_for_measuring
 from bench.projector.filling import fill, make_topics
 from bench.telemetry.modes import TURNS, Mode, enter
 from bench.telemetry.publish import measure
+from bench.telemetry.windows import SERIES, Share, rounds_of, share
 from nerv.kafka import KafkaSettings
 from nerv.kafka.admin import Admin
 from nerv.topics import Topic, of_mesh
@@ -26,26 +26,20 @@ from nerv.topics import Topic, of_mesh
 SAMPLED = {"few": 100, "every": 1}  # by mesh: one of so many events is in a sampled trace
 PROJECTION = "totals"  # the cheapest work there is for an event, so that what is around it weighs most
 EVENTS = 200_000
-# A turn: some 0.3 s. Longer ones are not alike any more: the machine's moods last from there on, and change by a tenth.
-REQUESTS = 3_000
-CONNECTIONS = 64
 TOPIC = "bench.noted.v1"
-# Processes, since what tracing costs differs from one to the next, and rounds of two turns of each mode in one.
-FOLDS, ROUNDS = 4, 5  # few rounds: replicas that were leave some of a process behind
-BROKERS, BROKER_ROUNDS = 5, 10
+# Processes, since what tracing costs differs from one to the next.
+FOLDS, BROKERS = 4, 5
+ROUNDS = 5  # two turns of each mode; few of them, for replicas that were leave some of a process behind
+REQUESTS = {"few": 400_000, "every": 80_000}
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Some thirteen minutes at full size."""
+    """Some ten minutes at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, EVENTS, console)
         folded = _folded(bootstrap, redis_url, max(1, int(FOLDS * scale)), console)
-        published = _published(bootstrap, redis_url, max(1, int(BROKERS * scale)), console)
-        return [
-            *compare("projector", folded),
-            *compare("broker", published),
-        ]
+        return [*compare("projector", folded), *_published(bootstrap, redis_url, max(1, int(BROKERS * scale)), console)]
 
 
 def prepare(bootstrap: str, count: int, console: Console) -> None:
@@ -57,8 +51,8 @@ def prepare(bootstrap: str, count: int, console: Console) -> None:
         [*of_mesh(every, partitions=PARTITIONS, projections=[PROJECTION]), Topic(TOPIC, PARTITIONS)], replication=1
     )
     console.print(f"twice {count:,} events into Kafka")
-    for mesh, share in SAMPLED.items():
-        fill(bootstrap, mesh, count, traced=share)
+    for mesh, one_of in SAMPLED.items():
+        fill(bootstrap, mesh, count, traced=one_of)
 
 
 def _folded(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
@@ -73,16 +67,38 @@ def _folded(bootstrap: str, redis_url: str, count: int, console: Console) -> dic
     return found
 
 
-def _published(bootstrap: str, redis_url: str, count: int, console: Console) -> dict[Mode, list[float]]:
-    path = f"/v1/topics/{TOPIC}/events?guarantee=at-least-once"
+def _published(bootstrap: str, redis_url: str, processes: int, console: Console) -> list[Measured]:
     enter(redis_url)
-    found: dict[Mode, list[float]] = defaultdict(list)
-    for number in range(1, count + 1):
-        console.print(f"broker: process {number} of {count}")
-        with serving("ours", bootstrap, TOPIC, "bench.telemetry.switching") as server:
-            for mode, turns in uvloop.run(measure(server, path, REQUESTS, CONNECTIONS, BROKER_ROUNDS, console)).items():
-                found[mode] += turns
-    return found
+    bare: list[float] = []
+    shares: dict[Mode, list[Share]] = defaultdict(list)
+    for number in range(processes):
+        for name, requests in REQUESTS.items():
+            console.print(f"broker: process {number + 1} of {processes}, series {name}")
+            rounds = rounds_of(SERIES[name], measure(bootstrap, TOPIC, name, requests, console))
+            bare += rounds.bare
+            for mode in rounds.more:
+                shares[mode].append(share(rounds, mode))
+    made = [Measured("telemetry.broker_cpu_seconds_a_million_without_spans", median(bare), "s")]
+    for mode, several in shares.items():
+        more = [one.more for one in several]
+        made += _told("broker", mode, fmean(more), (min(more), max(more)), _error(several))
+    return made
+
+
+def _error(several: Sequence[Share]) -> float:
+    """Of the mean: from how far the processes lie apart; of one process from how far its rounds do."""
+    apart = [one.more for one in several]
+    return several[0].error if len(several) == 1 else stdev(apart) / len(apart) ** 0.5
+
+
+def _told(what: str, mode: Mode, more: float, span: tuple[float, float], error: float) -> list[Measured]:
+    name = f"telemetry.{what}_more_cpu_{mode}"
+    return [
+        Measured(name, more, "%", most=MOST[mode]),
+        Measured(f"{name}_least", span[0], "%"),
+        Measured(f"{name}_most", span[1], "%"),
+        Measured(f"{name}_standard_error_of_mean", error, "%"),
+    ]
 
 
 def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
@@ -93,8 +109,5 @@ def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
     made = [Measured(f"telemetry.{what}_cpu_seconds_a_million_without_spans", median(found[bare]), "s")]
     for mode in modes:
         more = sorted((cpu / least - 1) * 100 for cpu, least in zip(found[mode], found[bare], strict=True))
-        name = f"telemetry.{what}_more_cpu_{mode}"
-        made.append(Measured(name, median(more), "%", most=MOST[mode]))
-        made += [Measured(f"{name}_least", more[0], "%"), Measured(f"{name}_most", more[-1], "%")]
-        made.append(Measured(f"{name}_standard_error_of_mean", stdev(more) / len(more) ** 0.5, "%"))
+        made += _told(what, mode, median(more), (more[0], more[-1]), stdev(more) / len(more) ** 0.5)
     return made
