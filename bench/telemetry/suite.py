@@ -30,12 +30,12 @@ TOPIC = "bench.noted.v1"
 # Processes, since what tracing costs differs from one to the next.
 FOLDS, BROKERS = 4, 5
 ROUNDS = 5  # two turns of each mode; few of them, for replicas that were leave some of a process behind
-REQUESTS = {"few": 400_000, "every": 80_000}
+REQUESTS = {"few": 480_000, "every": 80_000}
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Some ten minutes at full size."""
+    """Some fifteen minutes at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, EVENTS, console)
         folded = _folded(bootstrap, redis_url, max(1, int(FOLDS * scale)), console)
