@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from nerv.topics import of_mesh
 
 APP = "bench.broker.app:app"
 PARTITIONS = 4
+NOTHING: Mapping[str, str] = {}
 
 
 class Server(NamedTuple):
@@ -39,11 +40,17 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(kind: str, bootstrap: str, topic: str, module: str = "nerv_broker") -> Iterator[Server]:
-    """`ours`, run as this module, or `bare`; it is ended with the block, and may not have begun to listen yet."""
+def serving(
+    kind: str, bootstrap: str, topic: str, module: str = "nerv_broker", told: Mapping[str, str] = NOTHING
+) -> Iterator[Server]:
+    """`ours`, run as this module, or `bare`; it is ended with the block, and may not have begun to listen yet. `told` is added to
+    its environment.
+    """
     with tempfile.TemporaryDirectory(prefix="nerv-bench-") as name:
         port = Ports(Path(name)).take()
-        process = psutil.Popen(_command(kind, bootstrap, topic, port, module), env=_environment(bootstrap, topic, port))
+        process = psutil.Popen(
+            _command(kind, bootstrap, topic, port, module), env={**_environment(bootstrap, topic, port), **told}
+        )
         try:
             yield Server(port, process)
         finally:

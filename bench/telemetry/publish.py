@@ -4,11 +4,10 @@
 Two processes of one program differ by up to a tenth, by where things happen to lie in memory: more than tracing costs.
 """
 
-import os
 import signal
 import tempfile
 import time
-from itertools import count, islice
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvloop
@@ -19,11 +18,13 @@ from bench.broker.serving import Server, serving
 from bench.connection import answering, send
 from bench.harness import progress
 from bench.telemetry.windows import FILE, NAME, Noted
+from nerv.errors import Misconfigured
 
 MODULE = "bench.telemetry.switching"
 CONNECTIONS = 64
 WARM = 40_000  # requests: of a Kafka just started the first cost twice what others do
-STEP = 20_000  # after each of them it is told how far this is
+STEP = 1_000  # after so many it is told how far this is
+NOTE_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 
 
@@ -32,28 +33,31 @@ def measure(bootstrap: str, topic: str, series: str, requests: int, console: Con
     path = f"/v1/topics/{topic}/events?guarantee=at-least-once"
     with tempfile.TemporaryDirectory(prefix="nerv-bench-") as folder:
         file = Path(folder, "noted")
-        os.environ |= {NAME: series, FILE: str(file)}
-        with serving("ours", bootstrap, topic, MODULE) as server:
+        with serving("ours", bootstrap, topic, MODULE, {NAME: series, FILE: str(file)}) as server:
             uvloop.run(_load(server, path, requests, f"broker, {series}", console))
             server.process.send_signal(signal.SIGUSR2)
+            late = time.monotonic() + NOTE_SECONDS
             while not file.exists():
+                if time.monotonic() > late:
+                    raise Misconfigured(f"the broker has not told what {series} took; its own last words say why")
                 time.sleep(LOOK_SECONDS)
         rows = [line.split() for line in file.read_text().splitlines()]
     return [Noted(float(cpu), int(came)) for cpu, came in rows]
 
 
 async def _load(server: Server, path: str, requests: int, title: str, console: Console) -> None:
-    numbers = count()  # none of them is known yet
-    await answering(server.port, request(path, next(numbers), 1))
+    await answering(server.port, request(path, 0, 1))
     with progress(console) as bar:
         task = bar.add_task(title, total=WARM + requests)
 
-        async def some(number: int) -> None:
-            asked = ((0.0, request(path, number, 1)) for number in islice(numbers, number))
-            await send(server.port, [asked] * CONNECTIONS)  # each takes the next one
+        def asked(numbers: range) -> Iterator[tuple[float, bytes]]:
+            for number in numbers:
+                if not number % STEP:
+                    bar.update(task, completed=number)
+                yield 0.0, request(path, number, 1)
 
-        for done in range(0, WARM + requests, STEP):
-            if done == WARM:
-                server.process.send_signal(signal.SIGUSR1)
-            await some(STEP)
-            bar.update(task, completed=done + STEP)
+        # Each connection takes the next one of all.
+        await send(server.port, [asked(range(1, WARM))] * CONNECTIONS)
+        server.process.send_signal(signal.SIGUSR1)
+        await send(server.port, [asked(range(WARM, WARM + requests))] * CONNECTIONS)
+        bar.update(task, completed=WARM + requests)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Suite *telemetry*: what tracing costs the projector, which folds history, and the broker, which takes one event a request.
 
-Measured as CPU for an event, beside the same program without the calls that make spans: in turns, each compared with its
-neighbour. A hundredth of the events of history are in sampled traces; for `all` it is each of them, and each has a trace of its
-own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis.
+Measured as CPU for an event, beside the same program without the calls that make spans: of the projector in turns, each compared
+with its neighbour, of the broker in windows of a load that goes on (`bench.telemetry.windows`). A hundredth of the events of
+history are in sampled traces; for `all` it is each of them, and each has a trace of its own, which is more than any mesh has.
+Spans go where a mesh keeps them, in Redis.
 """
 
 import sys
@@ -39,7 +40,7 @@ def run(scale: float, console: Console) -> Sequence[Measured]:
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, EVENTS, console)
         folded = _folded(bootstrap, redis_url, max(1, int(FOLDS * scale)), console)
-        return [*compare("projector", folded), *_published(bootstrap, redis_url, max(1, int(BROKERS * scale)), console)]
+        return [*compare(folded), *_published(bootstrap, redis_url, max(1, int(BROKERS * scale)), console)]
 
 
 def prepare(bootstrap: str, count: int, console: Console) -> None:
@@ -92,6 +93,7 @@ def _error(several: Sequence[Share]) -> float:
 
 
 def _told(what: str, mode: Mode, more: float, span: tuple[float, float], error: float) -> list[Measured]:
+    """`span` is from which to which round it was, and of the broker from which to which process."""
     name = f"telemetry.{what}_more_cpu_{mode}"
     return [
         Measured(name, more, "%", most=MOST[mode]),
@@ -101,13 +103,13 @@ def _told(what: str, mode: Mode, more: float, span: tuple[float, float], error: 
     ]
 
 
-def compare(what: str, found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
+def compare(found: Mapping[Mode, Sequence[float]]) -> list[Measured]:
     """How much more CPU each mode takes than the first: the median of the rounds, from which to which round it was, and how far
     the mean of so many rounds may be off (one standard error).
     """
     bare, *modes = Mode
-    made = [Measured(f"telemetry.{what}_cpu_seconds_a_million_without_spans", median(found[bare]), "s")]
+    made = [Measured("telemetry.projector_cpu_seconds_a_million_without_spans", median(found[bare]), "s")]
     for mode in modes:
         more = sorted((cpu / least - 1) * 100 for cpu, least in zip(found[mode], found[bare], strict=True))
-        made += _told(what, mode, median(more), (more[0], more[-1]), stdev(more) / len(more) ** 0.5)
+        made += _told("projector", mode, median(more), (more[0], more[-1]), stdev(more) / len(more) ** 0.5)
     return made

@@ -54,6 +54,8 @@ class Meter:
             if self._window.writes:
                 self._writing = asyncio.create_task(Keeper.it.flush())
         elif self._came >= SETTLING + WINDOW and (self._writing is None or self._writing.done()):
+            if self._writing is not None:
+                self._writing.result()
             self.noted.append(Noted((time.process_time() - self._from) * 1e6, self._came - SETTLING))
             self._next()
 
@@ -82,6 +84,8 @@ def main() -> None:
 
     def end(*_: object) -> None:
         assert meter is not None
+        assert Keeper.it.describe().counters["kept"] > 0
+        assert Keeper.it.dropped == 0, "what is dropped costs less"
         file = Path(os.environ[FILE])
         partly = file.with_suffix(".part")
         partly.write_text("\n".join(f"{one.cpu} {one.requests}" for one in meter.noted))

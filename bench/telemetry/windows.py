@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A load that goes on, cut into windows of requests, each in a mode of its own, and what their CPU says. Pure.
 
-A window is compared with its neighbours: a machine's moods change the cost of a request by a fifth, last from a tenth of a second
-on, and so fall on both. Turns of thousands of requests, with pauses between them, take thirty times as long to be as sure (ADR 19).
+A window is compared with its neighbours, before and after it alike, so that what changes slowly falls on both: a machine's moods
+change the cost of a request by a fifth (ADR 19).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from bench.telemetry.modes import Mode
 
 NAME, FILE = "BENCH_SERIES", "BENCH_NOTED"  # a server is told by these which series, and where it notes what it took
-# Requests whose CPU counts, and those before them that do not: 64 connections, each of which waits for its answer, come in step with
-# the broker, which is cheaper for it; a request that is held up breaks the step, for itself and for some rounds of the others.
+# Requests whose CPU counts, and those before them that do not: 64 connections, each of which waits for its answer, come in step
+# with the broker, which is cheaper for it; what holds up a request breaks the step, of all connections and for some rounds.
 WINDOW = 1024
 SETTLING = 128
 
@@ -54,8 +54,8 @@ class Series(NamedTuple):
         return sum(1 for mode in self.modes if mode in (Mode.HUNDREDTH, Mode.ALL))
 
 
-# Spans are written as many at a time as by a replica that has this load and traces all the time, some fifty traces; where each
-# request is one, as many as may wait.
+# Spans are written as many at a time as by a replica that has this load and traces all the time: those of some fifty traces;
+# where each request is one, of a thousand, for not many more may wait.
 SERIES: Mapping[str, Series] = {
     "few": Series((Mode.NONE, Mode.OFF, Mode.HUNDREDTH, Mode.HUNDREDTH, Mode.OFF, Mode.NONE), 2),
     "every": Series((Mode.NONE, Mode.ALL, Mode.NONE), 1),
@@ -73,10 +73,10 @@ class Rounds(NamedTuple):
 
 
 def rounds_of(series: Series, noted: Sequence[Noted]) -> Rounds:
-    """What the whole turns of a series say."""
+    """What the whole turns of a series say, but the first, in which spans are written of requests that came before it."""
     made = Rounds([], {mode: [] for mode in series.modes if mode is not Mode.NONE}, [])
     size, length = len(series.modes), len(series.windows())
-    for begin in range(0, len(noted) - length + 1, length):
+    for begin in range(length, len(noted) - length + 1, length):
         turn = noted[begin : begin + length]
         for at in range(0, size * series.rounds, size):
             each = {mode: _mean(turn[at : at + size], series.modes, mode) for mode in series.modes}

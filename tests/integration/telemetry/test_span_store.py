@@ -6,11 +6,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 import pytest_asyncio
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Link, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, Status, StatusCode
 
 from nerv.redis import RedisSettings, connect
 from nerv.redis.connection import Redis
@@ -147,3 +148,18 @@ def test_a_span_that_has_not_ended_is_not_kept() -> None:
     tracer = TracerProvider().get_tracer("test")
     with tracer.start_as_current_span("work") as span:
         assert list(kept([span])) == []  # type: ignore[list-item]  # the SDK's span is readable
+
+
+@pytest.mark.parametrize(("odd", "as_told"), [(b"b", "b'b'"), (2**70, str(2**70)), ("\ud800é", "\\ud800é")])
+def test_a_span_with_what_json_has_not_is_kept(odd: bytes | int | str, as_told: str) -> None:
+    """As Python writes it; and the spans beside it as they are."""
+    recent, provider = Recent(9), TracerProvider()
+    provider.add_span_processor(recent)
+    tracer = provider.get_tracer("test")
+    nowhere = Link(INVALID_SPAN_CONTEXT, {"a": 1})
+    for value in (odd, "plain"):
+        with tracer.start_as_current_span("work", links=[nowhere]) as span:
+            span.set_attribute("told", value)
+    first, second = [orjson.loads(one.document) for one in kept(recent.take(9))]
+    assert first["attributes"] == {"told": as_told}
+    assert second["attributes"] == {"told": "plain"}

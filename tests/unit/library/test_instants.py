@@ -38,9 +38,12 @@ def test_microseconds_are_exact(instant: datetime) -> None:
 
 
 @given(st.builds(Event[bytes], *[st.text()] * 3, INSTANTS, st.binary(), *[st.none() | st.text()] * 1))
-def test_a_recorded_event_differs_only_in_what_history_adds(event: Event[bytes]) -> None:
-    """Stream, version and recorded instant."""
+def test_copies_of_an_event_differ_only_in_what_is_added(event: Event[bytes]) -> None:
+    """By history its stream, version and recorded instant; by a trace its context."""
     whole = replace(event, correlation_id="c", causation_id="d", dataschema="s", content_type="t", partition_key="p")
     whole = replace(whole, traceparent="a", tracestate="b")
     instant = from_us(5)
-    assert whole.recorded("stream", 7, instant) == replace(whole, subject="stream", sequence=7, recorded_time=instant)
+    recorded = replace(whole, subject="stream", sequence=7, recorded_time=instant)
+    assert whole.recorded("stream", 7, instant) == recorded
+    sent = replace(recorded, via="v")
+    assert sent.traced("x", "y") == replace(sent, traceparent="x", tracestate="y")

@@ -265,6 +265,7 @@ def test_of_several_headers_the_first_counts(spans: InMemorySpanExporter) -> Non
     """In `tracestate` it has the newest entries."""
     headers = [(b"traceparent", ONE.encode()), (b"tracestate", b"a=1"), (b"tracestate", b"b=2"), (b"traceparent", b"x")]
     assert arriving(headers, begin=True) == Carrier(ONE, "a=1")
+    assert arriving([headers[1], headers[0], *headers[2:]], begin=True) == Carrier(ONE, "a=1")
 
 
 def test_without_tracing_nothing_is_made() -> None:

@@ -4,7 +4,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from redis import DataError
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
@@ -22,6 +22,7 @@ def made(url: str) -> Any:
 
 
 @given(st.lists(NUMBERS | TEXTS, max_size=20))
+@example(args=[b"x" * 20_000, "y", bytearray(b"z"), memoryview(b"v")])
 def test_commands_are_those_of_redis_py(args: list[Any]) -> None:
     """Also those that redis-py writes in several pieces."""
     command = ("CONFIG SET", *args)
@@ -30,6 +31,7 @@ def test_commands_are_those_of_redis_py(args: list[Any]) -> None:
 
 
 @given(st.lists(st.tuples(st.just("SET"), TEXTS, TEXTS), max_size=5))
+@example(commands=[("SET", "a", b"x" * 20_000), ("SET", "b", "y")])
 def test_so_are_pipelines(commands: list[tuple[Any, ...]]) -> None:
     """They go through the same door."""
     ours = made("redis://127.0.0.1:1").pack_commands(commands)

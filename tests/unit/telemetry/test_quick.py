@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spans made quickly are the SDK's own in all that anybody can see of them."""
 
+import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -147,6 +149,7 @@ def test_they_are_what_the_sdk_makes(
     assert one.end_time is not None
     assert (one.end_time == 7) == (two.end_time == 7)
     assert one.end_time >= one.start_time or one.end_time == 7
+    assert type(one) is type(two)
     assert len(encode_spans([one]).resource_spans[0].scope_spans[0].spans) == 1
 
 
@@ -161,6 +164,34 @@ def test_one_within_another_is_of_its_trace() -> None:
     inner, middle, root = told.ended
     assert isinstance(ours, QuickSpan)
     assert (inner.parent, middle.parent, root.parent) == (middle.context, outer.get_span_context(), None)
+
+
+def test_threads_may_share_a_span() -> None:
+    """What each of them puts there is there, also while one of them puts what only the SDK takes."""
+    quick, _ = both(Told())
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            span = quick("n", None, SpanKind.INTERNAL, {"shared": 0}, ())
+            threads = [threading.Thread(target=_put_many, args=(span, number)) for number in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            wanted: dict[str, object] = {f"{number}-{at}": at for number in range(4) for at in range(20)}
+            wanted |= {"shared": 19} | {f"{number}-list": (number,) for number in range(4)}
+            assert dict(span.attributes or {}) == wanted
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _put_many(span: QuickSpan, number: int) -> None:
+    for at in range(20):
+        span.set_attributes({f"{number}-{at}": at, "shared": at})
+        if at == 5 + number:
+            span.set_attribute(f"{number}-list", [number])
+    span.set_attribute("shared", 19)
 
 
 def test_a_processor_that_is_added_later_is_told() -> None:

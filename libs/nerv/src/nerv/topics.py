@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -32,16 +32,20 @@ def _document() -> dict[str, Any]:
     return document
 
 
-@lru_cache(1024)  # services ask for the same few with each request
+@cache
+def _listed() -> dict[str, None]:
+    """The names, in order; services ask for some with each request."""
+    return {entry["name"]: None for part in ("topics", "per_projection") for entry in _document()[part]}
+
+
 def name(mesh: str, topic: str, *, projection: str = "") -> str:
     """The full name of one of the mesh's own topics: `name("nerv", "history.v1")`.
 
     Raises Misconfigured for a topic that is not in the list.
     """
     template = "{mesh}." + topic
-    listed = [entry["name"] for part in ("topics", "per_projection") for entry in _document()[part]]
-    if template not in listed:
-        raise Misconfigured(f"{template} is not in topics.yaml; it has {', '.join(listed)}")
+    if template not in _listed():
+        raise Misconfigured(f"{template} is not in topics.yaml; it has {', '.join(_listed())}")
     return template.format(mesh=mesh, projection=projection)
 
 

@@ -191,10 +191,10 @@ def arriving(headers: Sequence[tuple[bytes, bytes]], *, begin: bool) -> Carrier 
     """
     if _sampling is None:
         return None
-    for name, traceparent in headers:  # the first one counts, where there are several
+    for name, value in headers:  # the first one counts, where there are several
         if name == b"traceparent":
             state = dict(reversed(headers)).get(b"tracestate")
-            return Carrier(traceparent.decode("latin-1"), None if state is None else state.decode("latin-1"))
+            return Carrier(value.decode("latin-1"), None if state is None else state.decode("latin-1"))
     return NOWHERE if begin and _sampling.begins() else None
 
 

@@ -51,12 +51,25 @@ def kept(spans: Iterable["ReadableSpan"]) -> Iterator[Kept]:
             "error": (status.description or "")[:TEXT] if failed else None,
             "attributes": attributes.copy(),
         }
-        yield Kept(trace, name, begun, ended, failed, orjson.dumps(document))
+        yield Kept(trace, name, begun, ended, failed, _written(document))
         if span.links:
             for link in _others(span.links, context.trace_id):
                 other = link.trace_id.to_bytes(16).hex()
                 there = document | {"trace": other, "parent": _name(link), "of": trace}
-                yield Kept(other, name, begun, ended, failed, orjson.dumps(there))
+                yield Kept(other, name, begun, ended, failed, _written(there))
+
+
+def _written(document: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document, default=repr)
+    except TypeError:  # a user's text that is not UTF-8, or a number that JSON has no room for
+        attributes = {_text(name): _text(value) for name, value in document["attributes"].items()}
+        odd = {name: document[name] and _text(document[name]) for name in ("name", "error")}
+        return orjson.dumps(document | odd | {"attributes": attributes})
+
+
+def _text(value: object) -> str:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else ascii(value)
 
 
 def _name(span: SpanContext) -> str:
@@ -64,9 +77,10 @@ def _name(span: SpanContext) -> str:
 
 
 def _others(links: Sequence[Link], own: int) -> Sequence[SpanContext]:
-    """The first link to each trace but its own."""
+    """The first link to each trace but its own; what has attributes may lead to none."""
     found: dict[int, SpanContext] = {}
     for link in links:
-        found.setdefault(link.context.trace_id, link.context)
+        if link.context.is_valid:
+            found.setdefault(link.context.trace_id, link.context)
     found.pop(own, None)
     return list(found.values())

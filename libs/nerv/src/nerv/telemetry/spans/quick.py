@@ -114,13 +114,13 @@ class QuickSpan(sdk.Span):
             super().set_attributes(attributes)
 
     def end(self, end_time: int | None = None) -> None:
-        """As the SDK, without the lock, and without a copy: what has ended takes nothing more."""
+        """As the SDK, without the lock."""
         if self._end_time is not None:
             super().end(end_time)  # which says so
             return
         self._end_time = time_ns() if end_time is None else end_time
         self._span_processor._on_ending(self)
-        self._span_processor.on_end(self)
+        self._span_processor.on_end(self._readable_span())
 
     def _put(self, more: Mapping[str, Any]) -> bool:
         """Whether these are attributes now; if not, the SDK can have its way with all that there are."""
@@ -128,23 +128,20 @@ class QuickSpan(sdk.Span):
         if type(attributes) is not dict or self._end_time is not None:
             return False
         if not self._takes(more):
-            self._replace(attributes, self._bounded(dict(attributes)))
+            self._bind(attributes)
             return False
-        if attributes.keys().isdisjoint(more):
-            attributes.update(more)
-            done = self._attributes is attributes
-        else:  # of two of a name the SDK takes the later for the younger one
-            old = {name: value for name, value in attributes.items() if name not in more}
-            done = self._replace(attributes, {**old, **more})
-        return done or self._put(more)
+        if not attributes.keys().isdisjoint(more):
+            for name in more:
+                attributes.pop(name, None)  # of two of a name the SDK takes the later for the younger one
+        attributes.update(more)
+        return self._attributes is attributes or self._put(more)
 
-    def _replace(self, attributes: Any, by: Any) -> bool:
-        """False where another thread has done so meanwhile."""
+    def _bind(self, attributes: dict[str, Any]) -> None:
         with self._lock:
-            if self._attributes is not attributes:
-                return False
-            self._attributes = by
-            return True
+            if self._attributes is attributes:
+                self._attributes = bound = self._bounded(dict(attributes))
+                for name in attributes.keys() - bound.keys():  # of a thread that has put them there meanwhile
+                    bound[name] = attributes[name]
 
     def _takes(self, more: Mapping[str, Any]) -> bool:
         most = self._limits.max_span_attributes
