@@ -14,8 +14,8 @@ from bench.telemetry.modes import Mode
 NAME, FILE = "BENCH_SERIES", "BENCH_NOTED"  # a server is told by these which series, and where it notes what it took
 # Requests whose CPU counts, and those before them that do not: 64 connections, each of which waits for its answer, come in step
 # with the broker, which is cheaper for it; what holds up a request breaks the step, of all connections and for some rounds.
-WINDOW = 1024
-SETTLING = 128
+WINDOW = 256
+SETTLING = 64
 
 
 class Window(NamedTuple):
@@ -57,8 +57,8 @@ class Series(NamedTuple):
 # Spans are written as many at a time as by a replica that has this load and traces all the time: those of some fifty traces;
 # where each request is one, of a thousand, for not many more may wait.
 SERIES: Mapping[str, Series] = {
-    "few": Series((Mode.NONE, Mode.OFF, Mode.HUNDREDTH, Mode.HUNDREDTH, Mode.OFF, Mode.NONE), 2),
-    "every": Series((Mode.NONE, Mode.ALL, Mode.NONE), 1),
+    "few": Series((Mode.NONE, Mode.OFF, Mode.HUNDREDTH, Mode.HUNDREDTH, Mode.OFF, Mode.NONE), 8),
+    "every": Series((Mode.NONE, Mode.ALL, Mode.NONE), 3),
 }
 
 
