@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Self
@@ -68,14 +67,13 @@ class Meter:
 def main() -> None:
     """Serve."""
     meter: Meter | None = None
-    answer: Callable[..., Awaitable[None]] = Door.__call__
+    door: Any = Door
+    answer = door.__call__
 
     async def counted(*told: Any) -> None:
         if meter is not None:
             meter.count()
         await answer(*told)
-
-    door: Any = Door
 
     def begin(*_: object) -> None:
         nonlocal meter
