@@ -91,9 +91,10 @@ async def test_a_map_expands_over_a_list_that_a_task_returns() -> None:
         states = {count: await world.ended(f"r{count}") for count in (0, 1, 5)}
     assert {count: state.result for count, state in states.items()} == {0: b"0", 1: b"0", 5: b"20"}
     assert list(states[5].nodes) == ["numbers", "double", *(f"double[{i}]" for i in range(5)), "total"]
-    types = await world.types("r5")
-    assert types[2] == "map.expanded"
-    assert types.count("task.completed") == 7
+    assert (await world.types("r5"))[2] == "map.expanded"
+    # Where a replica is slow, some of them are done together, and recorded by one event: how many events there are is open.
+    record = await world.recorder.read("r5")
+    assert [record.node(f"double[{i}]").result for i in range(5)] == [0, 2, 4, 6, 8]
 
 
 async def test_a_map_goes_over_what_another_map_returned() -> None:
