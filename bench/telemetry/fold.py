@@ -1,70 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`BOOTSTRAP REDIS FEW EVERY PROJECTION ROUNDS`: a projector folds all of history again and again, each time in the next mode.
+"""`BOOTSTRAP REDIS MESH PROJECTION FOLDS`: a projector folds all of history so many times, and goes through the windows of the
+series of that name meanwhile, each time from the beginning.
 
-FEW and EVERY are the meshes with the histories of `suite.SAMPLED`. Prints, of each turn, CPU seconds a million events, from the
-start of the replica until nothing is missing: what is left from the first batch on is too little to measure where a machine is
-slow to look. One process takes all turns, as the broker's does, and for the same reason.
+Prints, of each window, microseconds of CPU and how many events were folded.
 """
 
 import asyncio
 import sys
-import time
 
 import uvloop
 
 import nerv_projector.folding
 import nerv_projector.views.redis_views
 from bench.harness import PROGRESS
-from bench.projector.ours_fold import LOOK_SECONDS, covers, hosted, wipe
-from bench.telemetry.modes import KEPT_SECONDS, TURNS, Hooks, Mode, enter, settings, switch
-from nerv.telemetry import batches, telemetry
+from bench.projector.ours_fold import covers, hosted, wipe
+from bench.telemetry.meter import Keeper, Meter
+from bench.telemetry.modes import Switch, enter, settings
+from bench.telemetry.windows import SERIES, Noted
+from nerv.kafka import Received
+from nerv.telemetry import telemetry
 from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.telemetry.spans.keeper import keeping, recent_of
 from nerv_projector.app import Wiring
+from nerv_projector.folding import FoldSession
+
+SPANS = "spans"  # the mesh that keeps them: what is folded is wiped
+LOOK_SECONDS = 0.25  # a look takes the loop that folds half a millisecond
 
 
-async def measure(bootstrap: str, redis: str, few: str, every: str, projection: str, rounds: int) -> list[float]:
-    """The figures, in the order of `TURNS`, round after round."""
+async def measure(bootstrap: str, redis: str, mesh: str, projection: str, folds: int) -> list[Noted]:
+    """What was noted."""
     enter(redis)
-    hooks = Hooks(nerv_projector.folding, nerv_projector.views.redis_views)
+    Keeper.take_over()
     bounds = SpanSettings()
     recent = recent_of(bounds)
     assert recent is not None
-    found: list[float] = []
+    meter = Meter(SERIES["projector"][mesh], Switch(nerv_projector.folding, nerv_projector.views.redis_views))
+    take = FoldSession._take
+
+    async def counted(session: FoldSession, records: list[Received], *, more: bool) -> None:
+        await take(session, records, more=more)
+        meter.count(len(records))
+
+    FoldSession._take = counted  # type: ignore[method-assign,assignment]
     with telemetry("projector", "bench", recent):
-        async with keeping(recent, settings(redis), few, bounds, "projector"):
-            for turn in range(rounds + 1):
-                for mode in TURNS:
-                    switch(mode, hooks)
-                    mesh = every if mode is Mode.ALL else few
-                    await wipe(redis, mesh)
-                    # Of spans: what other turns have left of it counts not.
-                    batches._budget = batches.Budget(batches.A_SECOND, batches.AT_ONCE)
-                    async with hosted(bootstrap, redis, mesh, projection) as wiring:
-                        figure = await all_of_it(wiring, projection)
-                    if turn:  # the first round warms caches and servers
-                        found.append(figure)
-                    sys.stderr.write(f"{PROGRESS}projector: {mode} {figure:.2f} us\n")
-                    sys.stderr.flush()
-    return found
+        async with keeping(recent, settings(redis), SPANS, bounds, "projector"):
+            for number in range(1, folds + 1):
+                await wipe(redis, mesh)
+                meter.begin()
+                async with hosted(bootstrap, redis, mesh, projection) as wiring:
+                    await all_folded(wiring, projection)
+                sys.stderr.write(f"{PROGRESS}projector, {mesh}: fold {number} of {folds}\n")
+                sys.stderr.flush()
+            Keeper.it.check()
+    return meter.noted
 
 
-async def all_of_it(wiring: Wiring, projection: str) -> float:
-    """The figure of a replica that has just been started."""
-    cpu = time.process_time()
+async def all_folded(wiring: Wiring, projection: str) -> None:
+    """Until nothing is missing."""
     runner = wiring.hub().runners[projection]
     ends = await wiring.watermarks().bounds(runner.hosted.folded_topic)
-    while True:
-        if runner.epoch is not None:
-            progress = await runner.hosted.views.progress(runner.epoch)
-            if progress.cursors and covers(progress, ends):
-                break
+    while runner.epoch is None or not covers(await runner.hosted.views.progress(runner.epoch), ends):  # noqa: ASYNC110 - nobody is told
         await asyncio.sleep(LOOK_SECONDS)
-    await asyncio.sleep(KEPT_SECONDS)
-    return (time.process_time() - cpu) / progress.folded * 1e6
 
 
 if __name__ == "__main__":
-    bootstrap, redis, few, every, projection, rounds = sys.argv[1:]
-    figures = uvloop.run(measure(bootstrap, redis, few, every, projection, int(rounds)))
-    sys.stdout.write(" ".join(map(str, figures)) + "\n")
+    bootstrap, redis, mesh, projection, folds = sys.argv[1:]
+    noted = uvloop.run(measure(bootstrap, redis, mesh, projection, int(folds)))
+    sys.stdout.write(" ".join(f"{one.cpu} {one.number}" for one in noted) + "\n")

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much is traced in a turn, and how a process goes from one to the next."""
+"""How much is traced, and how a process goes from one mode to the next."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import Any
 
 from nerv.redis import RedisSettings
+from nerv.telemetry import batches
 from nerv.telemetry.sampling import ARGUMENT, SAMPLER, Sampling
 from nerv.telemetry.tracing import sample
 
@@ -21,8 +23,6 @@ class Mode(StrEnum):
     ALL = "all"
 
 
-TURNS = (*Mode, *reversed(Mode))  # of one process, in which something may change slowly
-KEPT_SECONDS = 0.8  # until what a turn has left is written: spans are, twice a second
 SAMPLINGS = {Mode.HUNDREDTH: Sampling(0.01), Mode.ALL: Sampling(1.0)}
 
 
@@ -53,7 +53,7 @@ NOTHING: Mapping[str, Callable[..., Any]] = {
 
 
 def enter(redis: str) -> None:
-    """Prepare this process, and those that it starts: they trace, until they `switch`. Metrics are off in all modes: they are
+    """Prepare this process, and those that it starts: they trace, until they `Switch`. Metrics are off in all modes: they are
     not what is measured.
     """
     for name in ("OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", SAMPLER, ARGUMENT):
@@ -66,29 +66,23 @@ def settings(redis: str) -> RedisSettings:
     return RedisSettings(url=redis)
 
 
-def switch(mode: Mode, hooks: "Hooks") -> None:
-    """From now on this process traces as much."""
-    if mode is Mode.NONE:
-        hooks.take_out()
-    else:
-        hooks.put_back()
-    sample(SAMPLINGS.get(mode))
-
-
-class Hooks:
-    """The calls that make spans in these modules."""
+class Switch:
+    """Of a process, with the modules in which there are calls that make spans."""
 
     def __init__(self, *modules: Any) -> None:
         self._found = [
             (module, name, getattr(module, name)) for module in modules for name in NOTHING if hasattr(module, name)
         ]
+        self._mode: Mode | None = None
 
-    def take_out(self) -> None:
-        """Have there, in their place, what does nothing at all."""
-        for module, name, _ in self._found:
-            setattr(module, name, NOTHING[name])
-
-    def put_back(self) -> None:
-        """As they were."""
+    def to(self, mode: Mode) -> None:
+        """From now on this process traces as much."""
+        budget = batches._budget
+        if self._mode in SAMPLINGS:
+            budget.left()  # with what has come until now
+        else:
+            budget._looked = time.monotonic()  # who traces all the time saves up none either
+        self._mode = mode
         for module, name, hook in self._found:
-            setattr(module, name, hook)
+            setattr(module, name, NOTHING[name] if mode is Mode.NONE else hook)
+        sample(SAMPLINGS.get(mode))

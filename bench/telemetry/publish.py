@@ -17,7 +17,8 @@ from bench.broker.http_load import request
 from bench.broker.serving import Server, serving
 from bench.connection import answering, send
 from bench.harness import progress
-from bench.telemetry.windows import FILE, NAME, Noted
+from bench.telemetry.switching import FILE, NAME
+from bench.telemetry.windows import Noted
 from nerv.errors import Misconfigured
 
 MODULE = "bench.telemetry.switching"

@@ -5,63 +5,23 @@ With SIGUSR1 it begins to; with SIGUSR2 it writes into the file BENCH_NOTED what
 and how many requests came.
 """
 
-import asyncio
 import os
 import signal
-import time
-from itertools import cycle
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import nerv.service.http
-import nerv.telemetry.spans.keeper as keeping
 import nerv_broker.publishing.owner
 import nerv_broker.publishing.taking
-from bench.telemetry.modes import Hooks, switch
-from bench.telemetry.windows import FILE, NAME, SERIES, SETTLING, WINDOW, Noted, Series, Window
+from bench.telemetry.meter import Keeper, Meter
+from bench.telemetry.modes import Switch
+from bench.telemetry.windows import SERIES
 from nerv.service import run
 from nerv.service.http import Door
 from nerv_broker.app import build
 from nerv_broker.settings import BrokerSettings
 
-
-class Keeper(keeping.Keeper):
-    """Writes spans when it is asked to, and not by itself."""
-
-    it: "Keeper"
-
-    async def __aenter__(self) -> Self:
-        """It can be asked from now on."""
-        Keeper.it = self
-        return await super().__aenter__()
-
-
-class Meter:
-    """Counts requests, and what they take."""
-
-    def __init__(self, series: Series, hooks: Hooks) -> None:
-        self._windows, self._hooks = cycle(series.windows()), hooks
-        self.noted: list[Noted] = []
-        self._writing: asyncio.Task[None] | None = None
-        self._next()
-
-    def count(self) -> None:
-        """One has come."""
-        self._came += 1
-        if self._came == SETTLING:
-            self._from = time.process_time()
-            if self._window.writes:
-                self._writing = asyncio.create_task(Keeper.it.flush())
-        elif self._came >= SETTLING + WINDOW and (self._writing is None or self._writing.done()):
-            if self._writing is not None:
-                self._writing.result()
-            self.noted.append(Noted((time.process_time() - self._from) * 1e6, self._came - SETTLING))
-            self._next()
-
-    def _next(self) -> None:
-        self._came, self._from, self._writing = 0, 0.0, None
-        self._window: Window = next(self._windows)
-        switch(self._window.mode, self._hooks)
+NAME, FILE = "BENCH_SERIES", "BENCH_NOTED"
 
 
 def main() -> None:
@@ -77,20 +37,20 @@ def main() -> None:
 
     def begin(*_: object) -> None:
         nonlocal meter
-        hooks = Hooks(nerv.service.http, nerv_broker.publishing.owner, nerv_broker.publishing.taking)
-        meter = Meter(SERIES[os.environ[NAME]], hooks)
+        switch = Switch(nerv.service.http, nerv_broker.publishing.owner, nerv_broker.publishing.taking)
+        meter = Meter(SERIES["broker"][os.environ[NAME]], switch)
+        meter.begin()
 
     def end(*_: object) -> None:
         assert meter is not None
-        assert Keeper.it.describe().counters["kept"] > 0
-        assert Keeper.it.dropped == 0, "what is dropped costs less"
+        Keeper.it.check()
         file = Path(os.environ[FILE])
         partly = file.with_suffix(".part")
-        partly.write_text("\n".join(f"{one.cpu} {one.requests}" for one in meter.noted))
+        partly.write_text("\n".join(f"{one.cpu} {one.number}" for one in meter.noted))
         partly.rename(file)
 
     door.__call__ = counted
-    keeping.Keeper, keeping.EVERY_SECONDS = Keeper, 3600.0  # type: ignore[misc]
+    Keeper.take_over()
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, end)
     run("broker", BrokerSettings, build)

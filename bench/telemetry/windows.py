@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A load that goes on, cut into windows of requests, each in a mode of its own, and what their CPU says. Pure.
+"""Work that goes on, cut into windows, each in a mode of its own, and what their CPU says. Pure.
+
+What is counted is what the service works on: requests to the broker, events that the projector folds.
 
 A window is compared with its neighbours, before and after it alike, so that what changes slowly falls on both: a machine's moods
 change the cost of a request by a fifth (ADR 19).
@@ -11,12 +13,6 @@ from typing import NamedTuple
 
 from bench.telemetry.modes import Mode
 
-NAME, FILE = "BENCH_SERIES", "BENCH_NOTED"  # a server is told by these which series, and where it notes what it took
-# Requests whose CPU counts, and those before them that do not: 64 connections, each of which waits for its answer, come in step
-# with the broker, which is cheaper for it; what holds up a request breaks the step, of all connections and for some rounds.
-WINDOW = 256
-SETTLING = 64
-
 
 class Window(NamedTuple):
     """What is traced; and whether the spans of the windows before are written in this one."""
@@ -26,22 +22,27 @@ class Window(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """Microseconds of CPU of the whole process, and for how many requests."""
+    """Microseconds of CPU of the whole process, and for how many of what is counted."""
 
     cpu: float
-    requests: int
+    number: int
 
     @property
     def each(self) -> float:
-        """Of one request."""
-        return self.cpu / self.requests
+        """Of one."""
+        return self.cpu / self.number
 
 
 class Series(NamedTuple):
-    """So many rounds of the same modes, then one window in which their spans are written, between two others."""
+    """So many rounds of the same modes, then one window in which their spans are written, between two others.
+
+    Of each window the first `settling` do not count, and the next `size` do: so many, or a few more.
+    """
 
     modes: tuple[Mode, ...]
     rounds: int
+    settling: int
+    size: int
 
     def windows(self) -> list[Window]:
         """All of a turn."""
@@ -54,17 +55,25 @@ class Series(NamedTuple):
         return sum(1 for mode in self.modes if mode in (Mode.HUNDREDTH, Mode.ALL))
 
 
+FEW = (Mode.NONE, Mode.OFF, Mode.HUNDREDTH, Mode.HUNDREDTH, Mode.OFF, Mode.NONE)
+EVERY = (Mode.NONE, Mode.ALL, Mode.NONE)
+
+# By service, and by what its work is traced: few of it, or every one.
+#
+# Of the broker 64 connections, each of which waits for its answer, come in step with it, which is cheaper; what holds up a
+# request breaks the step, of all connections and for some rounds. Of the projector a window is some slices of what it folds.
+#
 # Spans are written as many at a time as by a replica that has this load and traces all the time: those of some fifty traces;
 # where each request is one, of a thousand, for not many more may wait.
-SERIES: Mapping[str, Series] = {
-    "few": Series((Mode.NONE, Mode.OFF, Mode.HUNDREDTH, Mode.HUNDREDTH, Mode.OFF, Mode.NONE), 8),
-    "every": Series((Mode.NONE, Mode.ALL, Mode.NONE), 3),
+SERIES: Mapping[str, Mapping[str, Series]] = {
+    "broker": {"few": Series(FEW, 8, 64, 256), "every": Series(EVERY, 3, 64, 256)},
+    "projector": {"few": Series(FEW, 4, 1_000, 4_000), "every": Series(EVERY, 4, 1_000, 4_000)},
 }
 
 
 class Rounds(NamedTuple):
-    """Microseconds of CPU a request, in each round beside the one without the calls that make spans; `writing` is what a request
-    that may be traced takes later, in each turn.
+    """Microseconds of CPU for one of what is counted, in each round beside those without the calls that make spans; `writing`
+    is what one that may be traced takes later, in each turn.
     """
 
     bare: list[float]
@@ -73,19 +82,19 @@ class Rounds(NamedTuple):
 
 
 def rounds_of(series: Series, noted: Sequence[Noted]) -> Rounds:
-    """What the whole turns of a series say, but the first, in which spans are written of requests that came before it."""
+    """What the whole turns of a series say."""
     made = Rounds([], {mode: [] for mode in series.modes if mode is not Mode.NONE}, [])
-    size, length = len(series.modes), len(series.windows())
-    for begin in range(length, len(noted) - length + 1, length):
+    modes, length = len(series.modes), len(series.windows())
+    for begin in range(0, len(noted) - length + 1, length):
         turn = noted[begin : begin + length]
-        for at in range(0, size * series.rounds, size):
-            each = {mode: _mean(turn[at : at + size], series.modes, mode) for mode in series.modes}
+        for at in range(0, modes * series.rounds, modes):
+            each = {mode: _mean(turn[at : at + modes], series.modes, mode) for mode in series.modes}
             made.bare.append(each[Mode.NONE])
             for mode, more in made.more.items():
                 more.append(each[mode] - each[Mode.NONE])
         before, writes, after = turn[-3:]
-        written = writes.cpu - writes.requests * (before.each + after.each) / 2
-        made.writing.append(written / (series.rounds * series.traced * (SETTLING + WINDOW)))
+        written = writes.cpu - writes.number * (before.each + after.each) / 2
+        made.writing.append(written / (series.rounds * series.traced * (series.settling + series.size)))
     return made
 
 
