@@ -2,7 +2,7 @@
 """Takes a service through the windows of a series while it works, and notes what they take."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from itertools import chain, cycle
 from typing import Self
 
@@ -33,10 +33,10 @@ class Keeper(keeping.Keeper):
 
 
 class Meter:
-    """Counts what a service works on, after `begin`."""
+    """Counts what a service works on, after `begin`; `clock` tells the seconds of CPU that it has taken."""
 
-    def __init__(self, series: Series, switch: Switch) -> None:
-        self._series, self._switch = series, switch
+    def __init__(self, series: Series, switch: Switch, clock: Callable[[], float]) -> None:
+        self._series, self._switch, self._clock = series, switch, clock
         self.noted: list[Noted] = []  # of whole turns, and of one that has begun
         self._came, self._from = 0, 0.0
         self._since: int | None = None  # so many had come when the window began to count
@@ -54,19 +54,23 @@ class Meter:
         """So many were worked on."""
         self._came += number
         if self._since is None:
-            if self._came >= self._series.settling:
-                self._since, self._from = self._came, time.process_time()
-                if self._window.writes:
-                    self._writing = asyncio.create_task(Keeper.it.flush())
+            self._settle()
         elif self._came - self._since >= self._series.size and (self._writing is None or self._writing.done()):
             if self._writing is not None:
                 self._writing.result()
             if self._counts:
-                self.noted.append(Noted((time.process_time() - self._from) * 1e6, self._came - self._since))
+                self.noted.append(Noted((self._clock() - self._from) * 1e6, self._came - self._since))
             self._counts = True
             self._next()
+
+    def _settle(self) -> None:
+        if self._came >= self._series.settling:
+            self._since, self._from = self._came, self._clock()
+            if self._window.writes:
+                self._writing = asyncio.create_task(Keeper.it.flush())
 
     def _next(self) -> None:
         self._came, self._since, self._writing = 0, None, None
         self._window: Window = next(self._windows)
         self._switch.to(self._window.mode)
+        self._settle()

@@ -2,8 +2,9 @@
 """Suite *telemetry*: what tracing costs the projector, which folds history, and the broker, which takes one event a request.
 
 Measured as CPU for an event, beside the same program without the calls that make spans, in windows of work that goes on
-(`bench.telemetry.windows`). A hundredth of the events of history are in sampled traces; for `all` it is each of them, and each
-has a trace of its own, which is more than any mesh has. Spans go where a mesh keeps them, in Redis.
+(`bench.telemetry.windows`): of the broker's process, and of the projector's thread that folds. A hundredth of the events of
+history are in sampled traces; for `all` it is each of them, and each has a trace of its own, which is more than any mesh has.
+Spans go where a mesh keeps them, in Redis.
 """
 
 import sys
@@ -26,12 +27,12 @@ from nerv.topics import Topic, of_mesh
 SAMPLED = {"few": 100, "every": 1}  # by mesh: one of so many events is in a sampled trace
 PROJECTION = "totals"  # the cheapest work there is for an event, so that what is around it weighs most
 TOPIC = "bench.noted.v1"
-# Processes, since what tracing costs differs from one to the next.
-FOLDING, BROKERS = 5, 5
+PROCESSES = 5  # of each service, since what tracing costs differs from one to the next
 EVENTS = {"few": 1_000_000, "every": 300_000}
-FOLDS = {"few": 6, "every": 2}
+FOLDS = {"few": 3, "every": 2}
 FOLD_SECONDS = 600.0  # no process may take longer for its folds
 REQUESTS = {"few": 480_000, "every": 80_000}
+LEAST_REQUESTS = 40_000  # two turns of the longest series
 MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
@@ -39,12 +40,13 @@ def run(scale: float, console: Console) -> Sequence[Measured]:
     """Some twenty minutes at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, console)
-        folding, brokers = (max(1, int(count * scale)) for count in (FOLDING, BROKERS))
-        folded = [(name, _folded(bootstrap, redis_url, name, console)) for _ in range(folding) for name in SAMPLED]
+        processes, part = max(1, int(PROCESSES * scale)), min(1.0, PROCESSES * scale)
+        names = [*SAMPLED] * processes
+        folds = {name: max(1, int(count * part)) for name, count in FOLDS.items()}
+        folded = [(name, _folded(bootstrap, redis_url, name, folds[name], console)) for name in names]
         enter(redis_url)
-        published = [
-            (name, measure(bootstrap, TOPIC, name, REQUESTS[name], console)) for _ in range(brokers) for name in SAMPLED
-        ]
+        requests = {name: max(LEAST_REQUESTS, int(count * part)) for name, count in REQUESTS.items()}
+        published = [(name, measure(bootstrap, TOPIC, name, requests[name], console)) for name in names]
         return [*compare("projector", folded), *compare("broker", published)]
 
 
@@ -61,9 +63,8 @@ def prepare(bootstrap: str, console: Console) -> None:
         fill(bootstrap, mesh, EVENTS[mesh], traced=one_of)
 
 
-def _folded(bootstrap: str, redis_url: str, name: str, console: Console) -> list[Noted]:
+def _folded(bootstrap: str, redis_url: str, name: str, folds: int, console: Console) -> list[Noted]:
     """What a process of its own notes."""
-    folds = FOLDS[name]
     command = [sys.executable, "-m", "bench.telemetry.fold", bootstrap, redis_url, name, PROJECTION, str(folds)]
     with progress(console) as bar:
         task = bar.add_task(f"projector, {name}", total=folds)

@@ -7,6 +7,7 @@ and how many requests came.
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def main() -> None:
     def begin(*_: object) -> None:
         nonlocal meter
         switch = Switch(nerv.service.http, nerv_broker.publishing.owner, nerv_broker.publishing.taking)
-        meter = Meter(SERIES["broker"][os.environ[NAME]], switch)
+        meter = Meter(SERIES["broker"][os.environ[NAME]], switch, time.process_time)
         meter.begin()
 
     def end(*_: object) -> None:

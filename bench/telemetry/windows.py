@@ -22,7 +22,7 @@ class Window(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """Microseconds of CPU of the whole process, and for how many of what is counted."""
+    """Microseconds of CPU, and for how many of what is counted."""
 
     cpu: float
     number: int
@@ -61,13 +61,14 @@ EVERY = (Mode.NONE, Mode.ALL, Mode.NONE)
 # By service, and by what its work is traced: few of it, or every one.
 #
 # Of the broker 64 connections, each of which waits for its answer, come in step with it, which is cheaper; what holds up a
-# request breaks the step, of all connections and for some rounds. Of the projector a window is some slices of what it folds.
+# request breaks the step, of all connections and for some rounds. The projector folds a slice at a time, and ten make a batch: in
+# as many rounds each mode has had each of their places.
 #
 # Spans are written as many at a time as by a replica that has this load and traces all the time: those of some fifty traces;
 # where each request is one, of a thousand, for not many more may wait.
 SERIES: Mapping[str, Mapping[str, Series]] = {
     "broker": {"few": Series(FEW, 8, 64, 256), "every": Series(EVERY, 3, 64, 256)},
-    "projector": {"few": Series(FEW, 4, 1_000, 4_000), "every": Series(EVERY, 4, 1_000, 4_000)},
+    "projector": {"few": Series(FEW, 10, 0, 1_000), "every": Series(EVERY, 10, 0, 1_000)},
 }
 
 

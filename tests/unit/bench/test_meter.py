@@ -2,6 +2,7 @@
 """The meter of suite *telemetry* notes whole windows, each in its mode."""
 
 import asyncio
+import time
 
 from bench.telemetry.meter import Keeper, Meter
 from bench.telemetry.modes import Mode, Switch
@@ -32,7 +33,7 @@ async def test_windows_follow_each_other() -> None:
     # Nothing waits to be written, so that nobody connects to this Redis.
     Keeper.it = Keeper(Recent(10), SpanStore(connect(RedisSettings(url="redis://127.0.0.1:1"), "bench"), "m", bounds))
     switch = Noting()
-    meter = Meter(SERIES, switch)
+    meter = Meter(SERIES, switch, time.process_time)
 
     async def work(windows: int) -> None:
         """In fours: a window is the 10th to the 42nd after the one before."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, strategies
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -14,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from nerv.errors import Misconfigured, NotFound
 from nerv.telemetry import (
@@ -247,9 +249,41 @@ def test_an_error_that_has_no_text_leaves_its_span(spans: InMemorySpanExporter) 
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
-    with pytest.raises(RuntimeError, match="no text"), span("root", begin=True):
-        raise Mute
-    assert (len(spans.get_finished_spans()), carrier(), current_ids()) == (1, Carrier(), None)
+    for number, block in enumerate([span("root", begin=True), process_spans("t", "g", sources(ONE, TWO))], 1):
+        with pytest.raises(RuntimeError, match="no text"), block:
+            raise Mute
+        assert (len(spans.get_finished_spans()), carrier(), current_ids()) == (2 * number - 1, Carrier(), None)
+
+
+def test_an_error_marks_all_spans_of_a_batch(spans: InMemorySpanExporter) -> None:
+    """Each of its traces shows it."""
+    with pytest.raises(ValueError, match="no"), process_spans("t", "g", sources(ONE, TWO)):
+        raise ValueError("no")
+    for found in spans.get_finished_spans():
+        assert (attributes(found)[n.ERROR_TYPE], found.status.description) == ("ValueError", "no")
+    assert set(trace_ids(spans.get_finished_spans())) == {ONE[3:35], TWO[3:35]}
+
+
+HEX = "0123456789abcdef"
+USUAL = strategies.builds(
+    "-".join,
+    strategies.tuples(
+        strategies.sampled_from(["00", "01", "ff"]),
+        *(strategies.text(HEX, min_size=size, max_size=size) | strategies.just("0" * size) for size in (32, 16)),
+        strategies.text(HEX, min_size=2, max_size=2),
+    ),
+)
+
+
+@given(
+    USUAL | strategies.text(HEX + "-A _+x\n", max_size=60) | USUAL.map(lambda usual: usual + "\n"),
+    strategies.none() | strategies.sampled_from(["", "a=1", "a=1,b=2", "="]),
+)
+def test_a_context_is_read_as_opentelemetry_reads_it(traceparent: str, tracestate: str | None) -> None:
+    """What is no context leads nowhere."""
+    fields = {"traceparent": traceparent} | ({} if tracestate is None else {"tracestate": tracestate})
+    wanted = trace.get_current_span(TraceContextTextMapPropagator().extract(fields, otel_context.Context()))
+    assert tracing.link_to(Carrier(traceparent, tracestate)).context == wanted.get_span_context()
 
 
 def test_within_no_context_there_is_nothing_to_carry(spans: InMemorySpanExporter) -> None:

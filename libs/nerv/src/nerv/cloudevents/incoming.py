@@ -24,10 +24,10 @@ class Incoming:
         "_origin",
         "_pairs",
         "_timestamp",
-        "_traceparent",
         "data",
         "id_time_chain",
         "subject",
+        "traceparent",
         "type",
     )
 
@@ -40,7 +40,8 @@ class Incoming:
         kind, subject, content = found.get("ce_type"), found.get("ce_subject"), found.get("content-type")
         name = found.get("ce_id")
         self.id_time_chain = name, found.get("ce_time"), found.get("ce_correlationid")
-        self._traceparent = found.get("traceparent")
+        traceparent = found.get("traceparent")
+        self.traceparent = None if traceparent is None else _text(traceparent)
         structured = content != _JSON and content is not None and content.startswith(_STRUCTURED)
         if kind is None or structured or name is None or found.get("ce_source") is None:
             self._event: Event[bytes] | None = from_record(
@@ -65,11 +66,6 @@ class Incoming:
     def id(self) -> str:
         """Of the event."""
         return self.event().id
-
-    @property
-    def traceparent(self) -> str | None:
-        """Of the hop that wrote the record."""
-        return _text(self._traceparent)
 
     @property
     def tracestate(self) -> str | None:

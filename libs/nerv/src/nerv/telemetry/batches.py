@@ -3,7 +3,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from opentelemetry.trace import Link, Span, SpanKind
@@ -11,7 +11,18 @@ from opentelemetry.util.types import AttributeValue
 
 from nerv.telemetry import names as n
 from nerv.telemetry.touched import places, streams
-from nerv.telemetry.tracing import Carrier, beside, carrier, enabled, link_to, recorded, span, unsampled
+from nerv.telemetry.tracing import (
+    Carrier,
+    begun,
+    beside,
+    carrier_of,
+    enabled,
+    link_to,
+    recorded,
+    span,
+    together,
+    unsampled,
+)
 
 # Of the traces in a batch so many have a span of their own, and so many more are linked to the first of these: a span costs what
 # ten events cost that are folded. A replica that catches up would do little else, so that it takes so many traces a second, and
@@ -136,42 +147,37 @@ def _linked(
 
 @contextmanager
 def process_spans(
-    topic: str, group: str, sources: Iterable[Source], attributes: Mapping[str, AttributeValue] | None = None
+    topic: str, group: str, messages: Iterable[Source], attributes: Mapping[str, AttributeValue] | None = None
 ) -> Iterator[dict[Carrier, Carrier]]:
     """A `process` span in each recorded trace of a batch; answers the context to pass on for each that has one of its own.
 
     Spans of the block are in the last of these traces, and linked to the others; without any it makes none.
     """
-    found, left_out = _by_trace(sources)
+    found, left_out = _by_trace(messages)
     if not found:
         with unsampled():
             yield {}
         return
     contexts = list(found)
-    own, linked = contexts[:OWN], contexts[OWN:]
-    passed: dict[Carrier, Carrier] = {}
-    others: list[Link] = [link_to(one) for one in linked]
-    with ExitStack() as stack:
-        for place, parent in enumerate(own):
-            named: dict[str, AttributeValue] = {
-                n.SYSTEM: n.KAFKA,
-                n.OPERATION_NAME: "process",
-                n.OPERATION_TYPE: "process",
-                n.DESTINATION: topic,
-                n.GROUP: group,
-                n.BATCH_COUNT: len(found[parent]),
-                **_touched(found[parent]),
-                **(attributes or {}),
-            }
-            links = () if place else linked
-            if left_out and not place:
-                named[n.LEFT_OUT] = left_out
-            made = span(n.process(topic), SpanKind.CONSUMER, parent=parent, links=links, attributes=named)
-            current = stack.enter_context(made)
-            passed[parent] = carrier()
-            if place < len(own) - 1:
-                others.append(Link(current.get_span_context()))
-        stack.enter_context(beside(others))
+    own, links = contexts[:OWN], [link_to(one) for one in contexts[OWN:]]
+    process, kind = n.process(topic), SpanKind.CONSUMER
+    shared: dict[str, AttributeValue] = {
+        n.SYSTEM: n.KAFKA,
+        n.OPERATION_NAME: "process",
+        n.OPERATION_TYPE: "process",
+        n.DESTINATION: topic,
+        n.GROUP: group,
+        **(attributes or {}),
+    }
+    spans: list[Span] = []
+    for parent in own:
+        sources = found[parent]
+        named = shared | {n.BATCH_COUNT: len(sources)} | _touched(sources)
+        if left_out and not spans:
+            named[n.LEFT_OUT] = left_out
+        spans.append(begun(process, kind, parent, () if spans else links, named))
+    passed = {parent: carrier_of(span) for parent, span in zip(own, spans, strict=True)}
+    with together(spans), beside([*links, *(Link(span.get_span_context()) for span in spans[:-1])]):
         yield passed
 
 
@@ -200,7 +206,7 @@ def _by_trace(sources: Iterable[Source]) -> tuple[dict[Carrier, list[Source]], i
 
 def _touched(sources: Sequence[Source]) -> dict[str, AttributeValue]:
     records = (record for _, record in sources)
-    events = (event for event, _ in sources)
+    events = ((event.subject, event.sequence) for event, _ in sources)
     return places([(r.topic(), r.partition(), r.offset()) for r in records]) | streams(
-        [(e.subject, e.sequence) for e in events if e.subject is not None and e.sequence is not None]
+        [(stream, version) for stream, version in events if stream is not None and version is not None]
     )

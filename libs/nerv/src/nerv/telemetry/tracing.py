@@ -2,6 +2,7 @@
 """W3C trace context over HTTP, Kafka headers and Redis entries, and spans that cost nothing while their trace is not recorded."""
 
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
@@ -11,7 +12,17 @@ from typing import NamedTuple, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
@@ -21,6 +32,7 @@ from nerv.telemetry.sampling import Sampling
 from nerv.types import Event
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_USUAL = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")  # a traceparent as nearly all are
 _EMPTY = Context()
 _sampling: Sampling | None = None
 _start: "Start"  # is there before `_sampling` is
@@ -90,7 +102,12 @@ def carrier() -> Carrier:
     """The context of the current span, to be put on a message; empty where its trace is not recorded."""
     if _sampling is None or _passing.get() is not None:
         return NOWHERE
-    at = trace.get_current_span().get_span_context()
+    return carrier_of(trace.get_current_span())
+
+
+def carrier_of(found: Span) -> Carrier:
+    """The context of a span that is recorded."""
+    at = found.get_span_context()
     if not at.is_valid:
         return NOWHERE
     # What the propagator writes, which makes a dictionary and looks the span up again for it.
@@ -216,15 +233,28 @@ def _recorded(
     return _Recorded(_start(name, context, kind, attributes, linked))
 
 
+def begun(
+    name: str, kind: SpanKind, parent: Carrier, links: Sequence[Link], attributes: Mapping[str, AttributeValue]
+) -> Span:
+    """A span in a trace that is recorded. It is not the current one, and is ended by `together`."""
+    return _start(name, _context(parent), kind, attributes, links)
+
+
+def together(spans: Sequence[Span]) -> AbstractContextManager[Span]:
+    """A block in which the last of these is the current one. All end with it, as one of `span` does."""
+    *others, last = spans
+    return _Recorded(last, others)
+
+
 class _Recorded:
     """A block of a trace that is recorded. What `start_as_current_span` does, without three generators for each span."""
 
-    __slots__ = ("_attached", "_span", "_token")
+    __slots__ = ("_attached", "_others", "_span", "_token")
     _attached: Token[Context]
     _token: Token[str | None]
 
-    def __init__(self, begun: Span) -> None:
-        self._span = begun
+    def __init__(self, current: Span, others: Sequence[Span] = ()) -> None:
+        self._span, self._others = current, others
 
     def __enter__(self) -> Span:
         self._token = _passing.set(None)
@@ -234,15 +264,20 @@ class _Recorded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        spans = (self._span, *self._others)
         try:
             if error is not None:
-                self._span.set_attribute(n.ERROR_TYPE, type(error).__name__)
+                for one in spans:
+                    one.set_attribute(n.ERROR_TYPE, type(error).__name__)
                 if not isinstance(error, Refused):  # which is an answer, as a view that is not there
-                    self._span.set_status(Status(StatusCode.ERROR, str(error)))
+                    status = Status(StatusCode.ERROR, str(error))
+                    for one in spans:
+                        one.set_status(status)
         finally:
             otel_context.detach(self._attached)
             _passing.reset(self._token)
-            self._span.end()
+            for one in spans:
+                one.end()
 
 
 @contextmanager
@@ -257,13 +292,22 @@ def beside(links: Sequence[Link]) -> Iterator[None]:
 
 def link_to(found: Carrier) -> Link:
     """A link to the span that a message was sent by."""
-    return Link(trace.get_current_span(_context(found)).get_span_context())
+    return Link(_from(found))
 
 
 def _context(parent: Carrier) -> Context:
     if parent.traceparent is None:
         return _EMPTY
-    fields = {"traceparent": parent.traceparent}
-    if parent.tracestate:
-        fields["tracestate"] = parent.tracestate
-    return _PROPAGATOR.extract(fields, _EMPTY)
+    return trace.set_span_in_context(NonRecordingSpan(_from(parent)), _EMPTY)
+
+
+def _from(found: Carrier) -> SpanContext:
+    """The span that a message was sent by, an invalid one where that cannot be read."""
+    traceparent, tracestate = found
+    if not tracestate and traceparent and (usual := _USUAL.fullmatch(traceparent)):
+        trace_id, span_id, flags = (int(part, 16) for part in usual.groups())
+        at = SpanContext(trace_id, span_id, True, TraceFlags(flags))
+        if at.is_valid:
+            return at
+    fields = {"traceparent": traceparent or "", "tracestate": tracestate or ""}
+    return trace.get_current_span(_PROPAGATOR.extract(fields, _EMPTY)).get_span_context()
