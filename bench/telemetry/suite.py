@@ -29,7 +29,7 @@ PROJECTION = "totals"  # the cheapest work there is for an event, so that what i
 TOPIC = "bench.noted.v1"
 PROCESSES = 5  # of each service, since what tracing costs differs from one to the next
 EVENTS = {"few": 1_000_000, "every": 300_000}
-FOLDS = {"few": 3, "every": 2}
+FOLDS = {"few": 5, "every": 3}
 FOLD_SECONDS = 600.0  # no process may take longer for its folds
 REQUESTS = {"few": 480_000, "every": 80_000}
 LEAST_REQUESTS = 40_000  # two turns of the longest series
@@ -37,7 +37,7 @@ MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Some twenty minutes at full size."""
+    """Twenty to thirty minutes at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         prepare(bootstrap, console)
         processes, part = max(1, int(PROCESSES * scale)), min(1.0, PROCESSES * scale)
