@@ -19,13 +19,14 @@ from bench.telemetry.meter import Keeper, Meter
 from bench.telemetry.modes import Switch, enter, settings
 from bench.telemetry.windows import SERIES, Noted
 from nerv.kafka import Received
-from nerv.telemetry import telemetry
+from nerv.telemetry import batches, telemetry
 from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.telemetry.spans.keeper import keeping, recent_of
 from nerv_projector.app import Wiring
 from nerv_projector.folding import FoldSession
 
 SPANS = "spans"  # the mesh that keeps them: what is folded is wiped
+DAY_MS = 86_400_000
 LOOK_SECONDS = 0.25  # a look takes the loop that folds half a millisecond
 
 
@@ -33,6 +34,7 @@ async def measure(bootstrap: str, redis: str, mesh: str, projection: str, folds:
     """What was noted."""
     enter(redis)
     Keeper.take_over()
+    batches.RECENT_MS = DAY_MS  # else it would trace nothing an hour after history was written
     bounds = SpanSettings()
     recent = recent_of(bounds)
     assert recent is not None

@@ -27,7 +27,7 @@ class Keeper(keeping.Keeper):
         return await super().__aenter__()
 
     def check(self) -> None:
-        """What is dropped would cost less."""
+        """Some are kept, and none dropped, which would cost less."""
         assert self.describe().counters["kept"] > 0
         assert self.dropped == 0
 
@@ -38,6 +38,7 @@ class Meter:
     def __init__(self, series: Series, switch: Switch, clock: Callable[[], float]) -> None:
         self._series, self._switch, self._clock = series, switch, clock
         self.noted: list[Noted] = []  # of whole turns, and of one that has begun
+        self._noting = False
         self._came, self._from = 0, 0.0
         self._since: int | None = None  # so many had come when the window began to count
         self._writing: asyncio.Task[None] | None = None
@@ -47,7 +48,7 @@ class Meter:
         del self.noted[len(self.noted) - len(self.noted) % len(self._series.windows()) :]
         # What waits to be written is of before, and is written first.
         self._windows = chain([Window(Mode.NONE, writes=True)], cycle(self._series.windows()))
-        self._counts = False
+        self._noting = False
         self._next()
 
     def count(self, number: int = 1) -> None:
@@ -58,9 +59,9 @@ class Meter:
         elif self._came - self._since >= self._series.size and (self._writing is None or self._writing.done()):
             if self._writing is not None:
                 self._writing.result()
-            if self._counts:
+            if self._noting:
                 self.noted.append(Noted((self._clock() - self._from) * 1e6, self._came - self._since))
-            self._counts = True
+            self._noting = True
             self._next()
 
     def _settle(self) -> None:

@@ -67,22 +67,28 @@ def settings(redis: str) -> RedisSettings:
 
 
 class Switch:
-    """Of a process, with the modules in which there are calls that make spans."""
+    """Goes from mode to mode; told the modules in which there are calls that make spans."""
 
     def __init__(self, *modules: Any) -> None:
         self._found = [
             (module, name, getattr(module, name)) for module in modules for name in NOTHING if hasattr(module, name)
         ]
         self._mode: Mode | None = None
+        self.spend()
 
     def to(self, mode: Mode) -> None:
-        """From now on this process traces as much."""
+        """From now on this process traces as much. The clock of the budget for batches stands still while nothing is traced."""
         budget = batches._budget
         if self._mode in SAMPLINGS:
-            budget.left()  # with what has come until now
+            budget.left()  # which adds what has come until now
         else:
-            budget._looked = time.monotonic()  # who traces all the time saves up none either
+            budget._looked = time.monotonic()
         self._mode = mode
         for module, name, hook in self._found:
             setattr(module, name, NOTHING[name] if mode is Mode.NONE else hook)
         sample(SAMPLINGS.get(mode))
+
+    def spend(self) -> None:
+        """What a process has to begin with, once, would be seen again and again where it is measured for some seconds."""
+        batches._budget = batches.Budget(batches.A_SECOND, batches.AT_ONCE)
+        batches._budget._left = 0.0

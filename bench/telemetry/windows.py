@@ -49,23 +49,20 @@ class Series(NamedTuple):
         nothing = Window(Mode.NONE)
         return [*map(Window, self.modes * self.rounds), nothing, Window(Mode.NONE, writes=True), nothing]
 
-    @property
-    def traced(self) -> int:
-        """In how many windows of a round there are spans."""
-        return sum(1 for mode in self.modes if mode in (Mode.HUNDREDTH, Mode.ALL))
 
-
+TRACED = (Mode.HUNDREDTH, Mode.ALL)
 FEW = (Mode.NONE, Mode.OFF, Mode.HUNDREDTH, Mode.HUNDREDTH, Mode.OFF, Mode.NONE)
 EVERY = (Mode.NONE, Mode.ALL, Mode.NONE)
 
 # By service, and by what its work is traced: few of it, or every one.
 #
 # Of the broker 64 connections, each of which waits for its answer, come in step with it, which is cheaper; what holds up a
-# request breaks the step, of all connections and for some rounds. The projector folds a slice at a time, and ten make a batch: in
-# as many rounds each mode has had each of their places.
+# request breaks the step, of all connections and for some rounds. Its spans are written as many at a time as by a replica that
+# has this load and traces all the time: those of some fifty traces; where each request is one, of a thousand, for not many more
+# may wait.
 #
-# Spans are written as many at a time as by a replica that has this load and traces all the time: those of some fifty traces;
-# where each request is one, of a thousand, for not many more may wait.
+# The projector folds a slice at a time, and ten make a batch: in ten rounds each mode has had each of their places, before and
+# after the others alike. A slice more to settle would change nothing: what comes after traced ones takes 0.3 +- 0.3 % more.
 SERIES: Mapping[str, Mapping[str, Series]] = {
     "broker": {"few": Series(FEW, 8, 64, 256), "every": Series(EVERY, 3, 64, 256)},
     "projector": {"few": Series(FEW, 10, 0, 1_000), "every": Series(EVERY, 10, 0, 1_000)},
@@ -85,22 +82,23 @@ class Rounds(NamedTuple):
 def rounds_of(series: Series, noted: Sequence[Noted]) -> Rounds:
     """What the whole turns of a series say."""
     made = Rounds([], {mode: [] for mode in series.modes if mode is not Mode.NONE}, [])
-    modes, length = len(series.modes), len(series.windows())
+    size, length = len(series.modes), len(series.windows())
     for begin in range(0, len(noted) - length + 1, length):
         turn = noted[begin : begin + length]
-        for at in range(0, modes * series.rounds, modes):
-            each = {mode: _mean(turn[at : at + modes], series.modes, mode) for mode in series.modes}
+        for at in range(0, size * series.rounds, size):
+            each = {mode: _mean(turn[at : at + size], series.modes, mode) for mode in series.modes}
             made.bare.append(each[Mode.NONE])
             for mode, more in made.more.items():
                 more.append(each[mode] - each[Mode.NONE])
         before, writes, after = turn[-3:]
         written = writes.cpu - writes.number * (before.each + after.each) / 2
-        made.writing.append(written / (series.rounds * series.traced * (series.settling + series.size)))
+        pairs = zip(turn, series.modes * series.rounds, strict=False)
+        made.writing.append(written / sum(series.settling + one.number for one, mode in pairs if mode in TRACED))
     return made
 
 
-def _mean(turn: Sequence[Noted], modes: Sequence[Mode], wanted: Mode) -> float:
-    return fmean(one.each for one, mode in zip(turn, modes, strict=True) if mode is wanted)
+def _mean(found: Sequence[Noted], modes: Sequence[Mode], wanted: Mode) -> float:
+    return fmean(one.each for one, mode in zip(found, modes, strict=True) if mode is wanted)
 
 
 class Share(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -275,6 +275,7 @@ USUAL = strategies.builds(
 )
 
 
+@settings(deadline=None)  # a machine that does something else beside is no mistake
 @given(
     USUAL | strategies.text(HEX + "-A _+x\n", max_size=60) | USUAL.map(lambda usual: usual + "\n"),
     strategies.none() | strategies.sampled_from(["", "a=1", "a=1,b=2", "="]),

@@ -16,7 +16,8 @@ class Incoming:
 
     That there is an id, a source and a type is known; all else is looked at by `event`, which raises Invalid where it is
     wrong. A record in structured mode, or of a bare client, is read at once. Raises Invalid as `from_record` does.
-    `id_time_chain`: id, time and correlation id as the headers have them, None where they do not.
+    `id_time_chain`: id, time and correlation id as the headers have them, None where they do not. `traceparent` is that of
+    the hop that wrote the record.
     """
 
     __slots__ = (
@@ -41,7 +42,7 @@ class Incoming:
         name = found.get("ce_id")
         self.id_time_chain = name, found.get("ce_time"), found.get("ce_correlationid")
         traceparent = found.get("traceparent")
-        self.traceparent = None if traceparent is None else _text(traceparent)
+        self.traceparent = None if traceparent is None else traceparent.decode("utf-8", "replace")
         structured = content != _JSON and content is not None and content.startswith(_STRUCTURED)
         if kind is None or structured or name is None or found.get("ce_source") is None:
             self._event: Event[bytes] | None = from_record(
@@ -70,7 +71,8 @@ class Incoming:
     @property
     def tracestate(self) -> str | None:
         """Of the hop that wrote the record."""
-        return _text(self.headers.get("tracestate"))
+        state = self.headers.get("tracestate")
+        return None if state is None else state.decode("utf-8", "replace")
 
     @property
     def sequence(self) -> int | None:
@@ -85,7 +87,3 @@ class Incoming:
                 self.headers.items(), self.data, origin=self._origin, timestamp_ms=self._timestamp
             )
         return self._event
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")

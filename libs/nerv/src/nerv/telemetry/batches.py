@@ -147,37 +147,36 @@ def _linked(
 
 @contextmanager
 def process_spans(
-    topic: str, group: str, messages: Iterable[Source], attributes: Mapping[str, AttributeValue] | None = None
+    topic: str, group: str, sources: Iterable[Source], attributes: Mapping[str, AttributeValue] | None = None
 ) -> Iterator[dict[Carrier, Carrier]]:
     """A `process` span in each recorded trace of a batch; answers the context to pass on for each that has one of its own.
 
     Spans of the block are in the last of these traces, and linked to the others; without any it makes none.
     """
-    found, left_out = _by_trace(messages)
+    found, left_out = _by_trace(sources)
     if not found:
         with unsampled():
             yield {}
         return
     contexts = list(found)
     own, links = contexts[:OWN], [link_to(one) for one in contexts[OWN:]]
-    process, kind = n.process(topic), SpanKind.CONSUMER
-    shared: dict[str, AttributeValue] = {
+    told: dict[str, AttributeValue] = {
         n.SYSTEM: n.KAFKA,
         n.OPERATION_NAME: "process",
         n.OPERATION_TYPE: "process",
         n.DESTINATION: topic,
         n.GROUP: group,
-        **(attributes or {}),
     }
-    spans: list[Span] = []
-    for parent in own:
-        sources = found[parent]
-        named = shared | {n.BATCH_COUNT: len(sources)} | _touched(sources)
-        if left_out and not spans:
-            named[n.LEFT_OUT] = left_out
-        spans.append(begun(process, kind, parent, () if spans else links, named))
-    passed = {parent: carrier_of(span) for parent, span in zip(own, spans, strict=True)}
-    with together(spans), beside([*links, *(Link(span.get_span_context()) for span in spans[:-1])]):
+    more = dict(attributes or {})
+    each = [told | {n.BATCH_COUNT: len(found[one])} | _touched(found[one]) | more for one in own]
+    if left_out:
+        each[0][n.LEFT_OUT] = left_out
+    name, kind = n.process(topic), SpanKind.CONSUMER
+    spans = [
+        begun(name, kind, one, links if one is own[0] else (), named) for one, named in zip(own, each, strict=True)
+    ]
+    passed = {one: carrier_of(made) for one, made in zip(own, spans, strict=True)}
+    with together(spans), beside([*links, *(Link(made.get_span_context()) for made in spans[:-1])]):
         yield passed
 
 

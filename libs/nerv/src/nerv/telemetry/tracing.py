@@ -241,13 +241,13 @@ def begun(
 
 
 def together(spans: Sequence[Span]) -> AbstractContextManager[Span]:
-    """A block in which the last of these is the current one. All end with it, as one of `span` does."""
+    """A block in which the last of these (one, or more) is the current one. All end with it, as one of `span` does."""
     *others, last = spans
     return _Recorded(last, others)
 
 
 class _Recorded:
-    """A block of a trace that is recorded. What `start_as_current_span` does, without three generators for each span."""
+    """A block of traces that are recorded. What `start_as_current_span` does, without three generators for each span."""
 
     __slots__ = ("_attached", "_others", "_span", "_token")
     _attached: Token[Context]
