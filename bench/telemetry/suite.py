@@ -39,7 +39,7 @@ MOST = {Mode.OFF: 1.0, Mode.HUNDREDTH: 3.0, Mode.ALL: None}  # % more CPU
 
 
 def run(scale: float, console: Console) -> Sequence[Measured]:
-    """Twenty to thirty minutes at full size."""
+    """Half an hour at full size."""
     with kafka_for_measuring(console.print) as bootstrap, redis_for_measuring() as redis_url:
         processes, part = max(1, int(PROCESSES * scale)), min(1.0, PROCESSES * scale)
         prepare(bootstrap, {name: max(LEAST_EVENTS, int(count * part)) for name, count in EVENTS.items()}, console)
