@@ -23,7 +23,6 @@ from nerv.kafka import KafkaSettings
 from nerv.protocols.views import Cursor, Epoch, Progress, Views
 from nerv.redis import RedisSettings, connect
 from nerv_projector.app import Wiring
-from nerv_projector.runner import Runner
 from nerv_projector.settings import ProjectorSettings
 from nerv_projector.watermarks import Bounds, Watermarks
 
@@ -99,10 +98,12 @@ async def whole(wiring: Wiring, projection: str) -> list[float]:
     return [spent / now.folded * 1e6, now.folded / seconds]
 
 
-async def _all_folded(wiring: Wiring, runner: Runner) -> bool:
-    if runner.epoch is None:
-        return False
-    return await caught_up(runner.hosted.views, runner.epoch, wiring.watermarks(), runner.hosted.folded_topic)
+async def all_folded(wiring: Wiring, projection: str, look: float = LOOK_SECONDS) -> None:
+    """Until nothing is missing, which is looked at every so many seconds."""
+    runner = wiring.hub().runners[projection]
+    views, topic, watermarks = runner.hosted.views, runner.hosted.folded_topic, wiring.watermarks()
+    while runner.epoch is None or not await caught_up(views, runner.epoch, watermarks, topic):  # noqa: ASYNC110 - they tell nobody
+        await asyncio.sleep(look)
 
 
 async def measure(what: str, bootstrap: str, redis: str, mesh: str, projection: str, tail: int) -> list[float]:
@@ -115,9 +116,7 @@ async def measure(what: str, bootstrap: str, redis: str, mesh: str, projection: 
     async with hosted(bootstrap, redis, mesh, projection) as wiring:
         if what == "fold":
             return await whole(wiring, projection)
-        runner = wiring.hub().runners[projection]
-        while not await _all_folded(wiring, runner):  # noqa: ASYNC110 - the views tell nobody
-            await asyncio.sleep(LOOK_SECONDS)
+        await all_folded(wiring, projection)
         return [time.perf_counter() - began]
 
 

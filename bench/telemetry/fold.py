@@ -5,7 +5,6 @@ series of that name meanwhile, each time from the beginning.
 Prints, of each window, microseconds of CPU and how many events were folded.
 """
 
-import asyncio
 import sys
 import time
 
@@ -14,15 +13,15 @@ import uvloop
 import nerv_projector.folding
 import nerv_projector.views.redis_views
 from bench.harness import PROGRESS
-from bench.projector.ours_fold import covers, hosted, wipe
+from bench.projector.ours_fold import all_folded, hosted, wipe
 from bench.telemetry.meter import Keeper, Meter
-from bench.telemetry.modes import Switch, enter, settings
+from bench.telemetry.modes import Switch, enter
 from bench.telemetry.windows import SERIES, Noted
 from nerv.kafka import Received
+from nerv.redis import RedisSettings
 from nerv.telemetry import batches, telemetry
 from nerv.telemetry.spans.bounds import SpanSettings
 from nerv.telemetry.spans.keeper import keeping, recent_of
-from nerv_projector.app import Wiring
 from nerv_projector.folding import FoldSession
 
 SPANS = "spans"  # the mesh that keeps them: what is folded is wiped
@@ -49,24 +48,16 @@ async def measure(bootstrap: str, redis: str, mesh: str, projection: str, folds:
 
     FoldSession._take = counted  # type: ignore[method-assign,assignment]
     with telemetry("projector", "bench", recent):
-        async with keeping(recent, settings(redis), SPANS, bounds, "projector"):
+        async with keeping(recent, RedisSettings(url=redis), SPANS, bounds, "projector"):
             for number in range(1, folds + 1):
                 await wipe(redis, mesh)
                 meter.begin()
                 async with hosted(bootstrap, redis, mesh, projection) as wiring:
-                    await all_folded(wiring, projection)
+                    await all_folded(wiring, projection, LOOK_SECONDS)
                 sys.stderr.write(f"{PROGRESS}projector, {mesh}: fold {number} of {folds}\n")
                 sys.stderr.flush()
             Keeper.it.check()
     return meter.noted
-
-
-async def all_folded(wiring: Wiring, projection: str) -> None:
-    """Until nothing is missing."""
-    runner = wiring.hub().runners[projection]
-    ends = await wiring.watermarks().bounds(runner.hosted.folded_topic)
-    while runner.epoch is None or not covers(await runner.hosted.views.progress(runner.epoch), ends):  # noqa: ASYNC110 - nobody is told
-        await asyncio.sleep(LOOK_SECONDS)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import Any
 
-from nerv.redis import RedisSettings
 from nerv.telemetry import batches
 from nerv.telemetry.sampling import ARGUMENT, SAMPLER, Sampling
 from nerv.telemetry.tracing import sample
@@ -61,11 +60,6 @@ def enter(redis: str) -> None:
     os.environ |= {"OTEL_METRICS_EXPORTER": "none", "NERV_REDIS__URL": redis}
 
 
-def settings(redis: str) -> RedisSettings:
-    """Where the mesh keeps its spans."""
-    return RedisSettings(url=redis)
-
-
 class Switch:
     """Goes from mode to mode; told the modules in which there are calls that make spans."""
 
@@ -74,7 +68,9 @@ class Switch:
             (module, name, getattr(module, name)) for module in modules for name in NOTHING if hasattr(module, name)
         ]
         self._mode: Mode | None = None
-        self.spend()
+        # What a process has to begin with, once, would be seen again and again where it is measured for some seconds.
+        batches._budget = batches.Budget(batches.A_SECOND, batches.AT_ONCE)
+        batches._budget._left = 0.0
 
     def to(self, mode: Mode) -> None:
         """From now on this process traces as much. The clock of the budget for batches stands still while nothing is traced."""
@@ -87,8 +83,3 @@ class Switch:
         for module, name, hook in self._found:
             setattr(module, name, NOTHING[name] if mode is Mode.NONE else hook)
         sample(SAMPLINGS.get(mode))
-
-    def spend(self) -> None:
-        """What a process has to begin with, once, would be seen again and again where it is measured for some seconds."""
-        batches._budget = batches.Budget(batches.A_SECOND, batches.AT_ONCE)
-        batches._budget._left = 0.0
