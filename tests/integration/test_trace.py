@@ -72,7 +72,7 @@ async def mesh(
         redis=redis_url,
         env={
             "FLIGHTS_DATA": str(folder),
-            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": receiver.traces,
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         },
     ) as running:

@@ -76,7 +76,7 @@ async def mesh(
             "FLEET_DATA": str(data),
             "NERV_SYNC__SILENCE_SECONDS": "3",
             "NERV_SYNC__HEARTBEAT_SECONDS": "0.5",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/v1/traces",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         },
         persist=True,

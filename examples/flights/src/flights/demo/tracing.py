@@ -59,7 +59,7 @@ async def traced() -> AsyncIterator[Tracing]:
         receiver = None
         if not wanted(TRACES):
             receiver = await stack.enter_async_context(Receiver())
-            stack.enter_context(_environment({**EXPORT, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}))
+            stack.enter_context(_environment({**EXPORT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": receiver.traces}))
         exporting = telemetry(NAME, str(os.getpid()))
         exporting.__enter__()
         # What is buffered goes out at the end, to a receiver that this loop may serve: not in its thread.

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from nerv.errors import Conflict, Misconfigured, NotFound, Unavailable
 from nerv.kafka.faults import request_error
+from nerv.kafka.hearing import keep_hearing
 from nerv.kafka.settings import KafkaSettings
 from nerv.topics import Topic
 
@@ -48,6 +49,11 @@ class Admin:
 
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
         self._client = AdminClient(settings.client(client_id))
+        keep_hearing(self)
+
+    def hear(self) -> None:
+        """Serve what the client has to say."""
+        self._client.poll(0)
 
     def topics(self, timeout: float = REQUEST_SECONDS) -> dict[str, int]:
         """Every topic and its number of partitions. Raises Unavailable."""

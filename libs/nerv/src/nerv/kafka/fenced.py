@@ -11,6 +11,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from confluent_kafka import Producer as NativeProducer
 
 from nerv.errors import Misconfigured, NervError, Refused, Retry, Unavailable
 from nerv.kafka.faults import delivery_error, told
+from nerv.kafka.hearing import keep_hearing
 from nerv.kafka.measuring import Transactions
 from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
@@ -89,6 +91,7 @@ class FencedWriter:
         self._transactions = Transactions(topic)
         # Commits block in native code, without the interpreter's lock; each partition waits in a thread of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{topic}/{partition}")
+        keep_hearing(self)
 
     async def take_over(self, fence: MakeFence) -> TakeOver:
         """Shut out every earlier owner; `fence(token, "a" or "b")` makes the two fence records. Raises CommitFailed."""
@@ -119,6 +122,11 @@ class FencedWriter:
         await self._run(self._drop)
         self._thread.shutdown(wait=False)
 
+    def hear(self) -> None:
+        """Serve what the producers have to say, in the writer's own thread; for any thread."""
+        with suppress(RuntimeError):  # it is closed
+            self._thread.submit(self._hear)
+
     def describe(self) -> Description:
         """The writer as data. It is down while it owns nothing."""
         return Description(
@@ -131,6 +139,10 @@ class FencedWriter:
 
     async def _run(self, function: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    def _hear(self) -> None:
+        for producer in self._producers:
+            serve(producer)
 
     def _drop(self) -> None:
         for producer in self._producers:
@@ -251,6 +263,15 @@ def _native(call: Callable[[], None], what: str) -> None:
         # SystemError: what `flush` of confluent-kafka 2.16.1 makes of the delivery reports of a fenced producer.
         let_go(error)
         raise CommitFailed(f"could not {what}: {told(error)}", retry_after=1.0) from error
+
+
+def serve(producer: NativeProducer) -> None:
+    """Hear what a producer has to say that nobody uses just now. What ended it, its next use tells again."""
+    try:
+        producer.poll(0)
+    except (KafkaException, RuntimeError, SystemError) as error:
+        let_go(error)
+        del producer  # this frame stands in the traceback, too
 
 
 def let_go(error: BaseException | None) -> None:

@@ -9,6 +9,7 @@ memory that is in no cache any more costs as much again as producing does.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
@@ -19,6 +20,7 @@ from confluent_kafka import Producer as NativeProducer
 
 from nerv.errors import NervError, Overloaded, Unavailable
 from nerv.kafka.faults import batch_error, delivery_error, request_error
+from nerv.kafka.hearing import keep_hearing
 from nerv.kafka.records import Delivery, Outgoing, Position
 from nerv.kafka.settings import KafkaSettings
 from nerv.limits import MIB
@@ -139,7 +141,18 @@ class Producer:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        keep_hearing(self)
         return self
+
+    def hear(self) -> None:
+        """Serve what the client has to say, on the loop; for any thread."""
+        if (loop := self._loop) is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        if self._loop is not None:
+            self._serve()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

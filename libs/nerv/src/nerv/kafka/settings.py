@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How to reach Kafka, and the settings of every client that do not differ between them."""
 
+import logging
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from nerv.errors import Misconfigured
+from nerv.kafka.hearing import librdkafka
 
-ClientConfig = dict[str, str | int | float | bool]
+ClientConfig = dict[str, str | int | float | bool | logging.Logger]
 
 # What no client of ours may differ in; each was measured or is a rule (design, known traps).
 TRANSACTION_TIMEOUT_MS = 10_000  # readers stall at most this long behind a writer that died in mid-transaction
@@ -43,7 +45,8 @@ class KafkaSettings(BaseModel):
         return self
 
     def client(self, client_id: str) -> ClientConfig:
-        """librdkafka's configuration that all clients share."""
+        """librdkafka's configuration that all clients share. A client that is not polled all the time has to be heard
+        (`keep_hearing`)."""
         config: ClientConfig = {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": client_id,
@@ -56,6 +59,7 @@ class KafkaSettings(BaseModel):
             "topic.metadata.refresh.interval.ms": 30_000,
             "allow.auto.create.topics": False,
             "log.connection.close": False,
+            "logger": librdkafka,
         }
         if self.security_protocol.startswith("SASL"):
             config["sasl.mechanism"] = self.sasl_mechanism

@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
 from nerv.errors import NotFound, Unavailable
 from nerv.kafka.faults import request_error
+from nerv.kafka.hearing import keep_hearing
 from nerv.kafka.settings import KafkaSettings
 from nerv.types import Description
 
@@ -50,6 +51,11 @@ class Survey:
         self._config = settings.client(client_id)
         self._client = AdminClient(self._config)
         self._asked = 0
+        keep_hearing(self)
+
+    def hear(self) -> None:
+        """Serve what the client has to say."""
+        self._client.poll(0)
 
     async def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The first offset that there still is."""

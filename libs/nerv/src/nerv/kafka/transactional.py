@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -11,7 +12,8 @@ from confluent_kafka import Producer as NativeProducer
 
 from nerv.kafka.consumer import BatchConsumer
 from nerv.kafka.faults import told
-from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed, let_go
+from nerv.kafka.fenced import COMMIT_SECONDS, INIT_SECONDS, CommitFailed, let_go, serve
+from nerv.kafka.hearing import keep_hearing
 from nerv.kafka.measuring import Transactions
 from nerv.kafka.records import Outgoing, Position
 from nerv.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
@@ -50,6 +52,7 @@ class TransactionalProducer:
         self._void = self._open = False
         self._groups: dict[str, Consumer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=transactional_id)
+        keep_hearing(self)
 
     async def start(self) -> None:
         """Shut out an earlier producer of the same id and end its transaction. Raises CommitFailed."""
@@ -80,14 +83,25 @@ class TransactionalProducer:
 
     async def close(self) -> None:
         """Let the producer go; an open transaction is ended by the next owner of its id."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
-        self._thread.shutdown(wait=False)
+        dropped = self._thread.submit(self._drop)
+        self._thread.shutdown(wait=False)  # nothing comes after it
+        await asyncio.wrap_future(dropped)
+
+    def hear(self) -> None:
+        """Serve what the clients have to say, in the producer's own thread; for any thread."""
+        with suppress(RuntimeError):  # it is closed
+            self._thread.submit(self._hear)
 
     def describe(self) -> Description:
         """The producer as data. It is down once it is void."""
         counters = {"commits": self._commits, "records": self._records}
         health = Health.DOWN if self._void else Health.OK
         return Description("TransactionalProducer", self.name, counters=counters, health=health)
+
+    def _hear(self) -> None:
+        serve(self._native)
+        for consumer in self._groups.values():
+            consumer.poll(0)
 
     def _drop(self) -> None:
         # Not its own `close`, which would wait for Kafka to end an open transaction, for ever if need be.

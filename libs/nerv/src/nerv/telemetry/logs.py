@@ -18,6 +18,16 @@ def _trace_ids(logger: Any, method: str, event: structlog.typing.EventDict) -> s
     return event
 
 
+def _whose(service: str, instance: str) -> structlog.typing.Processor:
+    # Not by context variables, which threads of their own do not see.
+    def add(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.setdefault("service", service)
+        event.setdefault("instance", instance)
+        return event
+
+    return add
+
+
 def configure_logs(service: str, instance: str, level: str = "INFO") -> None:
     """Set up structlog and the standard library's logging, once a process, before diffsync is imported (it prints every
     object otherwise)."""
@@ -26,6 +36,7 @@ def configure_logs(service: str, instance: str, level: str = "INFO") -> None:
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.typing.Processor] = [
+        _whose(service, instance),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -38,7 +49,6 @@ def configure_logs(service: str, instance: str, level: str = "INFO") -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service, instance=instance)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

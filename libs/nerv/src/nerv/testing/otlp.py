@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
+PATH = "/v1/traces"
 MOST_BYTES = 16 * 1024 * 1024  # of one export; the SDK sends 512 spans at a time
 MOST_SPANS = 200_000  # that are kept; the oldest go first
 
@@ -33,14 +34,14 @@ class ReceivedSpan:
 
 
 class Receiver:
-    """`async with Receiver() as receiver:` - set OTEL_EXPORTER_OTLP_ENDPOINT to `receiver.url`."""
+    """`async with Receiver() as receiver:` - set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT to `receiver.traces`: it takes no metrics."""
 
     def __init__(self) -> None:
         self.url = ""
         self.spans: deque[ReceivedSpan] = deque(maxlen=MOST_SPANS)
         self._came = asyncio.Condition()
         app = web.Application(client_max_size=MOST_BYTES)
-        app.router.add_post("/v1/traces", self._export)
+        app.router.add_post(PATH, self._export)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def __aenter__(self) -> Self:
@@ -54,6 +55,11 @@ class Receiver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._runner.cleanup()
+
+    @property
+    def traces(self) -> str:
+        """Where spans go, below `url`."""
+        return self.url + PATH
 
     def of_trace(self, trace_id: str) -> list[ReceivedSpan]:
         """The spans of one trace that have come so far."""
