@@ -29,7 +29,7 @@ NO_COMPONENTS = {
     "nerv.effects.codec.EffectCodec": "translates, holds nothing",
     "nerv.workflows.drawing.Branch": "lives for one call of a workflow's function",
     "nerv.workflows.drawing.Drawing": "lives for one call of a workflow's function",
-    "nerv.kafka.hearing.Seldom": "a filter of log lines, which tell what it left out",
+    "nerv.kafka.hearing.Lines": "what log lines pass, which tell how many did not",
     "nerv.kafka.permitting.Permitting": "a hold on Kafka's admin client, without anything of its own",
     "nerv.redis.connection.FileCredentials": "holds nothing: what redis-py asks for each connection",
     "nerv.sync.pair.Pair": "declares what `nerv describe` shows",

@@ -24,14 +24,15 @@ PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding
 
 
 async def nerv(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run a command that stands on the page; its code, and what it said."""
+    """Run a command that stands on the page; its code, and what it answered, or why it did not."""
     process = await asyncio.create_subprocess_exec(
         str(NERV), *arguments, cwd=folder, env={**os.environ, "PYTHONPATH": str(APPS), **environment},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(60):
-        out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
+        out, error = await process.communicate()
+    code = process.returncode or 0
+    return code, (error if code else out).decode()
 
 
 async def all_of(client: Client) -> list[tuple[Any, ...]]:

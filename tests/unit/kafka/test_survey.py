@@ -16,6 +16,10 @@ from nerv.kafka import KafkaSettings, survey
 class Silent:
     """A client whose requests are never settled."""
 
+    def poll(self, seconds: float) -> int:
+        """It has nothing to say."""
+        return 0
+
     def list_consumer_groups(self, **words: Any) -> "Future[Any]":
         """Nobody answers."""
         return Future()
@@ -40,6 +44,10 @@ class Behind:
 
     def __init__(self) -> None:
         self.looked, self.asked = 0, 0
+
+    def poll(self, seconds: float) -> int:
+        """It has nothing to say."""
+        return 0
 
     def list_topics(self, topic: str, seconds: float) -> None:
         """What there is now."""

@@ -10,7 +10,7 @@ import asyncio
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -91,6 +91,7 @@ class FencedWriter:
         self._transactions = Transactions(topic)
         # Commits block in native code, without the interpreter's lock; each partition waits in a thread of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{topic}/{partition}")
+        self._heard: Future[None] | None = None
         keep_hearing(self)
 
     async def take_over(self, fence: MakeFence) -> TakeOver:
@@ -124,8 +125,9 @@ class FencedWriter:
 
     def hear(self) -> None:
         """Serve what the producers have to say, in the writer's own thread; for any thread."""
-        with suppress(RuntimeError):  # it is closed
-            self._thread.submit(self._hear)
+        if self._heard is None or self._heard.done():
+            with suppress(RuntimeError):  # it is closed
+                self._heard = self._thread.submit(self._hear)
 
     def describe(self) -> Description:
         """The writer as data. It is down while it owns nothing."""
@@ -141,8 +143,8 @@ class FencedWriter:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     def _hear(self) -> None:
-        for producer in self._producers:
-            serve(producer)
+        for place in range(len(self._producers)):
+            serve(self._producers[place])  # which no frame of ours holds: see `serve`
 
     def _drop(self) -> None:
         for producer in self._producers:
@@ -266,7 +268,10 @@ def _native(call: Callable[[], None], what: str) -> None:
 
 
 def serve(producer: NativeProducer) -> None:
-    """Hear what a producer has to say that nobody uses just now. What ended it, its next use tells again."""
+    """Hear what a producer has to say that nobody uses just now. What ended it, its next use tells again.
+
+    The caller's frame holds no producer either, should the traceback stay (`let_go`).
+    """
     try:
         producer.poll(0)
     except (KafkaException, RuntimeError, SystemError) as error:

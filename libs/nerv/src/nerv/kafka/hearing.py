@@ -6,61 +6,67 @@ through Python's logging. Consumers poll all the time; whoever does not is polle
 client hears of two to four errors a second, which it would keep for ever.
 """
 
+import atexit
 import logging
 import re
 import threading
 import time
+from contextlib import suppress
 from typing import Protocol
-from weakref import WeakSet
-
-import structlog
+from weakref import ref
 
 HEAR_SECONDS = 1.0
 SELDOM_SECONDS = 30.0  # a client that is refused says so eight times a second
 TEXTS = 256  # that are remembered
+LOGGER = "librdkafka"
+# What differs in a text that is said again: the thread, and how long the connection had stood.
+_PASSING = re.compile(r"^\[thrd:[^\]]*\]: | \(after \d+ms in state [^()]*(?:\(s\) suppressed)?\)$")
 
-log = structlog.get_logger(__name__)
-librdkafka = logging.getLogger("librdkafka")
-_PASSING = re.compile(r"^\[thrd:[^\]]*\]: | \(after [^()]*\)$")  # the thread, and for how long there was a connection
 
-
-class Seldom(logging.Filter):
-    """Lets the same text pass once in 30 s, whichever client says it; the next one tells how many there were between."""
+class Lines:
+    """What clients have as their `logger`. The same text passes once in 30 s, whichever client says it; the next one tells how
+    many there were between. What is critical passes always. For any thread."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._said: dict[str, tuple[float, int]] = {}
+        # Not a plain lock: what the collector frees while it is held may say something, too.
+        self._lock = threading.RLock()
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this one passes. Its arguments are librdkafka's: the kind, the client, and the text."""
-        *_, text = record.args if isinstance(record.args, tuple) and record.args else (record.getMessage(),)
-        key = _PASSING.sub("", str(text))
-        now = time.monotonic()
-        last, between = self._said.pop(key, (-SELDOM_SECONDS, 0))
-        if now - last < SELDOM_SECONDS:
-            self._said[key] = (last, between + 1)
-            return False
-        while len(self._said) >= TEXTS:
-            del self._said[next(iter(self._said))]
-        self._said[key] = (now, 0)
-        if between:
-            record.msg, record.args = f"{record.getMessage()}; {between} more like it since the last of these lines", ()
-        return True
+    def log(self, level: int, form: str, kind: str, client: str, text: str) -> None:
+        """Called by confluent-kafka within the call that polls, in its thread. Raises nothing: that would end this call, and lose
+        what it has read."""
+        with suppress(Exception):
+            between = self._between(text) if level < logging.CRITICAL else 0
+            if between is not None:
+                more = f"; {between} more like it since the last of these lines" if between else ""
+                logging.getLogger(LOGGER).log(level, f"{form}%s", kind, client, text, more)
 
-
-librdkafka.addFilter(Seldom())
+    def _between(self, text: str) -> int | None:
+        """How many were left out since this text has passed; None when it is left out."""
+        key, now = _PASSING.sub("", text), time.monotonic()
+        with self._lock:
+            last, between = self._said.pop(key, (-SELDOM_SECONDS, 0))
+            if now - last < SELDOM_SECONDS:
+                self._said[key] = (last, between + 1)
+                return None
+            if len(self._said) >= TEXTS:
+                self._said.pop(next(iter(self._said)))
+            self._said[key] = (now, 0)
+            return between
 
 
 class Hears(Protocol):
     """Whoever holds a client that nothing else polls."""
 
     def hear(self) -> None:
-        """Have the client polled, by the thread that may; does not wait. Called by a thread of its own once a second."""
+        """Have the client polled, by the thread that may; does not wait. Called once a second by a thread of its own."""
         ...
 
 
-_all: WeakSet[Hears] = WeakSet()
-_lock = threading.Lock()
+lines = Lines()
+_all: list[ref[Hears]] = []
+_lock = threading.RLock()
+_ending = threading.Event()
 _thread: threading.Thread | None = None
 
 
@@ -68,23 +74,31 @@ def keep_hearing(one: Hears) -> None:
     """Call its `hear` once a second for as long as it lives."""
     global _thread
     with _lock:
-        _all.add(one)
-        if _thread is None or not _thread.is_alive():  # as in a process that was forked
+        _all.append(ref(one))
+        if _thread is None:
             _thread = threading.Thread(target=_run, name="kafka-hearing", daemon=True)
             _thread.start()
+            atexit.register(_end, _thread)
 
 
 def _run() -> None:
-    while True:
-        time.sleep(HEAR_SECONDS)
-        _hear_all()
+    while not _ending.wait(HEAR_SECONDS):
+        hear_all()
 
 
-def _hear_all() -> None:
+def _end(thread: threading.Thread) -> None:
+    _ending.set()
+    thread.join(HEAR_SECONDS)
+    hear_all()  # what the last second brought is said, too: often why it ends
+
+
+def hear_all() -> None:
+    """Hear everybody now. One who cannot be heard is told of, and keeps nobody else from it."""
     with _lock:
-        there = list(_all)
-    for one in there:
+        there = [(known, one) for known in _all if (one := known()) is not None]
+        _all[:] = [known for known, _ in there]
+    for _, one in there:
         try:
             one.hear()
-        except Exception:  # of one client; the others are heard all the same
-            log.exception("hearing")
+        except Exception as error:  # whatever it is: the others are heard
+            lines.log(logging.ERROR, "%s [%s] %s", "HEAR", type(one).__name__, repr(error))

@@ -57,15 +57,12 @@ class Membership:
         gained: Change,
         lost: Change,
     ) -> None:
-        self._consumer = Consumer(
-            settings.consumer(client_id, group)
-            | {
-                "max.poll.interval.ms": MAX_POLL_MS,
-                "heartbeat.interval.ms": HEARTBEAT_MS,
-                "partition.assignment.strategy": "cooperative-sticky",
-                "auto.offset.reset": "latest",  # nothing is read through this consumer
-            }
-        )
+        self._config = settings.consumer(client_id, group) | {
+            "max.poll.interval.ms": MAX_POLL_MS,
+            "heartbeat.interval.ms": HEARTBEAT_MS,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "auto.offset.reset": "latest",  # nothing is read through this consumer
+        }
         self._admin = Admin(settings, f"{client_id}-group")
         self.name = client_id
         self.settled = False
@@ -102,15 +99,14 @@ class Membership:
         )
 
     def _run(self) -> None:
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
+        consumer = Consumer(self._config)  # here, so that it is polled from its first moment
+        consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         while not self._stopping.is_set():
-            message = self._consumer.poll(POLL_SECONDS)
+            message = consumer.poll(POLL_SECONDS)
             if message is not None and message.error() is not None:
                 log.warning("membership", topic=self._topic, error=message.error().str())
             self.settled = self.settled or self._has_settled()
-        leave(self._consumer)
+        leave(consumer)
 
     def _has_settled(self) -> bool:
         if self._assigned or not self._joined:

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -33,12 +34,9 @@ class Permitting:
     """A thin hold on Kafka's admin client. What is there already may be given again."""
 
     def __init__(self, settings: KafkaSettings, client_id: str) -> None:
-        self._barred: str | None = None
-        self._client = AdminClient({**settings.client(client_id), "error_cb": self._hear})
-
-    def _hear(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
-            self._barred = error.str()
+        self._barred: list[str] = []
+        # No method of ours: the client would be in a cycle, and stay with its threads until the collector comes.
+        self._client = AdminClient({**settings.client(client_id), "error_cb": partial(_hear, self._barred)})
 
     def give(self, rights: Iterable[KafkaRight], principal: str) -> int:
         """Have these rights stand, and answer how many ACLs that are. `principal` has `{user}` in it. Raises Misconfigured where
@@ -103,14 +101,19 @@ class Permitting:
     def _settle(self, futures: Iterable["Future[Any]"]) -> None:
         """Wait for these. A client that is not let in would try until its time is up, and then say that Kafka is away."""
         left = list(futures)
-        while left and self._barred is None:
+        while left and not self._barred:
             self._client.poll(POLL_SECONDS)
             left = [future for future in left if not future.done()]
         if left:
             raise Misconfigured(
-                f"Kafka does not let us in: {self._barred}; check NERV_KAFKA__SECURITY_PROTOCOL, NERV_KAFKA__SASL_USERNAME and "
-                "its password, and the certificates of NERV_KAFKA__SSL_*"
+                f"Kafka does not let us in: {self._barred[0]}; check NERV_KAFKA__SECURITY_PROTOCOL, NERV_KAFKA__SASL_USERNAME "
+                "and its password, and the certificates of NERV_KAFKA__SSL_*"
             )
+
+
+def _hear(barred: list[str], error: KafkaError) -> None:
+    if not barred and error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+        barred.append(error.str())
 
 
 def _denied(right: KafkaRight, future: "Future[Any]") -> list[str]:

@@ -7,6 +7,7 @@ memory that is in no cache any more costs as much again as producing does.
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -138,14 +139,21 @@ class Producer:
         self.name = client_id
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._entering = threading.Lock()
+        self._entered = False
+        keep_hearing(self)
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        keep_hearing(self)
+        with self._entering:
+            self._entered = True
         return self
 
     def hear(self) -> None:
-        """Serve what the client has to say, on the loop; for any thread."""
+        """Serve what the client has to say, on the loop, where reports have to be; for any thread."""
+        with self._entering:
+            if not self._entered:  # and so there are no reports
+                self._native.poll(0)
         if (loop := self._loop) is not None:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._hear)

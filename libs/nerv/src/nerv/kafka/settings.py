@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """How to reach Kafka, and the settings of every client that do not differ between them."""
 
-import logging
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from nerv.errors import Misconfigured
-from nerv.kafka.hearing import librdkafka
+from nerv.kafka.hearing import Lines, lines
 
-ClientConfig = dict[str, str | int | float | bool | logging.Logger]
+ClientConfig = dict[str, str | int | float | bool | Lines]
 
 # What no client of ours may differ in; each was measured or is a rule (design, known traps).
 TRANSACTION_TIMEOUT_MS = 10_000  # readers stall at most this long behind a writer that died in mid-transaction
@@ -59,7 +58,7 @@ class KafkaSettings(BaseModel):
             "topic.metadata.refresh.interval.ms": 30_000,
             "allow.auto.create.topics": False,
             "log.connection.close": False,
-            "logger": librdkafka,
+            "logger": lines,
         }
         if self.security_protocol.startswith("SASL"):
             config["sasl.mechanism"] = self.sasl_mechanism

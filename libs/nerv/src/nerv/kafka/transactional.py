@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
@@ -52,6 +52,7 @@ class TransactionalProducer:
         self._void = self._open = False
         self._groups: dict[str, Consumer] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=transactional_id)
+        self._heard: Future[None] | None = None
         keep_hearing(self)
 
     async def start(self) -> None:
@@ -85,12 +86,13 @@ class TransactionalProducer:
         """Let the producer go; an open transaction is ended by the next owner of its id."""
         dropped = self._thread.submit(self._drop)
         self._thread.shutdown(wait=False)  # nothing comes after it
-        await asyncio.wrap_future(dropped)
+        await asyncio.shield(asyncio.wrap_future(dropped))
 
     def hear(self) -> None:
         """Serve what the clients have to say, in the producer's own thread; for any thread."""
-        with suppress(RuntimeError):  # it is closed
-            self._thread.submit(self._hear)
+        if self._heard is None or self._heard.done():
+            with suppress(RuntimeError):  # it is closed
+                self._heard = self._thread.submit(self._hear)
 
     def describe(self) -> Description:
         """The producer as data. It is down once it is void."""

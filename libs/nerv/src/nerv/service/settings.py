@@ -65,7 +65,7 @@ class ServiceSettings(BaseSettings):
 
     mesh: str = Field(default="nerv", pattern=r"^[a-z][a-z0-9-]{0,40}$")
     app: str | None = None
-    instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", pattern=r"^[!-~]{1,200}$")
     partitions: int = Field(default=DEFAULT_PARTITIONS, ge=1, le=1000)
     log_level: str = "INFO"
     insecure_dev: bool = False
