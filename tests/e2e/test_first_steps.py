@@ -19,7 +19,7 @@ from tests.e2e.processes import environment, heed_ctrl_c, marked
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "first-steps.md"
-SECONDS = 600.0  # for all of it, so that a slow registry fails no test; what it took is printed
+SECONDS = 900.0  # for all of it, so that a slow machine or registry fails no test; what it took is printed
 # Where this machine says which registries it uses; the fresh home has that, and nothing else.
 REGISTRIES = (".config/pip/pip.conf", ".pip/pip.conf", ".config/jgo.conf", ".jgorc")
 # What shows views and histories, which follow a moment after what was sent.
