@@ -44,13 +44,14 @@ admin = Admin(KafkaSettings(bootstrap_servers=sys.argv[1]), "away")
 said.wait(30)
 """
 
-# A command that fails at once: what its client says is heard at the end.
+# A command that ends before it is time to hear: what its client has said is heard at the end.
 SHORT = """
 import sys, time
-from nerv.kafka import KafkaSettings
+from nerv.kafka import KafkaSettings, hearing
+hearing.HEAR_SECONDS = 60.0
 from nerv.kafka.admin import Admin
 admin = Admin(KafkaSettings(bootstrap_servers=sys.argv[1]), "away")
-time.sleep(0.3)
+time.sleep(2)
 """
 
 

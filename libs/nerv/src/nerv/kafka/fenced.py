@@ -120,8 +120,9 @@ class FencedWriter:
 
     async def close(self) -> None:
         """Let the producers go. A transaction that is open stays open until the next owner ends it."""
-        await self._run(self._drop)
-        self._thread.shutdown(wait=False)
+        dropped = self._thread.submit(self._drop)
+        self._thread.shutdown(wait=False)  # nothing comes after it
+        await asyncio.shield(asyncio.wrap_future(dropped))
 
     def hear(self) -> None:
         """Serve what the producers have to say, in the writer's own thread; for any thread."""
