@@ -2,13 +2,16 @@
 """Coming and going of members of a group that owns partitions."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from nerv.kafka import BatchConsumer, KafkaSettings, Membership
-from nerv.kafka.admin import Admin
+from nerv.kafka.admin import Admin, GroupState
 from nerv.topics import Topic
 
 SECONDS = 60.0
@@ -105,3 +108,39 @@ async def test_a_member_has_settled_once_it_has_its_share_or_there_is_none_for_i
     await until(lambda: sum(len(member.has) for member in members) == PARTITIONS)
     for context in memberships:
         await context.__aexit__(None, None, None)
+
+
+async def test_a_share_that_is_on_its_way_is_waited_for(
+    settings: KafkaSettings, mesh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second member asks whether there is a share for it until the group is at rest and has given it one, of which it was not
+    told yet.
+    """
+    ask, asked = Admin.group, threading.Event()
+
+    def slowly(admin: Admin, name: str, timeout: float = SECONDS) -> GroupState:
+        deadline = time.monotonic() + SECONDS
+        while not (found := ask(admin, name)).stable or len(found.assigned) < PARTITIONS or found.idle:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+        asked.set()
+        return found
+
+    count = Membership._count_change
+    early: list[tuple[str, int, bool]] = []
+
+    def noting(membership: Membership, change: str, partitions: list[TopicPartition]) -> None:
+        if membership.name == "second":
+            early.append((change, len(partitions), membership.settled))
+        count(membership, change, partitions)
+
+    first, second = Member(), Member()
+    async with first.joined(settings, "first", mesh_name) as one:
+        await until(lambda: one.settled)
+        monkeypatch.setattr(Admin, "group", slowly)
+        monkeypatch.setattr(Membership, "_count_change", noting)
+        async with second.joined(settings, "second", mesh_name) as membership:
+            await until(asked.is_set)
+            await until(lambda: membership.settled)
+            assert len(second.has) == PARTITIONS / 2
+            assert early == [("gained", 0, False), ("gained", 2, False)]

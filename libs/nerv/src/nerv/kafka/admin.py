@@ -37,11 +37,14 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """A consumer group as it is: whether it is at rest, its members by client id, and what they have been given."""
+    """A consumer group as it is: whether it is at rest, its members by client id, what they have been given, and who has
+    nothing.
+    """
 
     stable: bool
     members: tuple[str, ...]
     assigned: frozenset[tuple[str, int]]
+    idle: frozenset[str]
 
 
 class Admin:
@@ -86,6 +89,7 @@ class Admin:
             found.state in (ConsumerGroupState.STABLE, ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD),
             tuple(sorted(member.client_id for member in found.members)),
             frozenset((tp.topic, tp.partition) for tp in given),
+            frozenset(member.client_id for member in found.members if not member.assignment.topic_partitions),
         )
 
     def carry_on(self, old: str, new: str) -> dict[str, int]:

@@ -67,6 +67,7 @@ class Membership:
         self.name = client_id
         self.settled = False
         self._joined = False
+        self._shared = False  # it was told of partitions, on the loop
         self._topic, self._count, self._group = topic, partitions, group
         self._assigned: set[int] = set()
         self._changes = 0
@@ -109,13 +110,14 @@ class Membership:
         leave(consumer)
 
     def _has_settled(self) -> bool:
-        if self._assigned or not self._joined:
-            return self._joined
+        if self._shared or self._assigned or not self._joined:
+            return self._shared
         try:
             group = self._admin.group(self._group, ASK_SECONDS)
         except NervError:
             return False  # asked again
-        return group.stable and len(group.assigned) == self._count
+        # Kafka may be at rest with a share of ours that has not come here yet.
+        return group.stable and len(group.assigned) == self._count and self.name in group.idle
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
@@ -123,7 +125,11 @@ class Membership:
         self._assigned |= {p.partition for p in partitions}
         self._joined = True
         self._count_change("gained", partitions)
-        self._call(self._gained, partitions)
+        self._call(self._gain, partitions)
+
+    async def _gain(self, partitions: set[int]) -> None:
+        self._shared = self._shared or bool(partitions)
+        await self._gained(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
